@@ -1,0 +1,23 @@
+/** How repairs and operators reach guards and other instances: as data. Delivery is best effort; the store is the truth. */
+import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
+import type { Mode } from "../../shared/mode.js";
+
+export type ControlMessage =
+  | {
+      readonly type: "circuit.open";
+      readonly circuitName: string;
+      readonly reason: string;
+      readonly failureEventId: string | undefined;
+    }
+  | { readonly type: "circuit.reset"; readonly circuitName: string; readonly reason: string }
+  | { readonly type: "circuit.hold"; readonly circuitName: string; readonly hold: CircuitHold }
+  | { readonly type: "circuit.release"; readonly circuitName: string }
+  | { readonly type: "circuit.transitioned"; readonly transition: CircuitTransition }
+  | { readonly type: "mode.set"; readonly mode: Mode };
+
+export interface ControlChannel {
+  /** Never throws. */
+  publish(message: ControlMessage): void;
+  /** Returns how to stop listening. A listener that throws disturbs no other. */
+  subscribe(listener: (message: ControlMessage) => void): () => void;
+}

@@ -1,0 +1,174 @@
+/**
+ * What must outlive the process. Each method is one transaction and settles; a rejection is a `ParamedicError` with code
+ * `STORE_UNAVAILABLE` (try later) or `STORE_CORRUPT`, and left nothing half done. Writes are redeliverable: doing one twice
+ * with the same ids changes nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
+ */
+import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
+import type {
+  DetectionMethod,
+  Failure,
+  FailureCategory,
+  FailureEvent,
+  FailureType,
+  JsonObject,
+  Severity,
+} from "../../shared/failure.js";
+import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
+import type { Accounting, Batch, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
+
+export interface Page<T> {
+  readonly items: readonly T[];
+  /** Pass it back to get the next page; undefined on the last one. */
+  readonly nextCursor: string | undefined;
+}
+
+export interface RollupStore {
+  /** Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. */
+  commitBatch(batch: Batch): Promise<boolean>;
+  /** Keeps what cannot be folded, raw, so that an operator can look at it. Once per entry id. */
+  saveDeadBatch(dead: { entryId: string; reason: string; payload: string; at: number }): Promise<void>;
+  listSeries(filter: { metricName?: string | undefined; limit: number }): Promise<readonly SeriesDescriptor[]>;
+  /**
+   * One metric over [from, to), in steps of `stepMs` (a multiple of the stored resolution), its series merged; only series
+   * that carry all of `tags`. Oldest first, at most `limit`.
+   */
+  readSeries(query: {
+    metricName: string;
+    tags?: Readonly<Record<string, string>> | undefined;
+    from: number;
+    to: number;
+    stepMs: number;
+    limit: number;
+  }): Promise<readonly SeriesPoint[]>;
+  /** Law 5 by the ledger, summed over all boots; `inFlight` counts what is missing and cannot yet be told from lost. */
+  ledger(): Promise<{
+    recorded: number;
+    rolledUp: number;
+    dropped: Readonly<Record<string, number>>;
+    missing: number;
+    batches: number;
+  }>;
+}
+
+export interface FailureQuery {
+  readonly failureCategory?: FailureCategory | undefined;
+  readonly failureType?: FailureType | undefined;
+  readonly severity?: Severity | undefined;
+  readonly affectedService?: string | undefined;
+  readonly detectionMethod?: DetectionMethod | undefined;
+  readonly resolved?: boolean | undefined;
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+/** A failure with how often it was seen since it was last written. */
+export interface FailureSighting {
+  readonly failure: Failure;
+  readonly fingerprint: string;
+  readonly occurrences: number;
+  readonly lastSeenAt: number;
+  readonly instance: string;
+}
+
+export interface FailureStore {
+  /**
+   * Writes new failures and counts repeats into the open event of the same fingerprint. Maps each sighting's event id to
+   * the id under which it is stored.
+   */
+  recordFailures(sightings: readonly FailureSighting[]): Promise<ReadonlyMap<string, string>>;
+  /** Newest first. */
+  listFailures(query: FailureQuery): Promise<Page<FailureEvent>>;
+  getFailure(eventId: string): Promise<FailureEvent | undefined>;
+  /** `false` when there is no open event of that id. */
+  resolveFailure(eventId: string, resolvedAt: number): Promise<boolean>;
+  /** Resolves open events not seen since `quietSince`; gives how many. */
+  resolveQuietFailures(quietSince: number, resolvedAt: number): Promise<number>;
+}
+
+export interface RecoveryQuery {
+  readonly failureEventId?: string | undefined;
+  readonly actionStrategy?: string | undefined;
+  readonly status?: ActionStatus | undefined;
+  readonly target?: string | undefined;
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+export interface RecoveryStore {
+  /** Writes rescues; one whose (failure event, strategy, target, status, dry run) has a row adds to its `occurrences`. */
+  recordRescues(actions: readonly RecoveryAction[]): Promise<void>;
+  /**
+   * Writes the lease row of a repair before its effect. `false` when another instance holds a lease for the same
+   * (failure event, strategy, target) or it was already carried out for that event.
+   */
+  leaseRepair(action: RecoveryAction): Promise<boolean>;
+  /** Ends a repair. `false` when the lease was lost meanwhile: the row already says so. */
+  completeRepair(completion: {
+    actionId: string;
+    status: Exclude<ActionStatus, "pending_approval" | "initiated" | "in_progress">;
+    result: JsonObject | undefined;
+    durationMs: number;
+    completedAt: number;
+  }): Promise<boolean>;
+  /** Marks rows whose lease ran out before `now` as abandoned; gives how many. */
+  abandonExpired(now: number): Promise<number>;
+  /** Newest first. */
+  listRecoveries(query: RecoveryQuery): Promise<Page<RecoveryAction>>;
+}
+
+/** A circuit as it is kept. */
+export interface StoredCircuit extends CircuitSnapshot {
+  readonly updatedAt: number;
+}
+
+export interface CircuitStore {
+  loadCircuits(): Promise<readonly StoredCircuit[]>;
+  /**
+   * Writes a transition and its row when the stored version is `transition.version - 1` or there is no row yet and it is
+   * the first; gives the stored circuit when another instance was faster.
+   */
+  commitTransition(
+    snapshot: CircuitSnapshot,
+    transition: CircuitTransition,
+  ): Promise<{ readonly committed: true } | { readonly committed: false; readonly stored: StoredCircuit }>;
+  /** Refreshes counts and last times; state and version stay as they are. Creates rows that are missing. */
+  refreshCircuits(snapshots: readonly CircuitSnapshot[], at: number): Promise<void>;
+  holdCircuit(circuitName: string, hold: CircuitHold | undefined, at: number): Promise<void>;
+  /** Newest first. */
+  listTransitions(query: {
+    circuitName?: string | undefined;
+    to?: CircuitState | undefined;
+    from?: number | undefined;
+    until?: number | undefined;
+    cursor?: string | undefined;
+    limit: number;
+  }): Promise<Page<CircuitTransition>>;
+}
+
+export interface AuditEntry {
+  readonly at: number;
+  readonly actor: string;
+  /** `failure.resolve`, `circuit.hold`, … */
+  readonly action: string;
+  readonly subject: string;
+  readonly reason: string;
+  readonly outcome: "succeeded" | "failed" | "refused";
+  readonly detail: JsonObject | undefined;
+}
+
+export interface AuditStore {
+  recordAudit(entry: AuditEntry): Promise<void>;
+  listAudit(query: { cursor?: string | undefined; limit: number }): Promise<Page<AuditEntry>>;
+}
+
+export interface Store extends RollupStore, FailureStore, RecoveryStore, CircuitStore, AuditStore {
+  /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
+  open(): Promise<void>;
+  /** Round trip through the writer; milliseconds. */
+  ping(): Promise<number>;
+  close(): Promise<void>;
+}

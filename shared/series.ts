@@ -1,0 +1,82 @@
+/** A metric with its tags, what one window holds of it, and what one flush sends. */
+import type { SparseBuckets } from "./histogram.js";
+
+export const METRIC_TYPES = ["operation", "health_check", "system", "custom"] as const;
+export type MetricType = (typeof METRIC_TYPES)[number];
+
+/** `value` of a row is the mean of a histogram, the sum of a counter, the last of a gauge. */
+export const SERIES_KINDS = ["counter", "gauge", "histogram"] as const;
+export type SeriesKind = (typeof SERIES_KINDS)[number];
+
+export type Tags = Readonly<Record<string, string>>;
+
+/** What identifies a series. Two descriptors are the same series when type, name, source and tags are equal. */
+export interface SeriesDescriptor {
+  readonly metricType: MetricType;
+  readonly metricName: string;
+  readonly kind: SeriesKind;
+  readonly unit: string;
+  readonly source: string;
+  readonly tags: Tags;
+}
+
+/** What one window, or one bucket of a rollup, holds of one series. `count` is a whole number of points. */
+export interface SeriesSummary {
+  readonly count: number;
+  readonly sum: number;
+  readonly min: number;
+  readonly max: number;
+  readonly last: number;
+  /** Empty for counters and gauges. */
+  readonly buckets: SparseBuckets;
+}
+
+/** What one flush sends: frozen until it settles. */
+export interface Batch {
+  readonly version: 1;
+  readonly instance: string;
+  /** Names one life of one process. */
+  readonly boot: string;
+  /** 1, 2, 3 … within one boot: a gap is a loss. */
+  readonly seq: number;
+  /** UTC milliseconds of the window. */
+  readonly windowStart: number;
+  readonly windowEnd: number;
+  /** Points recorded by this boot up to and including this batch, dropped ones too. */
+  readonly recordedTotal: number;
+  /** Points dropped by this boot up to this batch, by reason. */
+  readonly droppedTotal: Readonly<Record<string, number>>;
+  readonly series: readonly (SeriesDescriptor & SeriesSummary)[];
+}
+
+/** `instance:boot:seq`, the key that makes a batch count once. */
+export function batchId(batch: Pick<Batch, "instance" | "boot" | "seq">): string {
+  return `${batch.instance}:${batch.boot}:${batch.seq}`;
+}
+
+/** Points that a batch carries. */
+export function pointsIn(batch: Pick<Batch, "series">): number {
+  return batch.series.reduce((sum, series) => sum + series.count, 0);
+}
+
+/** Law 5 for one process life, or summed over all: recorded = rolledUp + dropped + lost + inFlight. */
+export interface Accounting {
+  readonly recorded: number;
+  readonly rolledUp: number;
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly lost: number;
+  readonly inFlight: number;
+}
+
+export interface SeriesPoint {
+  /** Start of the bucket, UTC milliseconds. */
+  readonly timestamp: number;
+  readonly count: number;
+  readonly sum: number;
+  readonly min: number;
+  readonly max: number;
+  /** Of a histogram; undefined otherwise. */
+  readonly p50: number | undefined;
+  readonly p95: number | undefined;
+  readonly p99: number | undefined;
+}
