@@ -16,29 +16,28 @@ export const UNKNOWN_PATH = "_OTHER";
  * @example outcomeOfCode("NOT_FOUND") // "client_error"
  */
 export function outcomeOfCode(code: string): Exclude<Outcome, "success" | "rejected"> {
-  return OUTCOME_BY_CODE[code] ?? "server_error";
+  return OUTCOME_BY_CODE.get(code) ?? "server_error";
 }
 
-const OUTCOME_BY_CODE: Readonly<Record<string, Exclude<Outcome, "success" | "rejected">>> = Object.freeze({
-  __proto__: null,
-  PARSE_ERROR: "client_error",
-  BAD_REQUEST: "client_error",
-  UNAUTHORIZED: "client_error",
-  PAYMENT_REQUIRED: "client_error",
-  FORBIDDEN: "client_error",
-  NOT_FOUND: "client_error",
-  METHOD_NOT_SUPPORTED: "client_error",
-  CONFLICT: "client_error",
-  PRECONDITION_FAILED: "client_error",
-  PAYLOAD_TOO_LARGE: "client_error",
-  UNSUPPORTED_MEDIA_TYPE: "client_error",
-  UNPROCESSABLE_CONTENT: "client_error",
-  PRECONDITION_REQUIRED: "client_error",
-  TOO_MANY_REQUESTS: "client_error",
-  CLIENT_CLOSED_REQUEST: "aborted",
-  TIMEOUT: "timeout",
-  GATEWAY_TIMEOUT: "timeout",
-} satisfies Record<string, unknown>) as Readonly<Record<string, Exclude<Outcome, "success" | "rejected">>>;
+const OUTCOME_BY_CODE: ReadonlyMap<string, Exclude<Outcome, "success" | "rejected">> = new Map([
+  ["PARSE_ERROR", "client_error"],
+  ["BAD_REQUEST", "client_error"],
+  ["UNAUTHORIZED", "client_error"],
+  ["PAYMENT_REQUIRED", "client_error"],
+  ["FORBIDDEN", "client_error"],
+  ["NOT_FOUND", "client_error"],
+  ["METHOD_NOT_SUPPORTED", "client_error"],
+  ["CONFLICT", "client_error"],
+  ["PRECONDITION_FAILED", "client_error"],
+  ["PAYLOAD_TOO_LARGE", "client_error"],
+  ["UNSUPPORTED_MEDIA_TYPE", "client_error"],
+  ["UNPROCESSABLE_CONTENT", "client_error"],
+  ["PRECONDITION_REQUIRED", "client_error"],
+  ["TOO_MANY_REQUESTS", "client_error"],
+  ["CLIENT_CLOSED_REQUEST", "aborted"],
+  ["TIMEOUT", "timeout"],
+  ["GATEWAY_TIMEOUT", "timeout"],
+] as const);
 
 /** Law 3: neither a client's error nor an abort, nor what a guard refused, is a failure of the service. */
 export function isServiceFailure(outcome: Outcome): boolean {

@@ -14,7 +14,7 @@ import type {
   Severity,
 } from "../../shared/failure.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
-import type { Accounting, Batch, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
+import type { Batch, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
 
 export interface Page<T> {
   readonly items: readonly T[];
