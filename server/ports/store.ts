@@ -1,7 +1,8 @@
 /**
  * What must outlive the process. Each method is one transaction and settles; a rejection is a `ParamedicError` with code
- * `STORE_UNAVAILABLE` (try later) or `STORE_CORRUPT`, and left nothing half done. Writes are redeliverable: doing one twice
- * with the same ids changes nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
+ * `STORE_UNAVAILABLE` (try later), `STORE_CORRUPT`, or `STORE_REQUEST_INVALID` (repeating it never helps: a malformed cursor,
+ * an unknown failure event), and left nothing half done. Writes are redeliverable: doing one twice with the same ids changes
+ * nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
  */
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
@@ -149,6 +150,9 @@ export interface CircuitStore {
   }): Promise<Page<CircuitTransition>>;
 }
 
+/** `requested` is written before the effect, its outcome after it. */
+export const AUDIT_OUTCOMES = ["requested", "succeeded", "failed", "refused"] as const;
+
 export interface AuditEntry {
   readonly at: number;
   readonly actor: string;
@@ -156,7 +160,7 @@ export interface AuditEntry {
   readonly action: string;
   readonly subject: string;
   readonly reason: string;
-  readonly outcome: "succeeded" | "failed" | "refused";
+  readonly outcome: (typeof AUDIT_OUTCOMES)[number];
   readonly detail: JsonObject | undefined;
 }
 

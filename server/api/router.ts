@@ -1,0 +1,44 @@
+/** The API as one router that nests in the host app's: `paramedic: paramedic.router`. */
+import type { CircuitSnapshot } from "../../shared/circuit.js";
+import type { HealthReport } from "../../shared/health.js";
+import type { Mode } from "../../shared/mode.js";
+import type { Accounting } from "../../shared/series.js";
+import type { Store } from "../ports/store.js";
+import { createCircuitsRouter } from "./circuits-router.js";
+import { createFailuresRouter } from "./failures-router.js";
+import { page } from "./inputs.js";
+import { createMetricsRouter } from "./metrics-router.js";
+import { type AccessDeps, createProcedures, router } from "./procedures.js";
+import { createRecoveriesRouter } from "./recoveries-router.js";
+
+export interface ApiDeps extends AccessDeps {
+  readonly store: Store;
+  readonly circuits: () => readonly CircuitSnapshot[];
+  readonly accounting: () => Promise<Accounting>;
+  readonly health: () => HealthReport;
+  readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };
+}
+
+/**
+ * @example
+ * const appRouter = t.router({ paramedic: paramedic.router });
+ * await client.paramedic.failures.list.query({ resolved: false });
+ */
+export function createRouter(deps: ApiDeps) {
+  const procedures = createProcedures(deps);
+  const { read } = procedures;
+  return router({
+    status: read.query(() => deps.status()),
+    health: read.query(() => deps.health()),
+    failures: createFailuresRouter(procedures, deps),
+    recoveries: createRecoveriesRouter(procedures, deps),
+    circuits: createCircuitsRouter(procedures, deps),
+    metrics: createMetricsRouter(procedures, deps),
+    audit: router({
+      /** Newest first. */
+      list: read.input(page.strict().prefault({})).query(({ input }) => deps.store.listAudit(input)),
+    }),
+  });
+}
+
+export type ParamedicRouter = ReturnType<typeof createRouter>;
