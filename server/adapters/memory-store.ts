@@ -1,0 +1,455 @@
+/**
+ * A store in plain maps: nothing outlives the process. It keeps the promises of the port, in one file because it is one idea
+ * told five times: apply the write to a map, and answer with what is there. Each kind of row is bounded; the oldest go first.
+ */
+import type { CircuitTransition } from "../../shared/circuit.js";
+import { ParamedicError } from "../../shared/errors.js";
+import type { FailureEvent } from "../../shared/failure.js";
+import type { RecoveryAction } from "../../shared/recovery.js";
+import { batchId, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import type { Clock } from "../ports/clock.js";
+import type { AuditEntry, Page, Store, StoredCircuit } from "../ports/store.js";
+import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import {
+  bucketOf,
+  foldRescue,
+  foldRollup,
+  foldSighting,
+  newFailureEvent,
+  RECEIPT_RETENTION_MS,
+  type Rollup,
+} from "./folding.js";
+import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
+import { carriesTags, checkStep, seriesKey, stepPoints } from "./series-steps.js";
+
+export interface MemoryStoreOptions {
+  /** Rows of one kind; beyond it the oldest are forgotten. @default 10_000 */
+  readonly capacity?: number;
+  /** Buckets of one series; beyond it the oldest are forgotten. @default 8_640, a day */
+  readonly bucketsPerSeries?: number;
+}
+
+const DEFAULTS = { capacity: 10_000, bucketsPerSeries: 8_640 } as const;
+
+/** A row with its place in its list. */
+interface Kept<T> {
+  readonly id: number;
+  readonly row: T;
+}
+
+interface KeptSeries {
+  readonly descriptor: SeriesDescriptor;
+  readonly buckets: Map<number, Rollup>;
+}
+
+interface Receipt {
+  readonly storedId: string;
+  readonly counted: number;
+  readonly at: number;
+}
+
+interface Boot {
+  seq: number;
+  recorded: number;
+  dropped: Readonly<Record<string, number>>;
+  points: number;
+  batches: number;
+}
+
+/**
+ * @example
+ * const store = createMemoryStore({ clock: systemClock });
+ * await store.open();
+ */
+export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): Store {
+  const capacity = options.capacity ?? DEFAULTS.capacity;
+  const bucketsPerSeries = options.bucketsPerSeries ?? DEFAULTS.bucketsPerSeries;
+
+  const series = new Map<string, KeptSeries>();
+  const ledgerIds = new Map<string, true>();
+  const boots = new Map<string, Boot>();
+  const deadBatches = new Map<string, { reason: string; payload: string; at: number }>();
+  const failures = new Map<string, Kept<FailureEvent>>();
+  const openByFingerprint = new Map<string, string>();
+  const failureReceipts = new Map<string, Receipt>();
+  const actions = new Map<string, Kept<RecoveryAction>>();
+  const rescueReceipts = new Map<string, Receipt>();
+  const circuits = new Map<string, StoredCircuit>();
+  const transitions = new Map<string, Kept<CircuitTransition>>();
+  const audit = new Map<number, Kept<AuditEntry>>();
+  let lastId = 0;
+
+  const nextId = () => {
+    lastId += 1;
+    return lastId;
+  };
+
+  /** The event of an id, or of a repeat that was folded into it. */
+  const findFailure = (eventId: string) =>
+    failures.get(eventId) ?? failures.get(failureReceipts.get(eventId)?.storedId ?? "");
+
+  const mustFindFailure = (eventId: string): FailureEvent => {
+    const found = findFailure(eventId);
+    if (found) return found.row;
+    throw new ParamedicError(
+      "STORE_REQUEST_INVALID",
+      `the failure event ${eventId} is not stored: record the failure before its recovery actions`,
+    );
+  };
+
+  const putFailure = (id: number, row: FailureEvent) => {
+    failures.set(row.eventId, { id, row });
+    if (row.resolved) {
+      if (openByFingerprint.get(row.fingerprint) === row.eventId) openByFingerprint.delete(row.fingerprint);
+    } else {
+      openByFingerprint.set(row.fingerprint, row.eventId);
+    }
+  };
+
+  const forgetOldestFailures = () => {
+    for (const eventId of oldest(failures, capacity)) {
+      const forgotten = failures.get(eventId)?.row;
+      failures.delete(eventId);
+      if (forgotten && openByFingerprint.get(forgotten.fingerprint) === eventId) {
+        openByFingerprint.delete(forgotten.fingerprint);
+      }
+      for (const [actionId, { row }] of actions) if (row.failureEventId === eventId) actions.delete(actionId);
+    }
+  };
+
+  const receiptsKept = (receipts: Map<string, Receipt>) => {
+    const forgottenBefore = clock.now() - RECEIPT_RETENTION_MS;
+    for (const [id, { at }] of receipts) {
+      if (at >= forgottenBefore) break;
+      receipts.delete(id);
+    }
+  };
+
+  const actionsLike = (action: RecoveryAction, failureEventId: string) =>
+    [...actions.values()].filter(
+      ({ row }) =>
+        row.failureEventId === failureEventId &&
+        row.actionStrategy === action.actionStrategy &&
+        row.target === action.target &&
+        row.dryRun === action.dryRun,
+    );
+
+  const abandon = (now: number): number => {
+    let abandoned = 0;
+    for (const [actionId, { id, row }] of actions) {
+      if (!isUnderWay(row) || row.leaseUntil === undefined || row.leaseUntil > now) continue;
+      actions.set(actionId, { id, row: { ...row, status: "abandoned", completedAt: now } });
+      abandoned += 1;
+    }
+    return abandoned;
+  };
+
+  return Object.freeze<Store>({
+    async open() {},
+    async ping() {
+      return 0;
+    },
+    async close() {},
+
+    async commitBatch(batch) {
+      const id = batchId(batch);
+      if (ledgerIds.has(id)) return false;
+      ledgerIds.set(id, true);
+      const bucket = bucketOf(batch.windowEnd);
+      for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
+        const key = seriesKey(descriptor);
+        const kept = series.get(key) ?? { descriptor, buckets: new Map<number, Rollup>() };
+        series.set(key, kept);
+        const summary = { count, sum, min, max, last, buckets };
+        const before = kept.buckets.get(bucket);
+        kept.buckets.set(
+          bucket,
+          before ? foldRollup(before, summary, batch.windowEnd) : { ...summary, lastAt: batch.windowEnd },
+        );
+        for (const old of oldest(kept.buckets, bucketsPerSeries)) kept.buckets.delete(old);
+      }
+      const bootKey = JSON.stringify([batch.instance, batch.boot]);
+      const boot = boots.get(bootKey) ?? { seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0 };
+      boots.set(bootKey, boot);
+      if (batch.seq > boot.seq) {
+        boot.seq = batch.seq;
+        boot.recorded = batch.recordedTotal;
+        boot.dropped = batch.droppedTotal;
+      }
+      boot.points += pointsIn(batch);
+      boot.batches += 1;
+      for (const old of oldest(ledgerIds, capacity)) ledgerIds.delete(old);
+      return true;
+    },
+
+    async saveDeadBatch({ entryId, reason, payload, at }) {
+      if (!deadBatches.has(entryId)) deadBatches.set(entryId, { reason, payload, at });
+      for (const old of oldest(deadBatches, capacity)) deadBatches.delete(old);
+    },
+
+    async listSeries({ metricName, limit }) {
+      return [...series]
+        .filter(([, { descriptor }]) => metricName === undefined || descriptor.metricName === metricName)
+        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .slice(0, checkLimit(limit))
+        .map(([, { descriptor }]) => descriptor);
+    },
+
+    async readSeries({ metricName, tags, from, to, stepMs, limit }) {
+      const rollups = [...series.values()]
+        .filter(({ descriptor }) => descriptor.metricName === metricName && carriesTags(descriptor.tags, tags))
+        .flatMap(({ buckets }) => [...buckets].map(([bucket, rollup]) => ({ ...rollup, bucket })))
+        .filter(({ bucket }) => bucket >= from && bucket < to);
+      return stepPoints(rollups, checkStep(stepMs), checkLimit(limit));
+    },
+
+    async ledger() {
+      const totals = { recorded: 0, rolledUp: 0, missing: 0, batches: 0 };
+      const dropped = new Map<string, number>();
+      for (const boot of boots.values()) {
+        totals.recorded += boot.recorded;
+        totals.rolledUp += boot.points;
+        totals.missing += boot.recorded - boot.points;
+        totals.batches += boot.batches;
+        for (const [reason, count] of Object.entries(boot.dropped)) {
+          dropped.set(reason, (dropped.get(reason) ?? 0) + count);
+          totals.missing -= count;
+        }
+      }
+      return { ...totals, dropped: Object.fromEntries(dropped) };
+    },
+
+    async recordFailures(sightings) {
+      const now = clock.now();
+      const storedIds = new Map<string, string>();
+      for (const sighting of sightings) {
+        const { eventId } = sighting.failure;
+        const receipt = failureReceipts.get(eventId);
+        const storedId =
+          receipt?.storedId ?? (failures.has(eventId) ? eventId : openByFingerprint.get(sighting.fingerprint));
+        storedIds.set(eventId, storedId ?? eventId);
+        const stored = failures.get(storedId ?? "");
+        if (storedId === undefined) {
+          putFailure(nextId(), newFailureEvent(sighting));
+        } else if (stored && (receipt || storedId !== eventId)) {
+          const added = Math.max(0, sighting.occurrences - (receipt?.counted ?? 0));
+          if (added > 0) putFailure(stored.id, foldSighting(stored.row, sighting, added));
+        }
+        const counted = Math.max(sighting.occurrences, receipt?.counted ?? 0);
+        failureReceipts.set(eventId, { storedId: storedId ?? eventId, counted, at: receipt?.at ?? now });
+      }
+      receiptsKept(failureReceipts);
+      forgetOldestFailures();
+      return storedIds;
+    },
+
+    async listFailures(query) {
+      return newestFirst(
+        failures.values(),
+        query,
+        (row) => row.timestamp,
+        (row) =>
+          (query.failureCategory === undefined || row.failureCategory === query.failureCategory) &&
+          (query.failureType === undefined || row.failureType === query.failureType) &&
+          (query.severity === undefined || row.severity === query.severity) &&
+          (query.affectedService === undefined || row.affectedService === query.affectedService) &&
+          (query.detectionMethod === undefined || row.detectionMethod === query.detectionMethod) &&
+          (query.resolved === undefined || row.resolved === query.resolved) &&
+          isWithin(row.timestamp, query.from, query.to),
+      );
+    },
+
+    async getFailure(eventId) {
+      return findFailure(eventId)?.row;
+    },
+
+    async resolveFailure(eventId, resolvedAt) {
+      const found = failures.get(eventId);
+      if (!found || found.row.resolved) return false;
+      putFailure(found.id, { ...found.row, resolved: true, resolvedAt });
+      return true;
+    },
+
+    async resolveQuietFailures(quietSince, resolvedAt) {
+      const quiet = [...failures.values()].filter(({ row }) => !row.resolved && row.lastSeenAt < quietSince);
+      for (const { id, row } of quiet) putFailure(id, { ...row, resolved: true, resolvedAt });
+      return quiet.length;
+    },
+
+    async recordRescues(rescues) {
+      const now = clock.now();
+      const known = rescues.map((action) => ({
+        action,
+        failureEventId: mustFindFailure(action.failureEventId).eventId,
+      }));
+      for (const { action, failureEventId } of known) {
+        const receipt = rescueReceipts.get(action.actionId);
+        const row =
+          actions.get(receipt?.storedId ?? action.actionId) ??
+          actionsLike(action, failureEventId).find(
+            ({ row }) => row.status === action.status && row.leaseUntil === undefined,
+          );
+        if (!row) {
+          actions.set(action.actionId, { id: nextId(), row: { ...action, failureEventId, leaseUntil: undefined } });
+        } else if (receipt || row.row.actionId !== action.actionId) {
+          const added = Math.max(0, action.occurrences - (receipt?.counted ?? 0));
+          if (added > 0) actions.set(row.row.actionId, { id: row.id, row: foldRescue(row.row, action, added) });
+        }
+        const counted = Math.max(action.occurrences, receipt?.counted ?? 0);
+        const storedId = row?.row.actionId ?? action.actionId;
+        rescueReceipts.set(action.actionId, { storedId, counted, at: receipt?.at ?? now });
+      }
+      receiptsKept(rescueReceipts);
+      for (const old of oldest(actions, capacity)) actions.delete(old);
+    },
+
+    async leaseRepair(action) {
+      if (action.leaseUntil === undefined) {
+        throw new ParamedicError(
+          "STORE_REQUEST_INVALID",
+          `the repair ${action.actionStrategy} of ${action.target} has no leaseUntil: set the time until which it is held`,
+        );
+      }
+      const failureEventId = mustFindFailure(action.failureEventId).eventId;
+      const own = actions.get(action.actionId);
+      if (own) return isUnderWay(own.row);
+      abandon(action.timestamp);
+      const taken = actionsLike(action, failureEventId).some(
+        ({ row }) => row.leaseUntil !== undefined && (isUnderWay(row) || isCarriedOut(row)),
+      );
+      if (taken) return false;
+      actions.set(action.actionId, { id: nextId(), row: { ...action, failureEventId } });
+      return true;
+    },
+
+    async completeRepair({ actionId, status, result, durationMs, completedAt }) {
+      const found = actions.get(actionId);
+      if (!found) return false;
+      if (!isUnderWay(found.row)) return found.row.status === status && found.row.completedAt === completedAt;
+      const row = { ...found.row, status, result, durationMs, completedAt, lastAt: completedAt };
+      actions.set(actionId, { id: found.id, row });
+      return true;
+    },
+
+    async abandonExpired(now) {
+      return abandon(now);
+    },
+
+    async listRecoveries(query) {
+      return newestFirst(
+        actions.values(),
+        query,
+        (row) => row.timestamp,
+        (row) =>
+          (query.failureEventId === undefined || row.failureEventId === query.failureEventId) &&
+          (query.actionStrategy === undefined || row.actionStrategy === query.actionStrategy) &&
+          (query.status === undefined || row.status === query.status) &&
+          (query.target === undefined || row.target === query.target) &&
+          isWithin(row.timestamp, query.from, query.to),
+      );
+    },
+
+    async loadCircuits() {
+      return [...circuits.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    },
+
+    async commitTransition(snapshot, transition) {
+      const stored = circuits.get(snapshot.name);
+      if (stored && stored.version !== transition.version - 1) {
+        const already = transitions.get(transitionKey(transition))?.row;
+        if (already && isSameTransition(already, transition)) return { committed: true };
+        return { committed: false, stored };
+      }
+      circuits.set(snapshot.name, transitioned(stored, snapshot, transition.at));
+      transitions.set(transitionKey(transition), { id: nextId(), row: transition });
+      for (const old of oldest(transitions, capacity)) transitions.delete(old);
+      return { committed: true };
+    },
+
+    async refreshCircuits(snapshots, at) {
+      for (const snapshot of snapshots) {
+        const stored = circuits.get(snapshot.name);
+        circuits.set(snapshot.name, stored ? refreshed(stored, snapshot, at) : unseen(snapshot, at));
+      }
+    },
+
+    async holdCircuit(circuitName, hold, at) {
+      const stored = circuits.get(circuitName);
+      if (!stored && hold === undefined) return;
+      circuits.set(circuitName, { ...(stored ?? heldAlone(circuitName, at)), held: hold, updatedAt: at });
+    },
+
+    async listTransitions(query) {
+      return newestFirst(
+        transitions.values(),
+        query,
+        (row) => row.at,
+        (row) =>
+          (query.circuitName === undefined || row.circuitName === query.circuitName) &&
+          (query.to === undefined || row.to === query.to) &&
+          isWithin(row.at, query.from, query.until),
+      );
+    },
+
+    async recordAudit(entry) {
+      const id = nextId();
+      audit.set(id, { id, row: entry });
+      for (const old of oldest(audit, capacity)) audit.delete(old);
+    },
+
+    async listAudit(query) {
+      return newestFirst(
+        audit.values(),
+        query,
+        (row) => row.at,
+        () => true,
+      );
+    },
+  });
+}
+
+function isUnderWay({ status }: RecoveryAction): boolean {
+  return status === "initiated" || status === "in_progress";
+}
+
+/** Its effect was had, or at least tried: the same repair of the same failure does not run twice. */
+function isCarriedOut({ status }: RecoveryAction): boolean {
+  return status === "succeeded" || status === "failed" || status === "rolled_back" || status === "timed_out";
+}
+
+function isWithin(time: number, from: number | undefined, to: number | undefined): boolean {
+  return (from === undefined || time >= from) && (to === undefined || time < to);
+}
+
+function transitionKey({ circuitName, version }: CircuitTransition): string {
+  return `${version}:${circuitName}`;
+}
+
+/** The keys that were inserted first, as many as there are too many. */
+function oldest<K>(map: ReadonlyMap<K, unknown>, capacity: number): K[] {
+  return map.size <= capacity ? [] : [...map.keys()].slice(0, map.size - capacity);
+}
+
+function newestFirst<T>(
+  kept: Iterable<Kept<T>>,
+  { cursor, limit }: { cursor?: string | undefined; limit: number },
+  timeOf: (row: T) => number,
+  matches: (row: T) => boolean,
+): Page<T> {
+  const after = cursor === undefined ? undefined : decodeCursor(cursor);
+  const rows = [...kept]
+    .filter(({ row }) => matches(row))
+    .map(({ id, row }) => ({ id, row, timestamp: timeOf(row) }))
+    .sort((a, b) => b.timestamp - a.timestamp || b.id - a.id)
+    .filter(
+      ({ timestamp, id }) =>
+        after === undefined || timestamp < after.timestamp || (timestamp === after.timestamp && id < after.id),
+    )
+    .slice(0, checkLimit(limit) + 1);
+  return pageOf(
+    rows,
+    limit,
+    (row) => row,
+    ({ row }) => row,
+  );
+}
