@@ -1,0 +1,19 @@
+import { defineConfig } from "tsdown";
+
+export default defineConfig({
+  entry: {
+    index: "server/index.ts",
+    schema: "drizzle/self-healing-schema.ts",
+    relations: "drizzle/relations.ts",
+    main: "server/main.ts",
+    cli: "server/cli/paramedic.ts",
+    "sqlite-writer.worker": "server/adapters/sqlite/sqlite-writer.worker.ts",
+  },
+  format: ["esm", "cjs"],
+  dts: true,
+  shims: true,
+  fixedExtension: false,
+  platform: "node",
+  target: "node20",
+  clean: true,
+});
