@@ -56,6 +56,8 @@ export interface RescueOperation {
   /** Targets that `next` could still try. */
   readonly targetsLeft: number;
   readonly hasFallback: boolean;
+  /** The target that was asked last; strategies name it in what they report. */
+  readonly target?: string | undefined;
   /** Milliseconds until the caller's deadline. */
   remainingMs(): number;
   /** Attempts made so far, the first one included. */
