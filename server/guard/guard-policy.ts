@@ -1,0 +1,130 @@
+/** What a guard enforces for one service: its options, their defaults and legal ranges, merged and checked in one place. */
+import { CIRCUIT_DEFAULTS, type CircuitConfig } from "../../shared/circuit.js";
+import { ParamedicError } from "../../shared/errors.js";
+import { MAX_TIMER_MS, SECOND_MS } from "../../shared/units.js";
+
+/** How many retries and failovers a service may cost, so that rescuing never becomes the storm that keeps it down. */
+export interface RetryBudgetPolicy {
+  /** Tokens that each call to the service earns; a retry costs one token. 0 to 1. @default 0.1 */
+  readonly ratio: number;
+  /** Tokens that come back in each window without any traffic. 0 to 10,000. @default 10 */
+  readonly minRetries: number;
+  /** Length of that window; 1 to 2^31-1 ms. @default 10_000 */
+  readonly windowMs: number;
+}
+
+/**
+ * Every option of a guard. Circuit options are those of the circuit breaker.
+ *
+ * @example paramedic.guard("http:billing", { timeoutMs: 5_000, failureThreshold: 5, maxConcurrent: 50 })
+ */
+export interface GuardPolicy extends Partial<CircuitConfig> {
+  /** How long one attempt may take; 1 to 2^31-1 ms. @default 30_000 */
+  readonly timeoutMs?: number;
+  /** Running the work twice does no harm. @default true for `llm:*` and inside a query, else false */
+  readonly idempotent?: boolean | undefined;
+  /** Attempts that may run at once; 1 to 1,000,000. @default none: no limit */
+  readonly maxConcurrent?: number | undefined;
+  /** Attempts that may wait for a place, each within its own deadline; 0 to 1,000,000. Needs `maxConcurrent`. @default 0 */
+  readonly maxQueued?: number | undefined;
+  readonly retryBudget?: Partial<RetryBudgetPolicy> | undefined;
+}
+
+/** A policy with every default filled in. */
+export interface ResolvedGuardPolicy {
+  readonly timeoutMs: number;
+  readonly idempotent: boolean | undefined;
+  readonly maxConcurrent: number | undefined;
+  readonly maxQueued: number;
+  readonly retryBudget: RetryBudgetPolicy;
+  /** What was said about the circuit; the circuit breaker fills in and checks the rest. */
+  readonly circuit: Partial<CircuitConfig>;
+}
+
+export const GUARD_POLICY_DEFAULTS = {
+  timeoutMs: CIRCUIT_DEFAULTS.timeoutMs,
+  maxQueued: 0,
+  retryBudget: { ratio: 0.1, minRetries: 10, windowMs: 10 * SECOND_MS },
+} as const;
+
+const CIRCUIT_OPTIONS = [
+  "failureThreshold",
+  "successThreshold",
+  "resetTimeoutMs",
+  "halfOpenPermits",
+  "probeLeaseMs",
+] as const satisfies readonly (keyof CircuitConfig)[];
+
+const POLICY_OPTIONS: ReadonlySet<string> = new Set<keyof GuardPolicy>([
+  ...CIRCUIT_OPTIONS,
+  "timeoutMs",
+  "idempotent",
+  "maxConcurrent",
+  "maxQueued",
+  "retryBudget",
+]);
+
+/**
+ * Fills a policy in with `defaults`, then with {@link GUARD_POLICY_DEFAULTS}, and checks it.
+ *
+ * @throws ParamedicError `CONFIGURATION_INVALID` naming the service, the option, what it got and what is legal.
+ */
+export function resolveGuardPolicy(
+  service: string,
+  policy: GuardPolicy,
+  defaults: GuardPolicy = {},
+): ResolvedGuardPolicy {
+  for (const option of Object.keys(policy)) {
+    if (!POLICY_OPTIONS.has(option)) {
+      throw invalid(service, option, `is unknown; the options of a guard are ${[...POLICY_OPTIONS].join(", ")}`);
+    }
+  }
+  const timeoutMs = policy.timeoutMs ?? defaults.timeoutMs ?? GUARD_POLICY_DEFAULTS.timeoutMs;
+  const maxConcurrent = policy.maxConcurrent ?? defaults.maxConcurrent;
+  const maxQueued = policy.maxQueued ?? defaults.maxQueued ?? GUARD_POLICY_DEFAULTS.maxQueued;
+  const idempotent = policy.idempotent ?? defaults.idempotent;
+  const retryBudget = { ...GUARD_POLICY_DEFAULTS.retryBudget, ...defaults.retryBudget, ...policy.retryBudget };
+
+  requireNumber(service, "timeoutMs", timeoutMs, 1, MAX_TIMER_MS);
+  if (maxConcurrent !== undefined) requireInteger(service, "maxConcurrent", maxConcurrent, 1, 1_000_000);
+  requireInteger(service, "maxQueued", maxQueued, 0, 1_000_000);
+  if (maxQueued > 0 && maxConcurrent === undefined) {
+    throw invalid(service, "maxQueued", "needs maxConcurrent: without a limit nothing waits");
+  }
+  if (idempotent !== undefined && typeof idempotent !== "boolean") {
+    throw invalid(service, "idempotent", `got ${String(idempotent)}; legal: true or false`);
+  }
+  requireNumber(service, "retryBudget.ratio", retryBudget.ratio, 0, 1);
+  requireInteger(service, "retryBudget.minRetries", retryBudget.minRetries, 0, 10_000);
+  requireNumber(service, "retryBudget.windowMs", retryBudget.windowMs, 1, MAX_TIMER_MS);
+
+  return Object.freeze({
+    timeoutMs,
+    idempotent,
+    maxConcurrent,
+    maxQueued,
+    retryBudget: Object.freeze(retryBudget),
+    circuit: Object.freeze({ ...circuitOptions(defaults), ...circuitOptions(policy), timeoutMs }),
+  });
+}
+
+function circuitOptions(policy: GuardPolicy): Partial<CircuitConfig> {
+  return Object.fromEntries(
+    CIRCUIT_OPTIONS.flatMap((option) => (policy[option] === undefined ? [] : [[option, policy[option]]])),
+  );
+}
+
+function requireInteger(service: string, option: string, value: unknown, min: number, max: number): void {
+  requireNumber(service, option, value, min, max);
+  if (!Number.isInteger(value)) throw invalid(service, option, `got ${String(value)}; legal: a whole number`);
+}
+
+function requireNumber(service: string, option: string, value: unknown, min: number, max: number): void {
+  if (typeof value !== "number" || !(value >= min && value <= max)) {
+    throw invalid(service, option, `got ${String(value)}; legal: [${min}, ${max}]`);
+  }
+}
+
+function invalid(service: string, option: string, problem: string): ParamedicError {
+  return new ParamedicError("CONFIGURATION_INVALID", `guard "${service}": ${option}: ${problem}`);
+}

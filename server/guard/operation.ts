@@ -1,0 +1,87 @@
+/** An operation: a named piece of work with several ways to do it, validated once, at its definition. */
+import { ParamedicError } from "../../shared/errors.js";
+import type { Failure } from "../../shared/failure.js";
+import { MAX_TIMER_MS } from "../../shared/units.js";
+import type { Detailed, GuardContext } from "./guard.js";
+
+/** One way to do the work: a function that uses one service. */
+export type TargetFunction = (context: GuardContext, ...args: never[]) => unknown;
+
+/** Service → how the work is done there, in order of preference. */
+export type Targets = Readonly<Record<string, TargetFunction>>;
+
+/** The arguments that every target accepts. */
+export type TargetArgs<T extends Targets> = AcceptedArgs<T[keyof T], T[keyof T]>;
+type AcceptedArgs<One, All> = One extends (context: GuardContext, ...args: infer Args) => unknown
+  ? [All] extends [(context: GuardContext, ...args: Args) => unknown]
+    ? Args
+    : never
+  : never;
+
+export type TargetResult<T extends Targets> = T[keyof T] extends (...args: never[]) => infer Result
+  ? Awaited<Result>
+  : never;
+
+export interface OperationDefinition<T extends Targets, F = never> {
+  /** At least one, in order of preference. Their services are guarded under their own policies. */
+  readonly targets: T;
+  /** Answers when no target can. It must be local and quick: it runs even when the deadline is all but spent. */
+  readonly fallback?: ((failure: Failure, ...args: TargetArgs<T>) => F | Promise<F>) | undefined;
+  /** Running the work twice does no harm. @default true when every target is `llm:*`, or inside a query, else false */
+  readonly idempotent?: boolean | undefined;
+  /** Bounds everything, rescues too; 1 to 2^31-1 ms. @default the call's own deadline, if it has one */
+  readonly timeoutMs?: number | undefined;
+}
+
+/**
+ * A named piece of work that several services can do.
+ *
+ * @example
+ * const summary = await summarise(text);
+ * const { value, rescue } = await summarise.detailed(text); // rescue.kind: fresh, retried, failed_over, fallback
+ */
+export interface Operation<Args extends readonly unknown[], T> {
+  (...args: Args): Promise<T>;
+  /** As calling it, and says how the value was obtained. */
+  detailed(...args: Args): Promise<Detailed<T>>;
+  readonly operationName: string;
+}
+
+const OPERATION_OPTIONS: ReadonlySet<string> = new Set<keyof OperationDefinition<Targets>>([
+  "targets",
+  "fallback",
+  "idempotent",
+  "timeoutMs",
+]);
+
+/**
+ * Checks a definition.
+ *
+ * @throws ParamedicError `OPERATION_INVALID` naming the operation, what is wrong and what is legal.
+ */
+export function validateOperation(name: string, definition: OperationDefinition<Targets, unknown>): void {
+  if (typeof name !== "string" || name === "") throw invalid(String(name), "an operation needs a name");
+  for (const option of Object.keys(definition)) {
+    if (!OPERATION_OPTIONS.has(option)) {
+      throw invalid(name, `${option} is unknown; the options are ${[...OPERATION_OPTIONS].join(", ")}`);
+    }
+  }
+  const targets = Object.entries(definition.targets ?? {});
+  if (targets.length === 0) throw invalid(name, "it has no target; give at least one service with its function");
+  for (const [service, run] of targets) {
+    if (service === "") throw invalid(name, "a target needs the name of its service, such as llm:openai");
+    if (typeof run !== "function") throw invalid(name, `the target ${service} is not a function`);
+  }
+  const { fallback, idempotent, timeoutMs } = definition;
+  if (fallback !== undefined && typeof fallback !== "function") throw invalid(name, "the fallback is not a function");
+  if (idempotent !== undefined && typeof idempotent !== "boolean") {
+    throw invalid(name, `idempotent got ${String(idempotent)}; legal: true or false`);
+  }
+  if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS)) {
+    throw invalid(name, `timeoutMs got ${String(timeoutMs)}; legal: [1, ${MAX_TIMER_MS}]`);
+  }
+}
+
+function invalid(name: string, problem: string): ParamedicError {
+  return new ParamedicError("OPERATION_INVALID", `operation "${name}": ${problem}`);
+}
