@@ -6,8 +6,8 @@ import { parseVariables, unknownVariables, type VariableSource, type VariableSpe
 const DATABASE_URL = {
   kind: "text",
   default: undefined,
-  pattern: /^(file:\S.*|postgres(ql)?:\/\/\S+)$/,
-  legal: "file:<path> or postgres://<user>:<password>@<host>/<database>",
+  pattern: /^file:\S.*$/,
+  legal: "file:<path>, a SQLite file",
   example: "file:./paramedic.db",
   secret: true,
 } as const;
@@ -32,7 +32,7 @@ const TOKEN = {
 export const PLACE_VARIABLES = {
   PARAMEDIC_DATABASE_URL: {
     ...DATABASE_URL,
-    about: "Where Paramedic keeps its tables: a SQLite file, or PostgreSQL. file:./paramedic.db by default.",
+    about: "Where Paramedic keeps its tables; file:./paramedic.db by default.",
   },
   PARAMEDIC_REDIS_URL: { ...REDIS_URL, about: "Redis for the metrics stream; without it REDIS_URL, else in-process." },
   REDIS_URL: { ...REDIS_URL, about: "Read where PARAMEDIC_REDIS_URL is unset." },

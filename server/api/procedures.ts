@@ -79,10 +79,14 @@ function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A store that is away is SERVICE_UNAVAILABLE to a client, not our bug. */
+/** A store that is away is SERVICE_UNAVAILABLE to a client, a cursor it cannot read is BAD_REQUEST; neither is our bug. */
 function translateStoreErrors<Result extends { ok: boolean; error?: TRPCError }>(result: Result): Result {
-  if (!result.ok && isParamedicError(result.error?.cause, "STORE_UNAVAILABLE")) {
-    throw new TRPCError({ code: "SERVICE_UNAVAILABLE", message: "the store cannot be reached", cause: result.error });
+  const cause = result.ok ? undefined : result.error?.cause;
+  if (isParamedicError(cause, "STORE_UNAVAILABLE")) {
+    throw new TRPCError({ code: "SERVICE_UNAVAILABLE", message: "the store cannot be reached", cause });
+  }
+  if (isParamedicError(cause, "STORE_REQUEST_INVALID")) {
+    throw new TRPCError({ code: "BAD_REQUEST", message: cause.message, cause });
   }
   return result;
 }

@@ -1,0 +1,206 @@
+/** Every option of `createParamedic`: unit in the name, default, legal range; and how code and environment become settings. */
+import type { Redis } from "ioredis";
+import { z } from "zod";
+import { CIRCUIT_DEFAULTS } from "../shared/circuit.js";
+import { ParamedicError } from "../shared/errors.js";
+import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
+import { MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
+import type { Authorize } from "./api/access.js";
+import type { Environment } from "./env.js";
+import type { Clock } from "./ports/clock.js";
+import type { Ids } from "./ports/ids.js";
+import type { Logger } from "./ports/logger.js";
+import type { Random } from "./ports/random.js";
+import type { Store } from "./ports/store.js";
+
+/** Who is calling, for failure events. */
+export interface CallerIdentity {
+  readonly userId?: string | undefined;
+  readonly requestId?: string | undefined;
+}
+
+export interface ParamedicOptions<Context extends object = object> {
+  /** `file:<path>`. @default PARAMEDIC_DATABASE_URL, else "file:./paramedic.db" */
+  readonly database?: string | undefined;
+  /** A URL, your ioredis client, or `false` for the in-process stream. @default PARAMEDIC_REDIS_URL, else REDIS_URL */
+  readonly redis?: string | Redis | false | undefined;
+  /** Decides who may read and operate through `paramedic.router`; without it nobody may. */
+  readonly authorize?: Authorize<Context> | undefined;
+  /** Tells user and request of a call from its context, for failure events. */
+  readonly identify?: ((opts: { readonly ctx: Context }) => CallerIdentity) | undefined;
+  /** This process's name: 1 to 100 of A-Z a-z 0-9 . _ -. @default PARAMEDIC_INSTANCE, else host and process id */
+  readonly instance?: string | undefined;
+  /** Under the ceiling of SELF_HEALING_MODE. @default SELF_HEALING_MODE */
+  readonly mode?: Mode | undefined;
+  /** Services that the mode `limited` may touch; a trailing `*` matches a prefix. @default ["llm:*"] */
+  readonly limitedServices?: readonly string[] | undefined;
+  /** Takes part in aggregation. @default PARAMEDIC_AGGREGATE */
+  readonly aggregate?: boolean | undefined;
+  /** Any logger with debug, info, warn and error; `false` for none. @default pino to standard output */
+  readonly logger?: Logger | false | undefined;
+  /** Series in one batch; 1 to 10,000. @default METRICS_BATCH_SIZE (100) */
+  readonly metricsBatchSize?: number | undefined;
+  /** 1 to 2^31-1. @default METRICS_FLUSH_INTERVAL_MS (1_000) */
+  readonly metricsFlushIntervalMs?: number | undefined;
+  /** @default METRICS_REDIS_STREAM_KEY ("metrics:stream") */
+  readonly metricsRedisStreamKey?: string | undefined;
+  /** 1 to 2^31-1. @default HEALTH_CHECK_INTERVAL_MS (30_000) */
+  readonly healthCheckIntervalMs?: number | undefined;
+  /** 1 to 2^31-1. @default HEALTH_CHECK_TIMEOUT_MS (5_000) */
+  readonly healthCheckTimeoutMs?: number | undefined;
+  /** Consecutive failures that open a circuit; 1 to 10,000. @default CIRCUIT_BREAKER_FAILURE_THRESHOLD (5) */
+  readonly failureThreshold?: number | undefined;
+  /** Successful probes that close it; 1 to 1,000. @default CIRCUIT_BREAKER_SUCCESS_THRESHOLD (2) */
+  readonly successThreshold?: number | undefined;
+  /** How long one guarded call may take; 1 to 2^31-1. @default CIRCUIT_BREAKER_TIMEOUT_MS (30_000) */
+  readonly timeoutMs?: number | undefined;
+  /** How long a circuit stays open; 1 to 2^31-1. @default CIRCUIT_BREAKER_RESET_TIMEOUT_MS (60_000) */
+  readonly resetTimeoutMs?: number | undefined;
+  /** 0 to 20. @default RECOVERY_MAX_RETRY_ATTEMPTS (3) */
+  readonly maxRetryAttempts?: number | undefined;
+  /** 1 to 2^31-1. @default RECOVERY_RETRY_BASE_DELAY_MS (1_000) */
+  readonly retryBaseDelayMs?: number | undefined;
+  /** 1 to 2^31-1. @default RECOVERY_RETRY_MAX_DELAY_MS (30_000) */
+  readonly retryMaxDelayMs?: number | undefined;
+  /** An open failure event not seen for this long is resolved; 1 to 2^31-1. @default 60_000 */
+  readonly resolveAfterMs?: number | undefined;
+  /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
+  readonly shutdownTimeoutMs?: number | undefined;
+  /** Parts replaced in tests: time, chance, ids and the store. */
+  readonly overrides?: ParamedicOverrides | undefined;
+}
+
+export interface ParamedicOverrides {
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  readonly ids?: Ids | undefined;
+  readonly store?: Store | undefined;
+  readonly environment?: Environment | undefined;
+}
+
+/** What stands when neither environment nor code says anything and no variable exists for it. */
+export const OPTION_DEFAULTS = Object.freeze({
+  limitedServices: LIMITED_SERVICES_DEFAULT,
+  resolveAfterMs: MINUTE_MS,
+  shutdownTimeoutMs: 10 * SECOND_MS,
+  halfOpenPermits: CIRCUIT_DEFAULTS.successThreshold,
+});
+
+const milliseconds = z.number().int().min(1).max(MAX_TIMER_MS);
+const anyFunction = z.custom<(...args: never[]) => unknown>((value) => typeof value === "function", "a function");
+const anyObject = z.custom<object>((value) => typeof value === "object" && value !== null, "an object");
+
+const schema = z
+  .strictObject({
+    database: z.string().min(1).max(4_096),
+    redis: z.union([
+      z.string().regex(/^(rediss?:\/\/\S+|unix:\/\S+)$/, "a redis:// or rediss:// URL"),
+      z.literal(false),
+      anyObject,
+    ]),
+    authorize: anyFunction,
+    identify: anyFunction,
+    instance: z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, "1 to 100 of A-Z a-z 0-9 . _ -"),
+    mode: z.enum(MODES),
+    limitedServices: z.array(z.string().min(1).max(200)).max(1_000),
+    aggregate: z.boolean(),
+    logger: z.union([z.literal(false), anyObject]),
+    metricsBatchSize: z.number().int().min(1).max(10_000),
+    metricsFlushIntervalMs: milliseconds,
+    metricsRedisStreamKey: z.string().regex(/^[\x21-\x7e]{1,200}$/, "1 to 200 printable characters without spaces"),
+    healthCheckIntervalMs: milliseconds,
+    healthCheckTimeoutMs: milliseconds,
+    failureThreshold: z.number().int().min(1).max(10_000),
+    successThreshold: z.number().int().min(1).max(1_000),
+    timeoutMs: milliseconds,
+    resetTimeoutMs: milliseconds,
+    maxRetryAttempts: z.number().int().min(0).max(20),
+    retryBaseDelayMs: milliseconds,
+    retryMaxDelayMs: milliseconds,
+    resolveAfterMs: milliseconds,
+    shutdownTimeoutMs: milliseconds,
+    overrides: anyObject,
+  })
+  .partial();
+
+/** What the composition root works with: every value decided, default, environment and code in this order. */
+export interface Settled {
+  readonly databasePath: string;
+  readonly mode: Mode;
+  readonly limitedServices: readonly string[];
+  readonly aggregate: boolean;
+  readonly metricsBatchSize: number;
+  readonly metricsFlushIntervalMs: number;
+  readonly metricsRedisStreamKey: string;
+  readonly healthCheckIntervalMs: number;
+  readonly healthCheckTimeoutMs: number;
+  readonly failureThreshold: number;
+  readonly successThreshold: number;
+  readonly timeoutMs: number;
+  readonly resetTimeoutMs: number;
+  readonly maxRetryAttempts: number;
+  readonly retryBaseDelayMs: number;
+  readonly retryMaxDelayMs: number;
+  readonly resolveAfterMs: number;
+  readonly shutdownTimeoutMs: number;
+}
+
+/**
+ * Checks the options and decides every value.
+ *
+ * @throws ParamedicError `CONFIGURATION_INVALID` with one line per problem
+ */
+export function settleOptions<Context extends object>(
+  options: ParamedicOptions<Context>,
+  environment: Environment,
+): Settled {
+  const checked = schema.safeParse(options);
+  if (!checked.success) {
+    const lines = checked.error.issues.map((issue) => `  ${issue.path.join(".") || "options"}: ${issue.message}`);
+    throw new ParamedicError(
+      "CONFIGURATION_INVALID",
+      `createParamedic got options that are not usable:\n${lines.join("\n")}`,
+    );
+  }
+  const { flags } = environment;
+  const settled: Settled = {
+    databasePath: sqlitePathOf(options.database ?? environment.databaseUrl),
+    mode: lowerMode(options.mode ?? flags.SELF_HEALING_MODE, flags.SELF_HEALING_MODE),
+    limitedServices: options.limitedServices ?? OPTION_DEFAULTS.limitedServices,
+    aggregate: options.aggregate ?? environment.aggregate,
+    metricsBatchSize: options.metricsBatchSize ?? flags.METRICS_BATCH_SIZE,
+    metricsFlushIntervalMs: options.metricsFlushIntervalMs ?? flags.METRICS_FLUSH_INTERVAL_MS,
+    metricsRedisStreamKey: options.metricsRedisStreamKey ?? flags.METRICS_REDIS_STREAM_KEY,
+    healthCheckIntervalMs: options.healthCheckIntervalMs ?? flags.HEALTH_CHECK_INTERVAL_MS,
+    healthCheckTimeoutMs: options.healthCheckTimeoutMs ?? flags.HEALTH_CHECK_TIMEOUT_MS,
+    failureThreshold: options.failureThreshold ?? flags.CIRCUIT_BREAKER_FAILURE_THRESHOLD,
+    successThreshold: options.successThreshold ?? flags.CIRCUIT_BREAKER_SUCCESS_THRESHOLD,
+    timeoutMs: options.timeoutMs ?? flags.CIRCUIT_BREAKER_TIMEOUT_MS,
+    resetTimeoutMs: options.resetTimeoutMs ?? flags.CIRCUIT_BREAKER_RESET_TIMEOUT_MS,
+    maxRetryAttempts: options.maxRetryAttempts ?? flags.RECOVERY_MAX_RETRY_ATTEMPTS,
+    retryBaseDelayMs: options.retryBaseDelayMs ?? flags.RECOVERY_RETRY_BASE_DELAY_MS,
+    retryMaxDelayMs: options.retryMaxDelayMs ?? flags.RECOVERY_RETRY_MAX_DELAY_MS,
+    resolveAfterMs: options.resolveAfterMs ?? OPTION_DEFAULTS.resolveAfterMs,
+    shutdownTimeoutMs: options.shutdownTimeoutMs ?? OPTION_DEFAULTS.shutdownTimeoutMs,
+  };
+  if (settled.retryBaseDelayMs > settled.retryMaxDelayMs) {
+    throw new ParamedicError(
+      "CONFIGURATION_INVALID",
+      `retryBaseDelayMs is ${settled.retryBaseDelayMs} and must be at most retryMaxDelayMs (${settled.retryMaxDelayMs})`,
+    );
+  }
+  return Object.freeze(settled);
+}
+
+/** The file of a `file:` URL. Other databases are named in the error, their credentials are not. */
+export function sqlitePathOf(databaseUrl: string): string {
+  if (databaseUrl.startsWith("file:") && databaseUrl.length > "file:".length) {
+    const path = databaseUrl.slice("file:".length);
+    return path.startsWith("///") ? path.slice(2) : path;
+  }
+  const scheme = /^[a-z]+(?=:)/i.exec(databaseUrl)?.[0] ?? "no scheme";
+  throw new ParamedicError(
+    "CONFIGURATION_INVALID",
+    `the database URL has ${scheme === "no scheme" ? scheme : `the scheme ${scheme}`}: this version keeps its tables in a SQLite file; example: file:./paramedic.db`,
+  );
+}

@@ -1,0 +1,151 @@
+import { initTRPC } from "@trpc/server";
+import { describe, expect, it } from "vitest";
+import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import type { Role } from "../../server/api/access.js";
+import { createRouter } from "../../server/api/router.js";
+import type { Store } from "../../server/ports/store.js";
+import { ParamedicError } from "../../shared/errors.js";
+import { type Failure, fingerprintOf } from "../../shared/failure.js";
+import { createFakeClock } from "../support/fake-clock.js";
+
+const failure: Failure = {
+  eventId: "event-1",
+  timestamp: Date.UTC(2026, 0, 1),
+  failureCategory: "external_dependency",
+  failureType: "api_timeout",
+  severity: "high",
+  affectedService: "llm:openai",
+  errorMessage: "no answer",
+  detectionMethod: "exception",
+};
+
+function harness(changes: Partial<Store> = {}) {
+  const clock = createFakeClock();
+  const store: Store = { ...createMemoryStore({ clock }), ...changes };
+  const faults: unknown[] = [];
+  const router = createRouter({
+    clock,
+    store,
+    onFault: (error) => faults.push(error),
+    access: async (ctx) => ({ role: roleIn(ctx), actor: "ada" }),
+    circuits: () => [],
+    accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0 }),
+    health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
+    status: () => ({ instance: "test", mode: "full", storeOpen: true }),
+  });
+  const caller = (role: Role | undefined) => initTRPC.context<object>().create().createCallerFactory(router)({ role });
+  return { clock, store, router, caller, faults };
+}
+
+function roleIn(ctx: object): Role | undefined {
+  const role = "role" in ctx ? ctx.role : undefined;
+  return role === "read" || role === "operate" ? role : undefined;
+}
+
+async function withFailure(store: Store) {
+  await store.recordFailures([
+    { failure, fingerprint: fingerprintOf(failure), occurrences: 1, lastSeenAt: failure.timestamp, instance: "test" },
+  ]);
+}
+
+describe("the API", () => {
+  it("denies every procedure without a role", async () => {
+    const { router, caller } = harness();
+    const paths = Object.keys(router._def.procedures);
+    expect(paths.length).toBeGreaterThan(10);
+    for (const path of paths) {
+      const call = path.split(".").reduce<unknown>((node, key) => property(node, key), caller(undefined));
+      if (typeof call !== "function") throw new Error(`${path} is no procedure`);
+      await expect(call(inputs[path]), path).rejects.toMatchObject({ code: "FORBIDDEN" });
+    }
+  });
+
+  it("lists failures with filters and reads one with what was done about it", async () => {
+    const { store, caller } = harness();
+    await withFailure(store);
+    const api = caller("read");
+    expect((await api.failures.list()).items).toHaveLength(1);
+    expect((await api.failures.list({ affectedService: "db:main" })).items).toEqual([]);
+    expect(await api.failures.get({ eventId: "event-1" })).toMatchObject({ eventId: "event-1", recoveryActions: [] });
+    await expect(api.failures.get({ eventId: "event-2" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it.each([0, -1, 1_000_000_000, Number.NaN, 1.5])("refuses the limit %d", async (limit) => {
+    await expect(harness().caller("read").failures.list({ limit })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+  });
+
+  it("lets only an operator resolve, with a reason, and audits request and outcome", async () => {
+    const { store, caller } = harness();
+    await withFailure(store);
+    const resolve = { eventId: "event-1", reason: "provider confirmed" };
+    await expect(caller("read").failures.resolve(resolve)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    await expect(caller("operate").failures.resolve({ ...resolve, reason: " " })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+    await expect(caller("operate").failures.resolve(resolve)).resolves.toMatchObject({ eventId: "event-1" });
+    await expect(caller("operate").failures.resolve(resolve)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    const audit = await caller("read").audit.list();
+    expect(audit.items.map((entry) => entry.outcome)).toEqual([
+      "failed",
+      "requested",
+      "succeeded",
+      "requested",
+      "refused",
+    ]);
+    expect(audit.items[0]).toMatchObject({
+      actor: "ada",
+      action: "failure.resolve",
+      subject: "event-1",
+      reason: resolve.reason,
+    });
+    expect((await caller("read").failures.list({ resolved: true })).items).toHaveLength(1);
+  });
+
+  it("does not begin an operation that cannot be audited", async () => {
+    const { store, caller } = harness({
+      recordAudit: () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the store is away")),
+    });
+    await withFailure(store);
+    await expect(caller("operate").failures.resolve({ eventId: "event-1", reason: "x" })).rejects.toThrow();
+    expect((await caller("read").failures.list({ resolved: false })).items).toHaveLength(1);
+  });
+
+  it("refuses a cursor it did not hand out", async () => {
+    await expect(harness().caller("read").failures.list({ cursor: "rubbish" })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+  });
+
+  it("answers SERVICE_UNAVAILABLE while the store is away", async () => {
+    const { caller } = harness({
+      listFailures: () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the store is away")),
+    });
+    await expect(caller("read").failures.list()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+  });
+
+  it("refuses a metric range that is reversed or has too many points", async () => {
+    const api = harness().caller("read");
+    await expect(api.metrics.series({ metricName: "x", from: 2, to: 1 })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+    await expect(api.metrics.series({ metricName: "x", from: 0, to: 1e12, stepMs: 10_000 })).rejects.toMatchObject({
+      code: "BAD_REQUEST",
+    });
+    expect(await api.metrics.series({ metricName: "x", from: 0, to: 86_400_000 })).toMatchObject({
+      stepMs: 600_000,
+      points: [],
+    });
+  });
+});
+
+/** Valid inputs, so that only the role can be what is refused. */
+const inputs: Readonly<Record<string, unknown>> = {
+  "failures.get": { eventId: "event-1" },
+  "failures.resolve": { eventId: "event-1", reason: "because" },
+  "circuits.get": { name: "llm:openai" },
+  "metrics.series": { metricName: "x", from: 0, to: 1 },
+};
+
+function property(node: unknown, key: string): unknown {
+  return (typeof node === "object" || typeof node === "function") && node !== null ? Reflect.get(node, key) : undefined;
+}
