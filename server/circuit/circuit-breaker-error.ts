@@ -1,0 +1,70 @@
+/** What a caller gets when a circuit refuses or ends its call. Both are cheap: a storm of them must not cost a storm of stacks. */
+import { TRPCError } from "@trpc/server";
+import { REJECTION } from "../../shared/rejection.js";
+
+/**
+ * The circuit refused the call: the service was not asked. Clients see SERVICE_UNAVAILABLE (503).
+ *
+ * `name` stays `TRPCError`: by it a second copy of `@trpc/server` (a CommonJS app beside this module) knows the error and
+ * sends its status.
+ *
+ * @example
+ * try { await circuit.execute(ask); } catch (error) {
+ *   if (error instanceof CircuitBreakerError) reply.header("Retry-After", Math.ceil((error.retryAfterMs ?? 60_000) / 1_000));
+ * }
+ */
+export class CircuitBreakerError extends TRPCError {
+  readonly [REJECTION] = true;
+  readonly circuitName: string;
+  /** When a call may be admitted again, in milliseconds from now; undefined while it is held open until somebody releases it. */
+  readonly retryAfterMs: number | undefined;
+
+  /** `cause` is the error that was counted last; `stack` asks for a stack trace, which costs several microseconds. */
+  constructor(options: {
+    circuitName: string;
+    retryAfterMs: number | undefined;
+    cause?: Error | undefined;
+    stack?: boolean | undefined;
+  }) {
+    const { circuitName, retryAfterMs, cause } = options;
+    const limit = options.stack === true ? undefined : withoutStack();
+    const again = retryAfterMs === undefined ? "it is held open by hand" : `try again in ${retryAfterMs} ms`;
+    super({ code: "SERVICE_UNAVAILABLE", message: `circuit "${circuitName}" is open: ${again}`, cause });
+    if (limit !== undefined) Error.stackTraceLimit = limit;
+    this.circuitName = circuitName;
+    this.retryAfterMs = retryAfterMs;
+  }
+}
+
+/**
+ * The call took longer than the circuit's `timeoutMs`: the service was asked and may still be at work. Clients see
+ * GATEWAY_TIMEOUT (504).
+ */
+export class CircuitTimeoutError extends TRPCError {
+  readonly circuitName: string;
+  readonly timeoutMs: number;
+
+  constructor(options: { circuitName: string; timeoutMs: number; stack?: boolean | undefined }) {
+    const { circuitName, timeoutMs } = options;
+    const limit = options.stack === true ? undefined : withoutStack();
+    super({ code: "GATEWAY_TIMEOUT", message: `circuit "${circuitName}": the call took longer than ${timeoutMs} ms` });
+    if (limit !== undefined) Error.stackTraceLimit = limit;
+    this.circuitName = circuitName;
+    this.timeoutMs = timeoutMs;
+  }
+}
+
+/**
+ * Turns stack traces off for the constructor that follows, and gives the limit to put back. Undefined where there is none or
+ * it cannot be set (frozen intrinsics): then the stack is captured as usual.
+ */
+function withoutStack(): number | undefined {
+  const limit: unknown = Error.stackTraceLimit;
+  if (typeof limit !== "number") return undefined;
+  try {
+    Error.stackTraceLimit = 0;
+    return limit;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,165 @@
+/**
+ * Holds one circuit's status and applies the state machine to it: the shell that reads the clock, keeps what is only
+ * reported, and tells of transitions. Calls and permits of one breaker share it.
+ */
+import type { CircuitConfig, CircuitState, CircuitTransition, TransitionReason } from "../../shared/circuit.js";
+import type { Verdict } from "../../shared/classification.js";
+import type { Clock } from "../ports/clock.js";
+import { CircuitBreakerError } from "./circuit-breaker-error.js";
+import {
+  type CircuitEvent,
+  type CircuitStatus,
+  INITIAL_STATUS,
+  retryAfterMs,
+  step,
+  type Ticket,
+} from "./state-machine.js";
+import type { TimerWheel } from "./timer-wheel.js";
+
+export interface CircuitCoreDeps {
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly instance: string;
+  /** `false`: calls are admitted whatever the state, as under `metrics_only`. Asked only when a call would be refused. */
+  readonly enforce: () => boolean;
+  readonly classify: (error: unknown) => Verdict;
+  readonly onTransition: (transition: CircuitTransition) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What a failure's reporter may add to it. */
+export interface FailureDetails {
+  /** Kept as the cause of the refusals that follow. */
+  readonly error?: unknown;
+  /** Of the failure's row; linked from the transition that it causes. */
+  readonly failureEventId?: string | undefined;
+}
+
+const ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: true });
+const NOT_ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: false });
+
+export class CircuitCore {
+  status: CircuitStatus = INITIAL_STATUS;
+  /** Monotonic. */
+  lastFailureAt: number | undefined = undefined;
+  /** Monotonic. */
+  lastSuccessAt: number | undefined = undefined;
+  /** UTC milliseconds; of the last opening. */
+  openedAt: number | undefined = undefined;
+  /** The ticket of every call that begins while the circuit is closed. */
+  #closedTicket: Ticket = { version: 0, probe: 0 };
+  #lastError: Error | undefined = undefined;
+
+  constructor(
+    readonly name: string,
+    readonly config: CircuitConfig,
+    readonly deps: CircuitCoreDeps,
+  ) {}
+
+  /** The ticket of an admitted call; undefined when it is refused. */
+  admit(now: number | undefined): Ticket | undefined {
+    const { status } = this;
+    // What the machine would answer, without asking it: the path of nearly every call.
+    if (status.state === "closed" && status.hold === undefined) return this.#closedTicket;
+    return this.#admitByMachine(now ?? this.deps.clock.monotonic());
+  }
+
+  #admitByMachine(now: number): Ticket | undefined {
+    const effects = this.apply(this.#enforced() ? ENFORCED : NOT_ENFORCED, now);
+    for (const effect of effects) {
+      if (effect.type === "admitted") return effect.ticket;
+    }
+    return undefined;
+  }
+
+  succeeded(ticket: Ticket, at: number): void {
+    this.lastSuccessAt = at;
+    // A success without a streak to clear changes no closed circuit, whatever generation it began in.
+    if (this.status.state === "closed" && this.status.failureCount === 0) return;
+    this.apply({ type: "call.ended", ticket, verdict: "success" }, this.deps.clock.monotonic());
+  }
+
+  failed(ticket: Ticket, details: FailureDetails | undefined): void {
+    const now = this.deps.clock.monotonic();
+    this.lastFailureAt = now;
+    this.#lastError = asError(details?.error);
+    this.apply({ type: "call.ended", ticket, verdict: "failure" }, now, details?.failureEventId);
+  }
+
+  ignored(ticket: Ticket): void {
+    if (this.status.state !== "half_open") return;
+    this.apply({ type: "call.ended", ticket, verdict: "ignored" }, this.deps.clock.monotonic());
+  }
+
+  apply(event: CircuitEvent, now: number, failureEventId?: string): ReturnType<typeof step>["effects"] {
+    const { state, effects } = step(this.status, event, now, this.config);
+    this.become(state);
+    for (const effect of effects) {
+      if (effect.type === "transitioned") this.#tell(effect.from, effect.to, effect.reason, failureEventId);
+    }
+    return effects;
+  }
+
+  become(status: CircuitStatus): void {
+    if (status.version !== this.status.version) this.#closedTicket = { version: status.version, probe: 0 };
+    this.status = status;
+  }
+
+  refusal(now: number | undefined): CircuitBreakerError {
+    return new CircuitBreakerError({
+      circuitName: this.name,
+      retryAfterMs: retryAfterMs(this.status, now ?? this.deps.clock.monotonic()),
+      cause: this.#lastError,
+    });
+  }
+
+  #tell(from: CircuitState, to: CircuitState, reason: TransitionReason, failureEventId: string | undefined): void {
+    const at = this.deps.clock.now();
+    if (to === "open") this.openedAt = at;
+    if (to === "closed") {
+      this.openedAt = undefined;
+      this.#lastError = undefined;
+    }
+    const { version } = this.status;
+    const { instance } = this.deps;
+    try {
+      this.deps.onTransition({ circuitName: this.name, from, to, reason, version, at, instance, failureEventId });
+    } catch (error) {
+      this.fault(error);
+    }
+  }
+
+  #enforced(): boolean {
+    try {
+      return this.deps.enforce();
+    } catch (error) {
+      this.fault(error);
+      return true;
+    }
+  }
+
+  verdictOf(error: unknown): Verdict {
+    try {
+      return this.deps.classify(error);
+    } catch (fault) {
+      this.fault(fault);
+      return "failure";
+    }
+  }
+
+  fault(error: unknown): void {
+    try {
+      this.deps.onFault(error);
+    } catch {
+      // Whoever counts faults is at fault: there is nobody left to tell.
+    }
+  }
+}
+
+function asError(value: unknown): Error | undefined {
+  try {
+    return value instanceof Error ? value : undefined;
+  } catch {
+    return undefined;
+  }
+}

@@ -1,0 +1,71 @@
+/** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
+import type { CircuitConfig, CircuitHold, CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import type { CircuitStatus, PlacedHold } from "./state-machine.js";
+
+/** One instant on both clocks. */
+export interface Instant {
+  /** Monotonic milliseconds. */
+  readonly monotonic: number;
+  /** UTC milliseconds. */
+  readonly wall: number;
+}
+
+export type RestorableCircuit = Pick<CircuitSnapshot, "state" | "version" | "failureCount" | "nextRetryAt" | "held">;
+
+/**
+ * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than
+ * `resetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
+ * process: the next call is the one new probe.
+ */
+export function restoreStatus(stored: RestorableCircuit, instant: Instant, config: CircuitConfig): CircuitStatus {
+  const base = { version: stored.version, failureCount: stored.failureCount, hold: placeHold(stored.held, instant) };
+  switch (stored.state) {
+    case "closed":
+      return { ...base, state: "closed", failureCount: Math.min(stored.failureCount, config.failureThreshold - 1) };
+    case "open": {
+      const leftMs = stored.nextRetryAt === undefined ? config.resetTimeoutMs : stored.nextRetryAt - instant.wall;
+      return { ...base, state: "open", retryAt: instant.monotonic + clampWait(leftMs, config) };
+    }
+    case "half_open":
+      return { ...base, state: "open", retryAt: instant.monotonic };
+  }
+}
+
+/**
+ * The status after another living instance moved the circuit. While that one probes, this one waits for its verdict, at most
+ * for a probe's lease; then it probes itself.
+ *
+ * @param jitter in [0, 1): spreads the first probes of instances that heard of the same opening, by up to a tenth of the wait
+ */
+export function followStatus(
+  status: CircuitStatus,
+  transition: Pick<CircuitTransition, "to" | "version" | "at">,
+  instant: Instant,
+  config: CircuitConfig,
+  jitter: number,
+): CircuitStatus {
+  const { version } = transition;
+  const { failureCount, hold } = status;
+  switch (transition.to) {
+    case "closed":
+      return { state: "closed", version, failureCount: 0, hold };
+    case "open": {
+      const leftMs = clampWait(transition.at + config.resetTimeoutMs - instant.wall, config);
+      const retryAt = instant.monotonic + leftMs + 0.1 * jitter * config.resetTimeoutMs;
+      return { state: "open", version, failureCount, hold, retryAt };
+    }
+    case "half_open":
+      return { state: "open", version, failureCount, hold, retryAt: instant.monotonic + config.probeLeaseMs };
+  }
+}
+
+/** Undefined for no hold, and for one that has expired. */
+export function placeHold(hold: CircuitHold | undefined, instant: Instant): PlacedHold | undefined {
+  if (hold === undefined) return undefined;
+  if (hold.until === undefined) return { hold, expiresAt: Number.POSITIVE_INFINITY };
+  return hold.until > instant.wall ? { hold, expiresAt: instant.monotonic + (hold.until - instant.wall) } : undefined;
+}
+
+function clampWait(leftMs: number, config: CircuitConfig): number {
+  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.resetTimeoutMs) : config.resetTimeoutMs;
+}

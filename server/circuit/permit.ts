@@ -1,0 +1,42 @@
+/** One admitted call in the hands of whoever runs it. Its result counts once, the first one. */
+import type { CircuitCore, FailureDetails } from "./circuit-core.js";
+import type { Ticket } from "./state-machine.js";
+
+/**
+ * @example
+ * const permit = circuit.tryAcquire();
+ * if (permit === undefined) throw circuit.refusal();
+ * try { const value = await ask(); permit.success(); return value; } catch (error) { permit.failure({ error }); throw error; }
+ */
+export class Permit {
+  readonly #core: CircuitCore;
+  #ticket: Ticket | undefined;
+
+  constructor(core: CircuitCore, ticket: Ticket) {
+    this.#core = core;
+    this.#ticket = ticket;
+  }
+
+  /** @param now monotonic milliseconds, when the caller has just read them */
+  success(now?: number): void {
+    const ticket = this.#spend();
+    if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.deps.clock.monotonic());
+  }
+
+  failure(details?: FailureDetails): void {
+    const ticket = this.#spend();
+    if (ticket !== undefined) this.#core.failed(ticket, details);
+  }
+
+  /** Neither counts nor clears a streak; a probe's permit comes back. Also for a call that was never made. */
+  ignored(): void {
+    const ticket = this.#spend();
+    if (ticket !== undefined) this.#core.ignored(ticket);
+  }
+
+  #spend(): Ticket | undefined {
+    const ticket = this.#ticket;
+    this.#ticket = undefined;
+    return ticket;
+  }
+}

@@ -1,0 +1,23 @@
+/** What a circuit makes of an error when nobody told it better: law 3 without knowledge of the service. */
+import type { Verdict } from "../../shared/classification.js";
+import { isServiceFailure, outcomeOfCode } from "../../shared/outcome.js";
+import { isRejection } from "../../shared/rejection.js";
+
+/**
+ * Ignored are what another guard refused, an abort by the caller and a client's own error; everything else is a failure,
+ * also what cannot be read.
+ *
+ * @example verdictOfError(new TRPCError({ code: "NOT_FOUND" })) // "ignored"
+ */
+export function verdictOfError(error: unknown): Verdict {
+  try {
+    if (typeof error !== "object" || error === null) return "failure";
+    if (isRejection(error)) return "ignored";
+    const name = "name" in error ? error.name : undefined;
+    if (name === "AbortError") return "ignored";
+    if (name !== "TRPCError" || !("code" in error) || typeof error.code !== "string") return "failure";
+    return isServiceFailure(outcomeOfCode(error.code)) ? "failure" : "ignored";
+  } catch {
+    return "failure";
+  }
+}
