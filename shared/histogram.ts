@@ -1,2 +1,171 @@
+/**
+ * Distributions that merge: base-2 exponential buckets at one fixed scale, so that any two windows add up exactly.
+ *
+ * Bucket `i` covers `(2^(i/32), 2^((i+1)/32)]`, which keeps a quantile within 1.1 % of the truth. The lowest bucket also
+ * holds zero and everything below 2^-30, the highest everything above 2^50. Negative values have no bucket: whoever records
+ * rejects them.
+ */
+
+/** OpenTelemetry's scale 5: 32 buckets for each doubling. */
+export const HISTOGRAM_SCALE = 5;
+
 /** Sparse buckets: sorted `[index, count]` pairs. */
 export type SparseBuckets = readonly (readonly [index: number, count: number])[];
+
+const PER_DOUBLING = 2 ** HISTOGRAM_SCALE;
+const LOWEST_EXPONENT = -30;
+const HIGHEST_EXPONENT = 50;
+
+/** Zero and everything up to 2^-30. */
+export const MIN_BUCKET_INDEX = LOWEST_EXPONENT * PER_DOUBLING - 1;
+/** Everything above 2^50. */
+export const MAX_BUCKET_INDEX = HIGHEST_EXPONENT * PER_DOUBLING;
+
+const LOWEST = 2 ** LOWEST_EXPONENT;
+const HIGHEST = 2 ** HIGHEST_EXPONENT;
+
+/** Where the buckets of one doubling begin: 2^(0/32), 2^(1/32), …, 2. */
+const BOUNDS = Float64Array.from({ length: PER_DOUBLING + 1 }, (_, step) => 2 ** (step / PER_DOUBLING));
+
+/**
+ * The bucket, within its doubling, of the smallest mantissa with the given leading 8 bits. A slot is narrower than any
+ * bucket, so it holds at most one bound and a single comparison settles the rest.
+ */
+const FIRST_IN_SLOT = Int8Array.from({ length: 256 }, (_, slot) => {
+  const mantissa = 1 + slot / 256;
+  return BOUNDS.findIndex((bound) => bound >= mantissa) - 1;
+});
+
+const asFloat = new Float64Array(1);
+const asWords = new Uint32Array(asFloat.buffer);
+asFloat[0] = 1;
+/** The word with sign and exponent; 1.0 has all its set bits there, so this holds on either byte order. */
+const HIGH_WORD = asWords[0] === 0 ? 1 : 0;
+
+/**
+ * The bucket of a finite value >= 0, read from the bits of the float: no logarithm, no allocation.
+ *
+ * @example bucketIndex(1) // -1, because the upper bound belongs to the bucket
+ */
+export function bucketIndex(value: number): number {
+  if (!(value > LOWEST)) return MIN_BUCKET_INDEX;
+  if (value > HIGHEST) return MAX_BUCKET_INDEX;
+  asFloat[0] = value;
+  const high = asWords[HIGH_WORD] ?? 0;
+  asWords[HIGH_WORD] = (high & 0xfffff) | 0x3ff00000;
+  const mantissa = asFloat[0];
+  const first = FIRST_IN_SLOT[(high >>> 12) & 0xff] ?? 0;
+  const within = mantissa > (BOUNDS[first + 1] ?? 2) ? first + 1 : first;
+  return ((high >>> 20) - 1023) * PER_DOUBLING + within;
+}
+
+/** The upper bound of a bucket, itself included; infinite for the highest. */
+export function bucketUpperBound(index: number): number {
+  return index >= MAX_BUCKET_INDEX ? Number.POSITIVE_INFINITY : 2 ** ((index + 1) / PER_DOUBLING);
+}
+
+/** The value whose relative distance to both bounds is the same, hence the smallest possible error. */
+function representative(index: number): number {
+  if (index <= MIN_BUCKET_INDEX) return 0;
+  if (index >= MAX_BUCKET_INDEX) return Number.POSITIVE_INFINITY;
+  const lower = 2 ** (index / PER_DOUBLING);
+  const upper = 2 ** ((index + 1) / PER_DOUBLING);
+  return (2 * lower * upper) / (lower + upper);
+}
+
+/** Adds two distributions. Commutative and associative. */
+export function mergeBuckets(a: SparseBuckets, b: SparseBuckets): SparseBuckets {
+  if (a.length === 0) return b;
+  if (b.length === 0) return a;
+  const merged: (readonly [number, number])[] = [];
+  let i = 0;
+  let j = 0;
+  for (;;) {
+    const left = a[i];
+    const right = b[j];
+    if (left === undefined && right === undefined) return merged;
+    if (right === undefined || (left !== undefined && left[0] < right[0])) {
+      if (left !== undefined) merged.push(left);
+      i += 1;
+    } else if (left === undefined || right[0] < left[0]) {
+      merged.push(right);
+      j += 1;
+    } else {
+      merged.push([left[0], left[1] + right[1]]);
+      i += 1;
+      j += 1;
+    }
+  }
+}
+
+/** Points in all buckets. */
+export function countOf(buckets: SparseBuckets): number {
+  return buckets.reduce((sum, [, count]) => sum + count, 0);
+}
+
+/**
+ * The value below or at which a share `q` of the points lies (nearest rank), never outside the range that was seen.
+ *
+ * @param q share of the points, 0 to 1; 0 is the minimum, 1 the maximum
+ * @returns undefined for an empty distribution
+ * @throws RangeError when `q` is not in [0, 1]
+ * @example quantile(buckets, 0.95, { min: 3, max: 812 })
+ */
+export function quantile(
+  buckets: SparseBuckets,
+  q: number,
+  seen: { readonly min: number; readonly max: number },
+): number | undefined {
+  if (!(q >= 0 && q <= 1)) throw new RangeError(`a quantile is asked for as a share in [0, 1], got ${q}`);
+  const total = countOf(buckets);
+  if (total === 0) return undefined;
+  const rank = Math.ceil(q * total);
+  if (rank <= 1) return seen.min;
+  if (rank >= total) return seen.max;
+  let below = 0;
+  for (const [index, count] of buckets) {
+    below += count;
+    if (below >= rank) return Math.min(Math.max(representative(index), seen.min), seen.max);
+  }
+  return seen.max;
+}
+
+/** Counts of one window, dense around what was seen, so that counting is one addition and allocates nothing. */
+export class HistogramRecorder {
+  private counts = new Float64Array(0);
+  private first = 0;
+
+  /** Counts a finite value >= 0. */
+  record(value: number): void {
+    const index = bucketIndex(value);
+    let at = index - this.first;
+    if (at < 0 || at >= this.counts.length) {
+      this.coverAlso(index);
+      at = index - this.first;
+    }
+    this.counts[at] = (this.counts[at] ?? 0) + 1;
+  }
+
+  /** Gives what was counted and begins again at nothing. */
+  take(): SparseBuckets {
+    const taken: (readonly [number, number])[] = [];
+    for (let at = 0; at < this.counts.length; at += 1) {
+      const count = this.counts[at];
+      if (count !== undefined && count > 0) taken.push([this.first + at, count]);
+    }
+    this.counts.fill(0);
+    return taken;
+  }
+
+  /** Grows by whole doublings: a series that moves a little does not grow again. */
+  private coverAlso(index: number): void {
+    const doubling = Math.floor(index / PER_DOUBLING) * PER_DOUBLING;
+    const empty = this.counts.length === 0;
+    const first = empty ? doubling : Math.min(this.first, doubling);
+    const end = empty ? doubling : this.first + this.counts.length;
+    const grown = new Float64Array(Math.max(end, doubling + PER_DOUBLING) - first);
+    grown.set(this.counts, empty ? 0 : this.first - first);
+    this.counts = grown;
+    this.first = first;
+  }
+}

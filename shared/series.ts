@@ -80,3 +80,13 @@ export interface SeriesPoint {
   readonly p95: number | undefined;
   readonly p99: number | undefined;
 }
+
+/**
+ * One string for one series: equal when type, name, source and tags are, whatever the order of the tags. Kind and unit do
+ * not take part: the first descriptor of a series decides them.
+ */
+export function seriesKey(descriptor: Pick<SeriesDescriptor, "metricType" | "metricName" | "source" | "tags">): string {
+  const parts = [descriptor.metricType, descriptor.metricName, descriptor.source];
+  for (const name of Object.keys(descriptor.tags).sort()) parts.push(name, descriptor.tags[name] ?? "");
+  return JSON.stringify(parts);
+}
