@@ -1,0 +1,75 @@
+/** Starts the demo's processes, waits until each is ready, and makes sure that none outlives the demo. */
+import { fork } from "node:child_process";
+import { once } from "node:events";
+import { appendFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+export interface Child<Ready> {
+  /** What the process said when it was ready. */
+  readonly ready: Ready;
+  readonly pid: number;
+  send(message: object): void;
+  /** Asks it to end, and ends it after 5 s if it has not. */
+  stop(): Promise<void>;
+  /** Ends it as a power cut would. */
+  kill(): Promise<void>;
+}
+
+export interface ChildOptions {
+  /** Path of the script, relative to `examples/`. */
+  readonly script: string;
+  readonly args?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+  /** Where its output goes; without it nowhere, except for what it said before it failed to start. */
+  readonly logFile?: string | undefined;
+}
+
+const START_WITHIN_MS = 30_000;
+const STOP_WITHIN_MS = 5_000;
+
+const alive = new Set<{ kill(signal: NodeJS.Signals): boolean }>();
+process.on("exit", () => {
+  for (const child of alive) child.kill("SIGKILL");
+});
+
+/** Rejects with the last lines of its output when the process ends before it is ready. */
+export async function startChild<Ready>({ script, args, env, logFile }: ChildOptions): Promise<Child<Ready>> {
+  const child = fork(fileURLToPath(new URL(`../${script}`, import.meta.url)), args ?? [], {
+    env: { ...process.env, ...env },
+    execArgv: ["--import", "tsx"],
+    stdio: ["ignore", "pipe", "pipe", "ipc"],
+  });
+  alive.add(child);
+  const ended = once(child, "exit").then(() => void alive.delete(child));
+  let tail = "";
+  const keep = (chunk: Buffer) => {
+    tail = (tail + chunk.toString("utf8")).slice(-2_000);
+    if (logFile !== undefined) appendFileSync(logFile, chunk);
+  };
+  child.stdout?.on("data", keep);
+  child.stderr?.on("data", keep);
+
+  const timer = setTimeout(() => child.kill("SIGKILL"), START_WITHIN_MS);
+  const ready = await Promise.race([
+    once(child, "message").then(([message]) => (message as { ready: Ready }).ready),
+    ended.then(() => Promise.reject(new Error(`${script} ended before it was ready:\n${tail}`))),
+  ]).finally(() => clearTimeout(timer));
+
+  return Object.freeze({
+    ready,
+    pid: child.pid ?? 0,
+    send(message: object) {
+      if (child.connected) child.send(message);
+    },
+    async stop() {
+      const force = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
+      child.kill("SIGTERM");
+      await ended;
+      clearTimeout(force);
+    },
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
+  });
+}
