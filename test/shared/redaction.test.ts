@@ -154,7 +154,11 @@ describe("redactJson", () => {
         (value) => {
           const json = redactJson(value);
           expect(JSON.parse(JSON.stringify(json))).toEqual(json);
-          expect(JSON.stringify(json)).not.toMatch(/\\u0000|\\ud[89a-f]/);
+          JSON.stringify(json, (key, item) => {
+            expect(key).not.toMatch(/\0|\p{Cs}/u);
+            if (typeof item === "string") expect(item).not.toMatch(/\0|\p{Cs}/u);
+            return item;
+          });
         },
       ),
     );
