@@ -6,7 +6,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
-import { batchId, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import { pointsIn, type SeriesDescriptor } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, Page, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
@@ -49,6 +49,8 @@ interface Receipt {
 }
 
 interface Boot {
+  readonly instance: string;
+  readonly boot: string;
   seq: number;
   recorded: number;
   dropped: Readonly<Record<string, number>>;
@@ -152,7 +154,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     async close() {},
 
     async commitBatch(batch) {
-      const id = batchId(batch);
+      const id = JSON.stringify([batch.instance, batch.boot, batch.seq]);
       if (ledgerIds.has(id)) return false;
       ledgerIds.set(id, true);
       const bucket = bucketOf(batch.windowEnd);
@@ -169,7 +171,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         for (const old of oldest(kept.buckets, bucketsPerSeries)) kept.buckets.delete(old);
       }
       const bootKey = JSON.stringify([batch.instance, batch.boot]);
-      const boot = boots.get(bootKey) ?? { seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0 };
+      const boot = boots.get(bootKey) ?? newBoot(batch);
       boots.set(bootKey, boot);
       if (batch.seq > boot.seq) {
         boot.seq = batch.seq;
@@ -204,19 +206,14 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     },
 
     async ledger() {
-      const totals = { recorded: 0, rolledUp: 0, missing: 0, batches: 0 };
-      const dropped = new Map<string, number>();
-      for (const boot of boots.values()) {
-        totals.recorded += boot.recorded;
-        totals.rolledUp += boot.points;
-        totals.missing += boot.recorded - boot.points;
-        totals.batches += boot.batches;
-        for (const [reason, count] of Object.entries(boot.dropped)) {
-          dropped.set(reason, (dropped.get(reason) ?? 0) + count);
-          totals.missing -= count;
-        }
-      }
-      return { ...totals, dropped: Object.fromEntries(dropped) };
+      return [...boots.values()].map(({ instance, boot, recorded, dropped, points, batches }) => ({
+        instance,
+        boot,
+        recorded,
+        dropped,
+        rolledUp: points,
+        batches,
+      }));
     },
 
     async recordFailures(sightings) {
@@ -452,4 +449,8 @@ function newestFirst<T>(
     (row) => row,
     ({ row }) => row,
   );
+}
+
+function newBoot({ instance, boot }: Batch): Boot {
+  return { instance, boot, seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0 };
 }

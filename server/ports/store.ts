@@ -23,6 +23,18 @@ export interface Page<T> {
   readonly nextCursor: string | undefined;
 }
 
+/** What the ledger says of one life of one process. */
+export interface LedgerEntry {
+  readonly instance: string;
+  readonly boot: string;
+  /** Points recorded up to the newest batch folded, dropped ones too. */
+  readonly recorded: number;
+  readonly dropped: Readonly<Record<string, number>>;
+  /** Points folded. */
+  readonly rolledUp: number;
+  readonly batches: number;
+}
+
 export interface RollupStore {
   /** Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. */
   commitBatch(batch: Batch): Promise<boolean>;
@@ -41,14 +53,8 @@ export interface RollupStore {
     stepMs: number;
     limit: number;
   }): Promise<readonly SeriesPoint[]>;
-  /** Law 5 by the ledger, summed over all boots; `inFlight` counts what is missing and cannot yet be told from lost. */
-  ledger(): Promise<{
-    recorded: number;
-    rolledUp: number;
-    dropped: Readonly<Record<string, number>>;
-    missing: number;
-    batches: number;
-  }>;
+  /** Law 5 by the ledger, one entry a boot; what is missing there is in flight or lost. */
+  ledger(): Promise<readonly LedgerEntry[]>;
 }
 
 export interface FailureQuery {
