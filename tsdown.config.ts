@@ -5,7 +5,6 @@ export default defineConfig({
     index: "server/index.ts",
     schema: "drizzle/self-healing-schema.ts",
     relations: "drizzle/relations.ts",
-    main: "server/main.ts",
     cli: "server/cli/paramedic.ts",
     "sqlite-writer.worker": "server/adapters/sqlite/sqlite-writer.worker.ts",
   },

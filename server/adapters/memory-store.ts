@@ -6,7 +6,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
-import { pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import { type Batch, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, Page, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";

@@ -1,0 +1,105 @@
+/** The standalone backend: Paramedic's API and probes over HTTP, with access by bearer token (law 24). */
+import type { Server } from "node:http";
+import { initTRPC } from "@trpc/server";
+import { createExpressMiddleware } from "@trpc/server/adapters/express";
+import express from "express";
+import { ParamedicError } from "../shared/errors.js";
+import { isLoopback, type Role, roleOfRequest } from "./api/access.js";
+import { accessRequestOf } from "./api/http-handler.js";
+import { readBackendEnvironment } from "./env.js";
+import { createParamedic, type Paramedic } from "./paramedic.js";
+
+export interface BackendContext {
+  readonly role: Role | undefined;
+  /** Who it is for the audit: the token's role, never the token. */
+  readonly actor: string;
+}
+
+export interface Backend {
+  readonly url: string;
+  readonly paramedic: Paramedic<BackendContext>;
+  /** Stops taking requests, flushes, closes. */
+  stop(): Promise<void>;
+}
+
+/** A batch beyond this is no dashboard's. */
+const MOST_CALLS_IN_A_BATCH = 50;
+
+/**
+ * Starts the backend by the environment and stops it on SIGTERM and SIGINT; a second signal ends it at once.
+ *
+ * @throws ParamedicError `CONFIGURATION_INVALID`, also when it would listen beyond loopback without both tokens
+ */
+export async function startBackend(environment = readBackendEnvironment()): Promise<Backend> {
+  const { host, port, readToken, operatorToken } = environment;
+  if (!isLoopback(host) && (readToken === undefined || operatorToken === undefined)) {
+    throw new ParamedicError(
+      "CONFIGURATION_INVALID",
+      `HOST is ${host}, which other machines can reach: set PARAMEDIC_READ_TOKEN and PARAMEDIC_OPERATOR_TOKEN (32 characters or more), or HOST=127.0.0.1`,
+    );
+  }
+  const paramedic = createParamedic<BackendContext>({
+    authorize: ({ ctx }) => ctx.role,
+    overrides: { environment },
+  });
+  const t = initTRPC.context<BackendContext>().create();
+  const router = t.router({ health: paramedic.healthProcedure, paramedic: paramedic.router });
+
+  const app = express();
+  app.disable("x-powered-by");
+  app.use(
+    "/trpc",
+    createExpressMiddleware({
+      router,
+      maxBatchSize: MOST_CALLS_IN_A_BATCH,
+      maxBodySize: 64 * 1_024,
+      createContext: ({ req }): BackendContext => {
+        const role = roleOfRequest(accessRequestOf(req), environment);
+        return { role, actor: role === undefined ? "anonymous" : `token:${role}` };
+      },
+      onError: paramedic.onError,
+    }),
+  );
+  app.use(paramedic.express());
+  app.use((_request, response) => void response.status(404).json({ error: "not found" }));
+
+  const server = await listen(app, port, host);
+  const address = server.address();
+  const boundPort = typeof address === "object" && address !== null ? address.port : port;
+
+  let stopping: Promise<void> | undefined;
+  const stop = (): Promise<void> => {
+    stopping ??= (async () => {
+      server.close();
+      server.closeIdleConnections();
+      await paramedic.shutdown();
+      server.closeAllConnections();
+    })();
+    return stopping;
+  };
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    process.on(signal, () => {
+      if (stopping !== undefined) process.exit(1);
+      void stop();
+    });
+  }
+  return { url: `http://${host.includes(":") ? `[${host}]` : host}:${boundPort}`, paramedic, stop };
+}
+
+function listen(app: express.Express, port: number, host: string): Promise<Server> {
+  return new Promise((resolve, reject) => {
+    const server = app.listen(port, host);
+    server.once("listening", () => resolve(server));
+    server.once("error", (cause) =>
+      reject(
+        new ParamedicError(
+          "CONFIGURATION_INVALID",
+          `cannot listen on ${host}:${port}: set HOST and PORT to a free address`,
+          {
+            cause,
+          },
+        ),
+      ),
+    );
+  });
+}
