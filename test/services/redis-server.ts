@@ -1,0 +1,234 @@
+/**
+ * A real Redis for tests: from PATH, else unpacked from Debian's packages into a cache folder. Every server has its own port
+ * and folder and dies with the process that started it, however that one ends.
+ */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
+import { connect, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+export interface RedisServer {
+  readonly url: string;
+  readonly port: number;
+  readonly pid: number;
+  /** Ends it and removes its folder. */
+  stop(): Promise<void>;
+  /** `kill -9`; port and folder stay for `restart`. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port and folder after `kill`. */
+  restart(): Promise<void>;
+}
+
+interface Binary {
+  readonly file: string;
+  readonly env: Readonly<Record<string, string>>;
+}
+
+const CACHE = fileURLToPath(new URL("../../node_modules/.cache/paramedic/redis", import.meta.url));
+const HOW_TO_GET_IT =
+  "tests need a Redis server: install redis-server or valkey-server (6.2 or newer), or set REDIS_URL to one that tests may use";
+
+/**
+ * The server waits on a pipe from us. When we end, the pipe ends, and the shell kills the server and removes its folder:
+ * that holds after `kill -9` too, when no exit handler runs.
+ */
+const KEEPER = `
+folder=$1; shift
+"$@" </dev/null >/dev/null 2>&1 &
+server=$!
+echo "$server"
+while read -r _; do :; done
+kill -9 "$server" 2>/dev/null
+wait "$server" 2>/dev/null
+[ -n "$folder" ] && rm -rf "$folder"
+`;
+
+/**
+ * @param args further arguments for the server, such as `["--requirepass", "x"]`; nothing is persisted unless they say so
+ * @example
+ * const redis = await startRedis();
+ * // … redis.url
+ * await redis.stop();
+ */
+export async function startRedis({ args = [] }: { args?: readonly string[] } = {}): Promise<RedisServer> {
+  const binary = findRedis();
+  const folder = mkdtempSync(join(tmpdir(), "paramedic-redis-"));
+  const port = await freePort();
+  let running: { readonly keeper: ChildProcess; readonly pid: number };
+
+  const launch = async () => {
+    const command = [binary.file, "--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
+    const settings = ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
+    const keeper = spawn("/bin/sh", ["-c", KEEPER, "keeper", folder, ...command, ...settings], {
+      env: { ...process.env, ...binary.env },
+      stdio: ["pipe", "pipe", "ignore"],
+    });
+    running = { keeper, pid: await firstNumber(keeper) };
+    await untilItAnswers(port, args.includes("--requirepass"));
+  };
+  const kill = async () => {
+    try {
+      process.kill(running.pid, "SIGKILL");
+    } catch {
+      return;
+    }
+    while ((await ask(port)) !== "") await pause(5);
+  };
+
+  await launch();
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    port,
+    get pid() {
+      return running.pid;
+    },
+    kill,
+    async restart() {
+      await kill();
+      running.keeper.kill("SIGKILL");
+      await launch();
+    },
+    async stop() {
+      const ended = new Promise((resolve) => running.keeper.once("exit", resolve));
+      if (running.keeper.exitCode !== null) return;
+      running.keeper.stdin?.end();
+      await ended;
+    },
+  };
+}
+
+/** A port nobody listens on at this moment. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once("error", reject);
+    server.listen(0, "127.0.0.1", () => {
+      const address = server.address();
+      server.close(() => resolve(typeof address === "object" && address !== null ? address.port : 0));
+    });
+  });
+}
+
+function findRedis(): Binary {
+  const onPath = ["redis-server", "valkey-server"]
+    .flatMap((name) => (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)))
+    .find(isExecutable);
+  if (onPath !== undefined) return { file: onPath, env: {} };
+  const unpacked = join(CACHE, "usr/bin/redis-server");
+  if (!existsSync(unpacked)) {
+    if (process.platform !== "linux" || !runs("apt-get") || !runs("dpkg-deb")) throw new Error(HOW_TO_GET_IT);
+    try {
+      unpackFromApt();
+    } catch (cause) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new Error(`${HOW_TO_GET_IT} (unpacking Debian's package failed: ${why})`, { cause });
+    }
+  }
+  return { file: unpacked, env: { LD_LIBRARY_PATH: libraryFolders().join(delimiter) } };
+}
+
+/** Needs no root: package lists, status and cache are private folders. Losing a race means using the winner's. */
+function unpackFromApt(): void {
+  const parent = join(CACHE, "..");
+  mkdirSync(parent, { recursive: true });
+  const work = mkdtempSync(join(parent, "unpack-"));
+  try {
+    for (const folder of ["lists/partial", "cache/archives/partial", "packages", "root"]) {
+      mkdirSync(join(work, folder), { recursive: true });
+    }
+    writeFileSync(join(work, "status"), "");
+    const settings = [
+      `Dir::State::lists=${work}/lists`,
+      `Dir::State::status=${work}/status`,
+      `Dir::Cache=${work}/cache`,
+      "Debug::NoLocking=1",
+      "APT::Sandbox::User=",
+    ].flatMap((setting) => ["-o", setting]);
+    const packages = join(work, "packages");
+    run("apt-get", ["-q", ...settings, "update"], work);
+    run("apt-get", ["-q", ...settings, "download", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"], packages);
+    for (const file of readdirSync(packages)) run("dpkg-deb", ["-x", join(packages, file), join(work, "root")], work);
+    const binaries = join(work, "root/usr/bin");
+    // Debian ships server and checker as one file that looks at its own name.
+    if (!existsSync(join(binaries, "redis-server"))) symlinkSync("redis-check-rdb", join(binaries, "redis-server"));
+    try {
+      renameSync(join(work, "root"), CACHE);
+    } catch (error) {
+      if (!existsSync(join(CACHE, "usr/bin/redis-server"))) throw error;
+    }
+  } finally {
+    rmSync(work, { recursive: true, force: true });
+  }
+}
+
+function libraryFolders(): string[] {
+  return ["usr/lib", "lib"]
+    .map((folder) => join(CACHE, folder))
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((triplet) => join(folder, triplet)));
+}
+
+function run(command: string, args: readonly string[], cwd: string): void {
+  const { status, error, stderr } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 120_000 });
+  if (status !== 0) throw new Error(`${command}: ${error?.message ?? stderr.trim().split("\n").slice(-2).join(" | ")}`);
+}
+
+function runs(command: string): boolean {
+  return spawnSync(command, ["--version"]).status === 0;
+}
+
+function isExecutable(file: string): boolean {
+  try {
+    accessSync(file, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function firstNumber(child: ChildProcess): Promise<number> {
+  return new Promise((resolve, reject) => {
+    child.once("error", reject);
+    child.once("exit", () => reject(new Error("the shell that keeps the Redis server ended before it said its id")));
+    child.stdout?.once("data", (data: Buffer) => resolve(Number(String(data).trim())));
+  });
+}
+
+async function untilItAnswers(port: number, locked: boolean): Promise<void> {
+  for (let attempt = 0; attempt < 500; attempt += 1) {
+    const reply = await ask(port);
+    if (reply.startsWith("+PONG") || (locked && reply.startsWith("-NOAUTH"))) return;
+    await pause(10);
+  }
+  throw new Error(`the Redis server on port ${port} did not answer within 5 s`);
+}
+
+function ask(port: number): Promise<string> {
+  return new Promise((resolve) => {
+    const socket = connect(port, "127.0.0.1", () => socket.write("PING\r\n"));
+    const end = (reply: string) => {
+      socket.destroy();
+      resolve(reply);
+    };
+    socket.once("data", (data) => end(String(data)));
+    socket.once("error", () => end(""));
+    socket.setTimeout(500, () => end(""));
+  });
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
