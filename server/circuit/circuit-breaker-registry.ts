@@ -141,10 +141,9 @@ export class CircuitBreakerRegistry {
     let oldest: CircuitBreaker | undefined;
     let oldestAt = Number.POSITIVE_INFINITY;
     for (const breaker of this.#breakers.values()) {
-      const usedAt = breaker.lastUsedAt ?? Number.NEGATIVE_INFINITY;
-      if (usedAt < oldestAt && breaker.atRest) {
+      if (breaker.lastUsedAt < oldestAt && breaker.atRest) {
         oldest = breaker;
-        oldestAt = usedAt;
+        oldestAt = breaker.lastUsedAt;
       }
     }
     if (oldest !== undefined) this.#breakers.delete(oldest.name);

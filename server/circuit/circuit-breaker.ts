@@ -62,6 +62,7 @@ export class CircuitBreaker {
   readonly #core: CircuitCore;
   readonly #clock: Clock;
   readonly #random: Random;
+  readonly #madeAt: number;
   #ready: Promise<void> | undefined = undefined;
 
   constructor(name: string, options: CircuitBreakerOptions = {}, deps: CircuitBreakerDeps = {}) {
@@ -69,6 +70,7 @@ export class CircuitBreaker {
     this.config = resolveCircuitConfig(name, options);
     this.#clock = deps.clock ?? systemClock;
     this.#random = deps.random ?? systemRandom;
+    this.#madeAt = this.#clock.monotonic();
     this.#core = new CircuitCore(name, this.config, {
       clock: this.#clock,
       timers: deps.timers ?? createTimerWheel(this.#clock),
@@ -86,11 +88,10 @@ export class CircuitBreaker {
    */
   execute<T>(fn: (context: CircuitCallContext) => T | PromiseLike<T>): Promise<T> {
     if (this.#ready !== undefined) return this.#ready.then(() => this.execute(fn));
-    const now = this.#clock.monotonic();
-    const ticket = this.#core.admit(now);
-    if (ticket === undefined) return Promise.reject(this.#core.refusal(now));
+    const ticket = this.#core.admit(undefined);
+    if (ticket === undefined) return Promise.reject(this.#core.refusal(undefined));
     return new Promise((resolve, reject) => {
-      new CircuitCall<T>(this.#core, ticket, resolve, reject).run(fn, now);
+      new CircuitCall<T>(this.#core, ticket, resolve, reject).run(fn);
     });
   }
 
@@ -148,11 +149,10 @@ export class CircuitBreaker {
     };
   }
 
-  /** Monotonic time of the last result; undefined before the first. */
-  get lastUsedAt(): number | undefined {
+  /** Monotonic time of the last result; before the first, of its making. */
+  get lastUsedAt(): number {
     const { lastFailureAt, lastSuccessAt } = this.#core;
-    if (lastFailureAt === undefined || lastSuccessAt === undefined) return lastFailureAt ?? lastSuccessAt;
-    return Math.max(lastFailureAt, lastSuccessAt);
+    return Math.max(this.#madeAt, lastFailureAt ?? this.#madeAt, lastSuccessAt ?? this.#madeAt);
   }
 
   /** Closed, without a streak and not held: forgetting it loses nothing but counts. */

@@ -35,13 +35,13 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
     return this.#controller.signal;
   }
 
-  run(fn: (context: CircuitCallContext) => T | PromiseLike<T>, now: number): void {
-    const { timers } = this.#core.deps;
-    timers.arm(this, now, this.#core.config.timeoutMs);
+  run(fn: (context: CircuitCallContext) => T | PromiseLike<T>): void {
+    this.#core.deps.timers.armLoosely(this, this.#core.config.timeoutMs);
     try {
-      // `resolve` adopts thenables and plain values alike, and returns a promise as it is.
-      Promise.resolve(fn(this)).then(
-        (value) => this.#succeed(value, now),
+      const result = fn(this);
+      // What is no promise may be a thenable or a plain value: `resolve` adopts both.
+      (result instanceof Promise ? result : Promise.resolve(result)).then(
+        (value) => this.#succeed(value),
         (error: unknown) => this.#fail(error),
       );
     } catch (error) {
@@ -60,11 +60,13 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
     this.#controller?.abort(error);
   }
 
-  #succeed(value: T, startedAt: number): void {
+  #succeed(value: T): void {
     if (this.#settled) return;
     this.#settled = true;
-    this.#core.deps.timers.cancel(this);
-    this.#core.succeeded(this.#ticket, startedAt);
+    const { timers } = this.#core.deps;
+    const now = timers.roughNow();
+    timers.cancel(this);
+    this.#core.succeeded(this.#ticket, now);
     this.#resolve(value);
   }
 

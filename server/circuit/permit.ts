@@ -20,7 +20,7 @@ export class Permit {
   /** @param now monotonic milliseconds, when the caller has just read them */
   success(now?: number): void {
     const ticket = this.#spend();
-    if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.deps.clock.monotonic());
+    if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.deps.timers.roughNow());
   }
 
   failure(details?: FailureDetails): void {

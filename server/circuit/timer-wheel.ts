@@ -1,9 +1,12 @@
 /**
- * One timer for all deadlines of a process: arming and cancelling link an entry into a slot and out of it, and set no timer
- * unless the deadline is the nearest one. Deadlines fire at their exact time, never early.
+ * All deadlines of a process on two timers. Arming and cancelling link an entry into a slot and out of it, and set a timer
+ * only when the deadline is the nearest one. None fires early.
+ *
+ * Most calls end within milliseconds, so `armLoosely` does not even read the clock: the entry waits in a list of fresh ones,
+ * which is looked through once in 20 ms, and only what is still there then gets its time and its slot.
  *
  * The timer stays set for the nearest deadline that was armed, also when that one was cancelled since; when it fires it
- * moves on to the nearest that is left. So an idle wheel holds at most one timer, which ends by itself.
+ * moves on to the nearest that is left. So an idle wheel holds no timer but those, which end by themselves.
  */
 import type { Clock, Timer } from "../ports/clock.js";
 
@@ -13,9 +16,18 @@ const SLOTS = 512;
 
 const UNARMED = -1;
 const FIRING = -2;
+const FRESH = -3;
+
+/** How late a loosely armed deadline may fire, while the event loop keeps up. */
+const LOOSE_MS = 20;
+/** Below this, 20 ms would be more than 2 % late: such a deadline is armed exactly. */
+const LOOSE_FROM_MS = 50 * LOOSE_MS;
+/** Bounds the list of fresh entries where no timer gets its turn. */
+const MAX_FRESH = 64;
 
 /** Something with a deadline. `onDeadline` must not throw. */
 export abstract class Deadline {
+  /** Monotonic; of a fresh entry, its delay. */
   deadlineAt = 0;
   slot = UNARMED;
   previous: Deadline | undefined = undefined;
@@ -27,8 +39,12 @@ export abstract class Deadline {
 export interface TimerWheel {
   /** @param now what `clock.monotonic()` said a moment ago; `deadline` must not be armed already */
   arm(deadline: Deadline, now: number, delayMs: number): void;
+  /** As `arm`, without the time: cheaper, and fires up to 20 ms late when `delayMs` is 1 s or more. */
+  armLoosely(deadline: Deadline, delayMs: number): void;
   /** Cancelling what is not armed, or has fired, does nothing. */
   cancel(deadline: Deadline): void;
+  /** Monotonic milliseconds, at most 20 ms old while the event loop keeps up: the clock is read only when it must be. */
+  roughNow(): number;
   /** Deadlines armed now. */
   readonly size: number;
 }
@@ -42,6 +58,10 @@ export interface TimerWheel {
 export function createTimerWheel(clock: Clock): TimerWheel {
   /** Filled when the first deadline is armed: an idle circuit's wheel holds nothing. */
   const heads: (Deadline | undefined)[] = [];
+  const fresh: Deadline[] = [];
+  /** When the first entry of `fresh` was armed. */
+  let freshSince = 0;
+  let freshTimer: Timer | undefined;
   let size = 0;
   /** Everything due before this has fired: what is armed for an earlier time goes into this time's slot. */
   let sweptUntil = Number.NEGATIVE_INFINITY;
@@ -58,6 +78,11 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     if (head !== undefined) head.previous = deadline;
     heads[slot] = deadline;
     size += 1;
+  };
+
+  const arm = (deadline: Deadline, at: number, now: number): void => {
+    link(deadline, at);
+    if (at < wakeAt) wake(at, now);
   };
 
   const unlink = (deadline: Deadline): void => {
@@ -121,18 +146,45 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     }
   }
 
+  function placeFresh(): void {
+    const now = clock.monotonic();
+    // Of the first one the time is known; the others were armed at some time since, and must not fire early.
+    let armedAt = freshSince;
+    for (const deadline of fresh) {
+      if (deadline.slot === FRESH) arm(deadline, armedAt + deadline.deadlineAt, now);
+      armedAt = now;
+    }
+    fresh.length = 0;
+  }
+
+  function onFreshTimer(): void {
+    freshTimer = undefined;
+    placeFresh();
+  }
+
   return {
-    arm(deadline, now, delayMs) {
-      const at = now + delayMs;
-      link(deadline, at);
-      if (at < wakeAt) wake(at, now);
+    arm: (deadline, now, delayMs) => arm(deadline, now + delayMs, now),
+    armLoosely(deadline, delayMs) {
+      if (delayMs < LOOSE_FROM_MS) {
+        const now = clock.monotonic();
+        arm(deadline, now + delayMs, now);
+        return;
+      }
+      if (fresh.length === 0) {
+        freshSince = clock.monotonic();
+        freshTimer ??= clock.setTimer(onFreshTimer, LOOSE_MS);
+      }
+      deadline.deadlineAt = delayMs;
+      deadline.slot = FRESH;
+      if (fresh.push(deadline) >= MAX_FRESH) placeFresh();
     },
+    roughNow: () => (fresh.length > 0 ? freshSince : clock.monotonic()),
     cancel(deadline) {
       if (deadline.slot >= 0) unlink(deadline);
       deadline.slot = UNARMED;
     },
     get size() {
-      return size;
+      return size + fresh.filter((deadline) => deadline.slot === FRESH).length;
     },
   };
 }
