@@ -5,7 +5,7 @@
 import type { Classification } from "./classification.js";
 import { databaseClassByCode, databaseClassByWords } from "./database-errors.js";
 import { decisionsOf, ERROR_CLASSES, type ErrorClass, type ErrorClassDecisions } from "./error-classes.js";
-import { type ErrorFacts, factsOf, innerErrors } from "./error-facts.js";
+import { type ErrorFacts, factsOf, innerErrors, readProperty } from "./error-facts.js";
 import type { ErrorCategory, FailureCategory, FailureType, Severity } from "./failure.js";
 import { responseClassOf } from "./llm-errors.js";
 import { networkClassByCode, networkClassByName, networkClassByWords } from "./network-errors.js";
@@ -50,9 +50,9 @@ function classifyChain(error: unknown, service: string, now: number | undefined)
 
 /** What a guard refused. Of another service it proves nothing about the work around it, which may have begun. */
 function classifyRejection(error: unknown, service: string): Classification {
-  const [facts] = factsOf(error);
-  const circuitName = facts?.read("circuitName");
-  const nothingSent = circuitName === undefined || circuitName === service;
+  const circuitName = readProperty(error, "circuitName");
+  const refusedBy = circuitName ?? readProperty(error, "service");
+  const nothingSent = refusedBy === undefined || refusedBy === service;
   return toClassification(circuitName === undefined ? "rejected" : "circuit_open", service, undefined, !nothingSent);
 }
 

@@ -58,12 +58,16 @@ const CONTENT_FILTERED =
 const QUOTA_EXHAUSTED =
   /^(you exceeded your current quota|insufficient[_ -]?(quota|balance)|usage quota|quota exhausted|your credit balance|you have reached your .{0,30}usage limits?|(you are |you're )?out of credits)/i;
 
+/** The name of errors about answers that are no answers; by it they are known across copies of the package. */
+export const MALFORMED_RESPONSE = "MalformedResponseError";
+
 /**
  * @param facts one link with a status or a provider's body
  * @param llm the service is an LLM provider: a 404 is then a missing model and a 403 a credential, not the caller's business
  */
 export function responseClassOf(facts: ErrorFacts, llm: boolean): ErrorClass | undefined {
   const { status, body } = facts;
+  if (facts.names.includes(MALFORMED_RESPONSE)) return "malformed_response";
   if (status !== undefined) return classOfStatus(status, body, facts.message, llm);
   // Within a stream an error has a body and no status. Elsewhere a word like "internal" proves nothing.
   return body !== undefined && (llm || facts.names.includes("APIError")) ? classOfBody(body) : undefined;

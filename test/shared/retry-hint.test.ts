@@ -69,14 +69,18 @@ describe("a retry hint", () => {
 
   it("is a finite time within a day, whatever the headers hold", () => {
     fc.assert(
-      fc.property(fc.string({ size: "max" }), fc.constantFrom("retry-after", "retry-after-ms"), (value, name) => {
-        const [facts] = factsOf({ headers: { [name]: value }, message: value });
-        const found = facts && retryHintOf(facts, NOW);
-        if (found) {
-          expect(found.holdMs).toBeGreaterThanOrEqual(0);
-          expect(found.holdMs).toBeLessThanOrEqual(86_400_000);
-        }
-      }),
+      fc.property(
+        fc.string({ size: "max", maxLength: 5_000 }),
+        fc.constantFrom("retry-after", "retry-after-ms"),
+        (value, name) => {
+          const [facts] = factsOf({ headers: { [name]: value }, message: value });
+          const found = facts && retryHintOf(facts, NOW);
+          if (found) {
+            expect(found.holdMs).toBeGreaterThanOrEqual(0);
+            expect(found.holdMs).toBeLessThanOrEqual(86_400_000);
+          }
+        },
+      ),
     );
   });
 });
