@@ -1,0 +1,71 @@
+/** What was harvested and not sent yet: one summary per series, however long the stream is away. */
+import { mergeSummaries } from "../../shared/rollup.js";
+import type { SeriesDescriptor, SeriesSummary } from "../../shared/series.js";
+import type { LiveSeries } from "./live-series.js";
+
+type MeasuredSeries = SeriesDescriptor & SeriesSummary;
+
+/** Half of what a reader is willing to parse, because escaping can double a text. */
+const MAX_WEIGHT = 4 * 2 ** 20;
+
+export class UnsentWindow {
+  private readonly series = new Map<string, { readonly descriptor: SeriesDescriptor; summary: SeriesSummary }>();
+  private pointCount = 0;
+  private from = Number.POSITIVE_INFINITY;
+  private to = Number.NEGATIVE_INFINITY;
+
+  /** Points held. */
+  get points(): number {
+    return this.pointCount;
+  }
+
+  /** Adds one window's harvest; windows may come in any order. */
+  add(harvest: Iterable<LiveSeries>, from: number, to: number): void {
+    this.from = Math.min(this.from, from);
+    this.to = Math.max(this.to, to);
+    for (const live of harvest) {
+      const summary = live.take();
+      this.pointCount += summary.count;
+      // Kind is part of the key here: a distribution and a plain number of one name do not add up.
+      const key = `${live.descriptor.kind} ${live.key}`;
+      const known = this.series.get(key);
+      if (known) known.summary = mergeSummaries(known.summary, summary);
+      else this.series.set(key, { descriptor: live.descriptor, summary });
+    }
+  }
+
+  /** Empties into parts of at most `batchSize` series each; none when nothing was recorded. */
+  take(batchSize: number): { readonly from: number; readonly to: number; readonly parts: readonly MeasuredSeries[][] } {
+    const taken = { from: this.from, to: this.to, parts: this.split(batchSize) };
+    this.series.clear();
+    this.pointCount = 0;
+    this.from = Number.POSITIVE_INFINITY;
+    this.to = Number.NEGATIVE_INFINITY;
+    return taken;
+  }
+
+  private split(batchSize: number): MeasuredSeries[][] {
+    const parts: MeasuredSeries[][] = [];
+    let part: MeasuredSeries[] = [];
+    let weight = 0;
+    for (const { descriptor, summary } of this.series.values()) {
+      const added = weightOf(descriptor, summary);
+      if (part.length >= batchSize || (part.length > 0 && weight + added > MAX_WEIGHT)) {
+        parts.push(part);
+        part = [];
+        weight = 0;
+      }
+      part.push({ ...descriptor, ...summary });
+      weight += added;
+    }
+    if (part.length > 0) parts.push(part);
+    return parts;
+  }
+}
+
+/** About how many characters a series takes in an entry. */
+function weightOf(descriptor: SeriesDescriptor, summary: SeriesSummary): number {
+  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 16;
+  for (const [name, value] of Object.entries(descriptor.tags)) weight += name.length + value.length + 6;
+  return weight;
+}
