@@ -1,0 +1,84 @@
+/** A repair: opens the circuit of a service that cannot succeed for anybody, before more callers pay for finding out. */
+import type { CircuitState } from "../../shared/circuit.js";
+import type { Failure, FailureType } from "../../shared/failure.js";
+import type { RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
+import { SECOND_MS } from "../../shared/units.js";
+import { type Clock, delay, systemClock } from "../ports/clock.js";
+import type { ControlChannel } from "../ports/control-channel.js";
+
+export interface CircuitBreakStrategyDeps {
+  readonly channel: ControlChannel;
+  /** The state of a circuit by its name; undefined when there is none. */
+  readonly circuitState: (circuitName: string) => CircuitState | undefined;
+  readonly clock?: Clock;
+}
+
+/** The message reaches the circuit in this process at once; a channel that hands over later gets this long. */
+const CONFIRM_WITHIN_MS = SECOND_MS;
+const CONFIRM_EVERY_MS = 50;
+
+/**
+ * For faults that no repeat can mend: a refused credential, a spent quota, a model that is gone, a database that takes no
+ * writes. The circuit's own probes close it again.
+ *
+ * @example
+ * engine.registerStrategy(new CircuitBreakStrategy({ channel, circuitState: (name) => registry.get(name)?.snapshot().state }));
+ */
+export class CircuitBreakStrategy implements RecoveryStrategy {
+  readonly name = "circuit_break";
+  readonly scope = "service";
+  readonly actionType = "circuit_break";
+  readonly priority = 5;
+  readonly applicableFailureTypes: readonly FailureType[] = [
+    "auth_failed",
+    "quota_exceeded",
+    "model_unavailable",
+    "database_readonly",
+    "disk_full",
+  ];
+  readonly #channel: ControlChannel;
+  readonly #circuitState: CircuitBreakStrategyDeps["circuitState"];
+  readonly #clock: Clock;
+
+  constructor({ channel, circuitState, clock = systemClock }: CircuitBreakStrategyDeps) {
+    this.#channel = channel;
+    this.#circuitState = circuitState;
+    this.#clock = clock;
+  }
+
+  appliesTo(failure: Failure): boolean {
+    return this.#circuitState(failure.affectedService) !== undefined;
+  }
+
+  async execute(failure: Failure): Promise<StrategyResult> {
+    const startedAt = this.#clock.monotonic();
+    const circuitName = failure.affectedService;
+    const from = this.#circuitState(circuitName);
+    const ended = (success: boolean, message: string): StrategyResult => ({
+      success,
+      actionType: this.actionType,
+      actionStrategy: this.name,
+      durationMs: this.#clock.monotonic() - startedAt,
+      message,
+      metadata: { circuitName, from: from ?? null },
+    });
+    if (from === undefined) return ended(false, `there is no circuit ${circuitName}`);
+    if (from === "open") return ended(true, `circuit ${circuitName} is already open`);
+    this.#channel.publish({
+      type: "circuit.open",
+      circuitName,
+      reason: failure.failureType,
+      failureEventId: failure.eventId,
+    });
+    return ended(true, `circuit ${circuitName} was told to open`);
+  }
+
+  /** True once the circuit is open; a hold by hand keeps it as it is, and then the repair did not succeed. */
+  async verify(failure: Failure): Promise<boolean> {
+    for (let waitedMs = 0; ; waitedMs += CONFIRM_EVERY_MS) {
+      if (this.#circuitState(failure.affectedService) === "open") return true;
+      if (waitedMs >= CONFIRM_WITHIN_MS) return false;
+      await delay(this.#clock, CONFIRM_EVERY_MS);
+    }
+  }
+}

@@ -1,0 +1,124 @@
+/**
+ * What an engine keeps by itself when it is given no store: the rows of its own process, bounded, the oldest forgotten
+ * first. The same promises as the store port, for as long as the process lives.
+ */
+import type { FailureEvent } from "../../shared/failure.js";
+import type { RecoveryAction } from "../../shared/recovery.js";
+import type { FailureStore, RecoveryStore } from "../ports/store.js";
+
+/** The part of the store that recovery writes to and reads from. */
+export type RecoveryRecord = Pick<FailureStore, "recordFailures" | "resolveQuietFailures"> &
+  Pick<RecoveryStore, "recordRescues" | "leaseRepair" | "completeRepair" | "abandonExpired" | "listRecoveries">;
+
+/** @param options.capacity rows of each kind. @default 1_000 */
+export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: number } = {}): RecoveryRecord {
+  const failures = new Map<string, FailureEvent>();
+  const openByFingerprint = new Map<string, string>();
+  const actions = new Map<string, RecoveryAction>();
+
+  const isUnderWay = ({ status }: RecoveryAction) => status === "in_progress" || status === "initiated";
+  const alike = (action: RecoveryAction) =>
+    [...actions.values()].filter(
+      (other) =>
+        other.failureEventId === action.failureEventId &&
+        other.actionStrategy === action.actionStrategy &&
+        other.target === action.target &&
+        other.dryRun === action.dryRun,
+    );
+  const abandon = (now: number): number => {
+    const lapsed = [...actions.values()].filter((row) => isUnderWay(row) && (row.leaseUntil ?? now) <= now);
+    for (const row of lapsed) actions.set(row.actionId, { ...row, status: "abandoned", completedAt: now });
+    return lapsed.length;
+  };
+
+  return Object.freeze<RecoveryRecord>({
+    async recordFailures(sightings) {
+      const stored = new Map<string, string>();
+      for (const { failure, fingerprint, occurrences, lastSeenAt, instance } of sightings) {
+        const eventId = openByFingerprint.get(fingerprint) ?? failure.eventId;
+        const before = failures.get(eventId);
+        stored.set(failure.eventId, eventId);
+        openByFingerprint.set(fingerprint, eventId);
+        failures.set(eventId, {
+          ...(before ?? {
+            ...failure,
+            fingerprint,
+            instance,
+            resolved: false,
+            resolvedAt: undefined,
+            incidentId: undefined,
+          }),
+          occurrences: (before?.occurrences ?? 0) + occurrences,
+          lastSeenAt: Math.max(before?.lastSeenAt ?? lastSeenAt, lastSeenAt),
+        });
+      }
+      for (const event of oldest(failures, capacity)) {
+        failures.delete(event.eventId);
+        if (openByFingerprint.get(event.fingerprint) === event.eventId) openByFingerprint.delete(event.fingerprint);
+      }
+      return stored;
+    },
+    async resolveQuietFailures(quietSince, resolvedAt) {
+      const quiet = [...failures.values()].filter((event) => !event.resolved && event.lastSeenAt < quietSince);
+      for (const event of quiet) {
+        failures.set(event.eventId, { ...event, resolved: true, resolvedAt });
+        openByFingerprint.delete(event.fingerprint);
+      }
+      return quiet.length;
+    },
+    async recordRescues(rescues) {
+      for (const action of rescues) {
+        if (actions.has(action.actionId)) continue;
+        const before = alike(action).find(
+          ({ status, leaseUntil }) => status === action.status && leaseUntil === undefined,
+        );
+        const row = before
+          ? {
+              ...before,
+              occurrences: before.occurrences + action.occurrences,
+              lastAt: Math.max(before.lastAt, action.lastAt),
+            }
+          : action;
+        actions.set(row.actionId, row);
+      }
+      for (const row of oldest(actions, capacity)) actions.delete(row.actionId);
+    },
+    async leaseRepair(action) {
+      abandon(action.timestamp);
+      const done = alike(action).some((row) => row.leaseUntil !== undefined && row.status !== "abandoned");
+      if (done) return false;
+      actions.set(action.actionId, action);
+      return true;
+    },
+    async completeRepair({ actionId, status, result, durationMs, completedAt }) {
+      const row = actions.get(actionId);
+      if (!row || !isUnderWay(row)) return false;
+      actions.set(actionId, { ...row, status, result, durationMs, completedAt, lastAt: completedAt });
+      return true;
+    },
+    async abandonExpired(now) {
+      return abandon(now);
+    },
+    async listRecoveries(query) {
+      const { failureEventId, actionStrategy, status, target, from = 0, to = Number.POSITIVE_INFINITY } = query;
+      const items = [...actions.values()]
+        .filter(
+          (row) =>
+            (failureEventId === undefined || row.failureEventId === failureEventId) &&
+            (actionStrategy === undefined || row.actionStrategy === actionStrategy) &&
+            (status === undefined || row.status === status) &&
+            (target === undefined || row.target === target) &&
+            row.timestamp >= from &&
+            row.timestamp < to,
+        )
+        .reverse()
+        .slice(0, query.limit);
+      return { items, nextCursor: undefined };
+    },
+  });
+}
+
+/** The rows that were inserted first, as many as there are too many. */
+function oldest<T>(rows: ReadonlyMap<string, T>, capacity: number): T[] {
+  return rows.size <= capacity ? [] : [...rows.values()].slice(0, rows.size - capacity);
+}

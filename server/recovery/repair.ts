@@ -1,0 +1,171 @@
+/**
+ * Carries out one repair: its lease row first, then the effect, then the proof, then the row's end. Another instance that
+ * sees the same failure finds the lease and leaves it alone; if this process dies, the lease lapses and the row is abandoned.
+ *
+ * in_progress → succeeded     it said so, and its `verify` too, where it has one
+ *             → failed        it said so, threw, returned rubbish, or could not be verified nor undone
+ *             → rolled_back   it could not be verified and was undone
+ *             → timed_out     it did not end; it may still be at work, so nothing is undone under its hands
+ */
+import { describeError } from "../../shared/describe-error.js";
+import type { Failure } from "../../shared/failure.js";
+import type { RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
+import { SECOND_MS } from "../../shared/units.js";
+import type { CallContext, CallInfo } from "../ports/call-context.js";
+import type { Clock } from "../ports/clock.js";
+import type { Ids } from "../ports/ids.js";
+import type { RecoveryStore } from "../ports/store.js";
+import { attemptStrategy, settleWithin } from "./attempt-strategy.js";
+import { leaseRow, storable } from "./recovery-rows.js";
+
+export interface RepairDeps {
+  readonly clock: Clock;
+  readonly ids: Ids;
+  readonly store: Pick<RecoveryStore, "leaseRepair" | "completeRepair">;
+  readonly callContext: CallContext;
+  readonly instance: string;
+  readonly onRow: (row: RecoveryAction) => void;
+  readonly onFault: (error: unknown) => void;
+}
+
+export interface RepairOptions {
+  /** How long a strategy's `execute` may take. */
+  readonly repairTimeoutMs: number;
+  /** How long each of `verify` and `rollback` may take. */
+  readonly verifyTimeoutMs: number;
+}
+
+/** A repair that ended. */
+export interface CarriedOutRepair {
+  readonly row: RecoveryAction;
+  readonly result: StrategyResult;
+}
+
+export interface Repairs {
+  /**
+   * Gives undefined, and has no effect, when another instance has the lease or the repair was carried out before. Rejects
+   * while the store is away, before any effect.
+   */
+  carryOut(strategy: RecoveryStrategy, failure: Failure): Promise<CarriedOutRepair | undefined>;
+  /** Writes the ends that the store did not take before. Rejects while it is still away. */
+  completeLeftOver(): Promise<void>;
+}
+
+/** The paths of what a repair calls begin with this, and failures seen under it lead to no repair. */
+export const REPAIR_PATH_PREFIX = "paramedic.recovery.";
+
+/** For the store's part of the work, on top of what the strategy may take. */
+const LEASE_MARGIN_MS = 10 * SECOND_MS;
+
+type Completion = Parameters<RecoveryStore["completeRepair"]>[0];
+type Ending = Pick<Completion, "status"> & { readonly result: StrategyResult; readonly verified: boolean };
+
+export function createRepairs(
+  { clock, ids, store, callContext, instance, onRow, onFault }: RepairDeps,
+  { repairTimeoutMs, verifyTimeoutMs }: RepairOptions,
+): Repairs {
+  const leaseMs = repairTimeoutMs + 2 * verifyTimeoutMs + LEASE_MARGIN_MS;
+  let leftOver: { readonly completion: Completion; readonly leaseUntil: number }[] = [];
+
+  const perform = async (strategy: RecoveryStrategy, failure: Failure): Promise<Ending> => {
+    const { status, result } = await attemptStrategy(strategy, failure, undefined, {
+      clock,
+      timeoutMs: repairTimeoutMs,
+    });
+    if (status !== "succeeded" || strategy.verify === undefined) return { status, result, verified: false };
+    const doubt = await doubtOf(() => strategy.verify?.(failure) ?? Promise.resolve(true));
+    if (doubt === undefined) return { status, result, verified: true };
+    const failed = (message: string) => ({
+      ...result,
+      success: false,
+      message: `${result.message}; ${doubt}${message}`,
+    });
+    if (strategy.rollback === undefined) return { status: "failed", result: failed(""), verified: false };
+    const undone = await doubtOf(async () => {
+      await strategy.rollback?.(failure);
+      return true;
+    });
+    return undone === undefined
+      ? { status: "rolled_back", result: failed("; undone"), verified: false }
+      : { status: "failed", result: failed(`; undoing it: ${undone}`), verified: false };
+  };
+
+  /** Why a check did not confirm; undefined when it did. */
+  const doubtOf = async (check: () => Promise<boolean>): Promise<string | undefined> => {
+    try {
+      const within = await settleWithin(clock, verifyTimeoutMs, check);
+      if (within.timedOut) return `not confirmed within ${verifyTimeoutMs} ms`;
+      return within.value === true ? undefined : "not confirmed";
+    } catch (error) {
+      return `not confirmed: ${describeError(error).message}`;
+    }
+  };
+
+  const complete = async (completion: Completion, leaseUntil: number): Promise<boolean> => {
+    try {
+      return await store.completeRepair(completion);
+    } catch (error) {
+      onFault(error);
+      leftOver.push({ completion, leaseUntil });
+      return true;
+    }
+  };
+
+  return Object.freeze<Repairs>({
+    async carryOut(strategy, failure) {
+      const startedAt = clock.monotonic();
+      const timestamp = clock.now();
+      const leaseUntil = timestamp + leaseMs;
+      const actionId = ids();
+      const lease = leaseRow(
+        failure,
+        strategy,
+        { timestamp, leaseUntil },
+        { actionId, failureEventId: failure.eventId, instance },
+      );
+      if (!(await store.leaseRepair(lease))) return undefined;
+      // A lease that was won too late would lapse, and be won by another, while the effect is still under way.
+      if (clock.monotonic() - startedAt > LEASE_MARGIN_MS) return undefined;
+
+      const { status, result, verified } = await callContext.run(repairCall(strategy, clock, repairTimeoutMs), () =>
+        perform(strategy, failure),
+      );
+      const completion: Completion = {
+        actionId,
+        status,
+        result: storable({ ...result.metadata, message: result.message, verified }),
+        durationMs: clock.monotonic() - startedAt,
+        completedAt: clock.now(),
+      };
+      const kept = await complete(completion, leaseUntil);
+      const row: RecoveryAction = {
+        ...lease,
+        ...completion,
+        status: kept ? status : "abandoned",
+        lastAt: completion.completedAt,
+      };
+      onRow(row);
+      return { row, result };
+    },
+    async completeLeftOver() {
+      while (leftOver[0]) {
+        const { completion, leaseUntil } = leftOver[0];
+        if (leaseUntil > clock.now()) await store.completeRepair(completion);
+        leftOver = leftOver.slice(1);
+      }
+    },
+  });
+}
+
+/** What guards inside a repair see as their call: bounded, and known as recovery's own. */
+function repairCall(strategy: RecoveryStrategy, clock: Clock, timeoutMs: number): CallInfo {
+  return {
+    path: `${REPAIR_PATH_PREFIX}${strategy.name}`,
+    type: "mutation",
+    requestId: undefined,
+    userId: undefined,
+    signal: undefined,
+    deadlineAt: clock.monotonic() + timeoutMs,
+    causes: [],
+  };
+}
