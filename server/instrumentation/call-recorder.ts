@@ -1,0 +1,118 @@
+/** Writes down how calls ended: always as metrics, and as a failure event where the service failed. */
+import { describeError } from "../../shared/describe-error.js";
+import type { Failure } from "../../shared/failure.js";
+import type { ProcedureType } from "../../shared/outcome.js";
+import type { CallContext } from "../ports/call-context.js";
+import type { Clock } from "../ports/clock.js";
+import type { Ids } from "../ports/ids.js";
+import type { Journal } from "../ports/journal.js";
+import type { MetricSink } from "../ports/metric-sink.js";
+import { ABORTED, type FailedOutcome, outcomeOfFailure, procedureFailureType } from "./call-outcome.js";
+import { createOperationSeries } from "./operation-series.js";
+import { type Identify, identityOf } from "./procedure-call.js";
+import { createSeenErrors, type SeenErrors } from "./seen-errors.js";
+
+export interface CallRecorderDeps {
+  readonly sink: MetricSink;
+  readonly journal: Journal;
+  readonly callContext: CallContext;
+  readonly clock: Clock;
+  readonly ids: Ids;
+  /** Names the user and the request of a call from the app's context. */
+  readonly identify?: Identify | undefined;
+  /** Told of every fault of our own. Must not throw. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** What is known of a call that ended. */
+export interface EndedCall {
+  readonly path: string;
+  readonly type: ProcedureType | "unknown";
+  readonly ctx: unknown;
+  readonly signal?: AbortSignal | undefined;
+  /** Event ids of the failures that guards saw during the call. */
+  readonly causes?: readonly string[] | undefined;
+}
+
+export interface CallRecorder {
+  succeeded(path: string, durationMs: number): void;
+  aborted(path: string, durationMs: number): void;
+  /** Without a duration where nobody saw the call begin. */
+  failed(call: EndedCall, error: unknown, durationMs: number | undefined): void;
+  /** The errors that were counted here. */
+  readonly seen: Pick<SeenErrors, "has">;
+}
+
+/** A call's causes point at what its guards saw; more of them tell nothing more. */
+const MOST_CAUSES = 20;
+
+/** No method throws: a fault of ours is reported and the call goes on. */
+export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
+  const { sink, journal, callContext, clock, ids, identify, onFault } = deps;
+  const series = createOperationSeries(sink, "trpc.");
+  const seen = createSeenErrors(clock);
+
+  const journalFailure = (
+    call: EndedCall,
+    error: unknown,
+    { status, errorType, errorCategory }: FailedOutcome,
+  ): void => {
+    if (status !== "server_error" && status !== "timeout") return;
+    const { message, stack, code, trpcCode } = describeError(error);
+    const { userId, requestId } = identityOf(call.ctx, identify);
+    const failure: Failure = {
+      eventId: ids(),
+      timestamp: clock.now(),
+      failureCategory: "internal_service",
+      failureType: procedureFailureType(status),
+      // One call of many: whether more is at stake is for the guards below it and the rules above it to say.
+      severity: "medium",
+      affectedService: `trpc.${call.path}`,
+      errorMessage: message,
+      errorStack: stack,
+      context: {
+        path: call.path,
+        type: call.type,
+        causes: call.causes?.slice(-MOST_CAUSES) ?? [],
+        errorType,
+        errorCategory,
+        ...(trpcCode !== undefined && { trpcCode }),
+        ...(code !== undefined && { errorCode: code }),
+      },
+      detectionMethod: "exception",
+      userId,
+      requestId,
+    };
+    journal.append({ type: "failure.observed", failure, rescued: false });
+    // The call that made this call is still current here: its own failure, if it comes to one, names this as a cause.
+    callContext.current()?.causes.push(failure.eventId);
+  };
+
+  return Object.freeze({
+    seen,
+    succeeded(path: string, durationMs: number) {
+      try {
+        series.succeeded(path, durationMs);
+      } catch (fault) {
+        onFault(fault);
+      }
+    },
+    aborted(path: string, durationMs: number) {
+      try {
+        series.failed(path, ABORTED, durationMs);
+      } catch (fault) {
+        onFault(fault);
+      }
+    },
+    failed(call: EndedCall, error: unknown, durationMs: number | undefined) {
+      try {
+        seen.add(error, call.path);
+        const outcome = outcomeOfFailure(error, `trpc.${call.path}`, call.signal);
+        series.failed(call.path, outcome, durationMs);
+        journalFailure(call, error, outcome);
+      } catch (fault) {
+        onFault(fault);
+      }
+    },
+  });
+}

@@ -1,0 +1,92 @@
+/** The tRPC middleware: sees every call of a procedure, measures it and tells guards below which call they work for. */
+import type { ProcedureType } from "../../shared/outcome.js";
+import type { CallContext } from "../ports/call-context.js";
+import type { Clock } from "../ports/clock.js";
+import type { CallRecorder } from "./call-recorder.js";
+import { observeStream, type StreamEnd } from "./observe-stream.js";
+import { type Identify, ProcedureCall } from "./procedure-call.js";
+import { isFailure, isStream, isSuccess, withData } from "./procedure-result.js";
+
+/** What the middleware reads of tRPC's options: a structure, so that every 11.x fits and no type of tRPC's leaks out. */
+export interface MiddlewareCall {
+  readonly path: string;
+  readonly type: ProcedureType;
+  readonly ctx: unknown;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * Fits `t.procedure.use(…)` at every place of a chain. Generic only in what `next()` gives, so that ctx, meta and input keep
+ * the types they had.
+ */
+export type Middleware = <R>(opts: MiddlewareCall & { readonly next: () => Promise<R> }) => Promise<R>;
+
+export interface MiddlewareDeps {
+  readonly recorder: CallRecorder;
+  readonly callContext: CallContext;
+  readonly clock: Clock;
+  readonly identify?: Identify | undefined;
+  /** Told of every fault of our own. Must not throw. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/**
+ * Gives back the very object that `next()` gave and throws the very error it threw. The one exception is a stream: its result
+ * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
+ */
+export function createMiddleware({ recorder, callContext, clock, identify, onFault }: MiddlewareDeps): Middleware {
+  const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
+
+  const settle = <R>(opts: MiddlewareCall, call: ProcedureCall | undefined, result: R, startedAt: number): R => {
+    const durationMs = clock.monotonic() - startedAt;
+    if (isFailure(result)) {
+      recorder.failed(call ?? opts, result.error, durationMs);
+      return result;
+    }
+    // What is neither tRPC reports itself, and `onError` counts it.
+    if (!isSuccess(result)) return result;
+    if (!isStream(result.data, opts.type)) {
+      recorder.succeeded(opts.path, durationMs);
+      return result;
+    }
+    const streaming = call ?? callOf(opts);
+    const data = observeStream(result.data, {
+      signal: opts.signal,
+      run: (step) => callContext.run(streaming, step),
+      onEnd: (end) => recordEnd(recorder, streaming, end, clock.monotonic() - startedAt),
+    });
+    return withData(result, data);
+  };
+
+  return async function paramedic(opts) {
+    const startedAt = clock.monotonic();
+    const call = callContext.enabled ? callOf(opts) : undefined;
+    let result: Awaited<ReturnType<typeof opts.next>>;
+    try {
+      result = call === undefined ? await opts.next() : await callContext.run(call, opts.next);
+    } catch (error) {
+      recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
+      throw error;
+    }
+    try {
+      return settle(opts, call, result, startedAt);
+    } catch (fault) {
+      onFault(fault);
+      return result;
+    }
+  };
+}
+
+function recordEnd(recorder: CallRecorder, call: ProcedureCall, end: StreamEnd, durationMs: number): void {
+  switch (end.type) {
+    case "completed":
+      recorder.succeeded(call.path, durationMs);
+      break;
+    case "aborted":
+      recorder.aborted(call.path, durationMs);
+      break;
+    case "failed":
+      recorder.failed(call, end.error, durationMs);
+      break;
+  }
+}

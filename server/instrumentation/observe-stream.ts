@@ -1,0 +1,113 @@
+/** Follows an async iterable that a call returned to its real end, and runs each of its steps in its call's context. */
+import { readSafely } from "../../shared/describe-error.js";
+
+export type StreamEnd =
+  /** It said `done`, or whoever read it had enough. */
+  | { readonly type: "completed" }
+  | { readonly type: "failed"; readonly error: unknown }
+  /** The client left. */
+  | { readonly type: "aborted" };
+
+export interface StreamObserver {
+  /** Runs one step in the context of the call. */
+  run<T>(step: () => T): T;
+  /** Called once. Must not throw. */
+  onEnd(end: StreamEnd): void;
+  readonly signal: AbortSignal | undefined;
+}
+
+/**
+ * The stream behind a proxy that looks and behaves like it, values, errors and promises by reference included; only its
+ * stepping is seen: `next`, `return`, `throw`, disposal, and the iterators it gives. The end is the first of: `done`, an
+ * error, `return` by the reader, the client's abort. A generator that ignores the abort of its signal may run on; its call
+ * has ended then all the same.
+ */
+export function observeStream<T extends object>(stream: T, { run, onEnd, signal }: StreamObserver): T {
+  let ended = false;
+  const end = (how: StreamEnd) => {
+    if (ended) return;
+    ended = true;
+    signal?.removeEventListener("abort", onAbort);
+    onEnd(signal?.aborted ? { type: "aborted" } : how);
+  };
+  const onAbort = () => end({ type: "aborted" });
+
+  /** Gives what the step itself gave, so that waiting and failing stay as they were. */
+  const step = (closes: boolean, advance: () => unknown): unknown => {
+    let outcome: unknown;
+    try {
+      outcome = run(advance);
+    } catch (error) {
+      end({ type: "failed", error });
+      throw error;
+    }
+    if (ended) return outcome;
+    // A thenable of somebody's own may start its work with each `then`: it is asked once, here.
+    const promise = isPromise(outcome) ? outcome : Promise.resolve(outcome);
+    promise.then(
+      (result: unknown) => {
+        if (closes || isDone(result)) end({ type: "completed" });
+      },
+      (error: unknown) => end({ type: "failed", error }),
+    );
+    return promise;
+  };
+
+  /** The target is empty, so that a frozen stream cannot forbid what the proxy answers; everything else reaches the stream. */
+  const observe = <S extends object>(source: S): S => {
+    const proxy: S = new Proxy<S>(emptyTarget<S>(), {
+      get(_target, key) {
+        const value: unknown = Reflect.get(source, key, source);
+        if (typeof value !== "function") return value;
+        const call = (...args: unknown[]): unknown => Reflect.apply(value, source, args);
+        switch (key) {
+          case "next":
+          case "throw":
+            return (...args: unknown[]) => step(false, () => call(...args));
+          case "return":
+          case DISPOSE:
+            return (...args: unknown[]) => step(true, () => call(...args));
+          case Symbol.asyncIterator:
+            return () => {
+              const iterator = run(() => call());
+              return iterator === source ? proxy : isObject(iterator) ? observe(iterator) : iterator;
+            };
+          default:
+            return call;
+        }
+      },
+      has: (_target, key) => Reflect.has(source, key),
+      set: (_target, key, value) => Reflect.set(source, key, value),
+      getPrototypeOf: () => Reflect.getPrototypeOf(source),
+    });
+    return proxy;
+  };
+
+  if (signal?.aborted) onAbort();
+  else signal?.addEventListener("abort", onAbort, { once: true });
+  return observe(stream);
+}
+
+/** Absent from the types of this library level, and from Node before 20. */
+const DISPOSE: symbol | undefined = Reflect.get(Symbol, "asyncDispose");
+
+/** Never read: every trap that could show it answers from the source instead. */
+function emptyTarget<S extends object>(): S {
+  return {} as S;
+}
+
+function isDone(result: unknown): boolean {
+  return readSafely(result, "done") === true;
+}
+
+function isPromise(value: unknown): value is Promise<unknown> {
+  try {
+    return value instanceof Promise;
+  } catch {
+    return false;
+  }
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === "object" && value !== null;
+}
