@@ -16,7 +16,7 @@ import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-conf
 import { CircuitCore } from "./circuit-core.js";
 import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";
 import { Permit } from "./permit.js";
-import { holdOf, type ManualReason } from "./state-machine.js";
+import { type CircuitStatus, holdOf, type ManualReason } from "./state-machine.js";
 import { createTimerWheel, type TimerWheel } from "./timer-wheel.js";
 import { verdictOfError } from "./verdict.js";
 
@@ -164,20 +164,31 @@ export class CircuitBreaker {
   /** Takes over what was stored, after a restart. Calls in flight count no more. */
   restore(stored: StoredCircuit): void {
     const instant = this.#instant();
-    this.#core.become(restoreStatus(stored, instant, this.config));
-    this.#core.openedAt = stored.state === "closed" ? undefined : stored.openedAt;
-    this.#core.lastFailureAt = monotonicTime(stored.lastFailureAt, instant);
-    this.#core.lastSuccessAt = monotonicTime(stored.lastSuccessAt, instant);
+    this.#takeOver(restoreStatus(stored, instant, this.config), stored, instant);
   }
 
-  /** Takes over a transition that another instance made, when it is newer than what this one knows; says whether it was. */
-  follow(transition: Pick<CircuitTransition, "to" | "version" | "at">): boolean {
-    const { status } = this.#core;
-    if (transition.version <= status.version) return false;
-    this.#core.become(followStatus(status, transition, this.#instant(), this.config, this.#random()));
-    if (transition.to === "open") this.#core.openedAt = transition.at;
-    if (transition.to === "closed") this.#core.openedAt = undefined;
+  /** Takes over the state that another living instance stored; a hold here stays. Calls in flight count no more. */
+  adopt(stored: StoredCircuit): void {
+    const instant = this.#instant();
+    const moved = { ...stored, held: this.snapshot().held };
+    this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
+  }
+
+  /** Follows a transition of another instance when it is newer than what this one knows; says whether it was. */
+  follow({ to, version, at }: Pick<CircuitTransition, "to" | "version" | "at">): boolean {
+    const known = this.snapshot();
+    if (version <= known.version) return false;
+    const nextRetryAt = to === "open" ? at + this.config.resetTimeoutMs : undefined;
+    const moved = { ...known, state: to, version, nextRetryAt, openedAt: to === "open" ? at : known.openedAt };
+    const instant = this.#instant();
+    this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
     return true;
+  }
+
+  /** Raises the version to where the store continues counting; state and counts stay. Calls in flight count no more. */
+  renumber(version: number): void {
+    const { status } = this.#core;
+    if (version > status.version) this.#core.become({ ...status, version });
   }
 
   /** Puts a hold beside the state; a later hold replaces it. One that has expired changes nothing. */
@@ -199,6 +210,13 @@ export class CircuitBreaker {
   /** Closes the circuit now and clears its streak. */
   reset(reason: ManualReason): void {
     this.#core.apply({ type: "circuit.reset", reason }, this.#clock.monotonic());
+  }
+
+  #takeOver(status: CircuitStatus, from: Omit<CircuitSnapshot, "config">, instant: Instant): void {
+    this.#core.become(status);
+    this.#core.openedAt = status.state === "closed" ? undefined : from.openedAt;
+    this.#core.lastFailureAt = monotonicTime(from.lastFailureAt, instant);
+    this.#core.lastSuccessAt = monotonicTime(from.lastSuccessAt, instant);
   }
 
   #instant(): Instant {

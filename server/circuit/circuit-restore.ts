@@ -1,5 +1,5 @@
 /** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
-import type { CircuitConfig, CircuitHold, CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import type { CircuitConfig, CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
 import type { CircuitStatus, PlacedHold } from "./state-machine.js";
 
 /** One instant on both clocks. */
@@ -38,25 +38,16 @@ export function restoreStatus(stored: RestorableCircuit, instant: Instant, confi
  * @param jitter in [0, 1): spreads the first probes of instances that heard of the same opening, by up to a tenth of the wait
  */
 export function followStatus(
-  status: CircuitStatus,
-  transition: Pick<CircuitTransition, "to" | "version" | "at">,
+  moved: RestorableCircuit,
   instant: Instant,
   config: CircuitConfig,
   jitter: number,
 ): CircuitStatus {
-  const { version } = transition;
-  const { failureCount, hold } = status;
-  switch (transition.to) {
-    case "closed":
-      return { state: "closed", version, failureCount: 0, hold };
-    case "open": {
-      const leftMs = clampWait(transition.at + config.resetTimeoutMs - instant.wall, config);
-      const retryAt = instant.monotonic + leftMs + 0.1 * jitter * config.resetTimeoutMs;
-      return { state: "open", version, failureCount, hold, retryAt };
-    }
-    case "half_open":
-      return { state: "open", version, failureCount, hold, retryAt: instant.monotonic + config.probeLeaseMs };
-  }
+  const status = restoreStatus(moved, instant, config);
+  if (status.state !== "open") return status;
+  return moved.state === "half_open"
+    ? { ...status, retryAt: instant.monotonic + config.probeLeaseMs }
+    : { ...status, retryAt: status.retryAt + 0.1 * jitter * config.resetTimeoutMs };
 }
 
 /** Undefined for no hold, and for one that has expired. */

@@ -61,7 +61,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   const fresh: Deadline[] = [];
   /** When the first entry of `fresh` was armed. */
   let freshSince = 0;
-  let freshTimer: Timer | undefined;
+  let freshTimerSet = false;
   let size = 0;
   /** Everything due before this has fired: what is armed for an earlier time goes into this time's slot. */
   let sweptUntil = Number.NEGATIVE_INFINITY;
@@ -158,7 +158,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   }
 
   function onFreshTimer(): void {
-    freshTimer = undefined;
+    freshTimerSet = false;
     placeFresh();
   }
 
@@ -172,7 +172,8 @@ export function createTimerWheel(clock: Clock): TimerWheel {
       }
       if (fresh.length === 0) {
         freshSince = clock.monotonic();
-        freshTimer ??= clock.setTimer(onFreshTimer, LOOSE_MS);
+        if (!freshTimerSet) clock.setTimer(onFreshTimer, LOOSE_MS);
+        freshTimerSet = true;
       }
       deadline.deadlineAt = delayMs;
       deadline.slot = FRESH;
