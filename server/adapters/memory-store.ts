@@ -6,7 +6,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
-import { type Batch, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, Page, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
@@ -20,7 +20,7 @@ import {
   type Rollup,
 } from "./folding.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
-import { carriesTags, checkStep, seriesKey, stepPoints } from "./series-steps.js";
+import { canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
 
 export interface MemoryStoreOptions {
   /** Rows of one kind; beyond it the oldest are forgotten. @default 10_000 */
@@ -192,9 +192,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     async listSeries({ metricName, limit }) {
       return [...series]
         .filter(([, { descriptor }]) => metricName === undefined || descriptor.metricName === metricName)
-        .sort(([a], [b]) => (a < b ? -1 : 1))
+        .map(([, { descriptor }]) => ({ descriptor, place: placeOf(descriptor) }))
+        .sort((a, b) => (a.place < b.place ? -1 : 1))
         .slice(0, checkLimit(limit))
-        .map(([, { descriptor }]) => descriptor);
+        .map(({ descriptor }) => descriptor);
     },
 
     async readSeries({ metricName, tags, from, to, stepMs, limit }) {
@@ -403,6 +404,11 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       );
     },
   });
+}
+
+/** By name, then by what else identifies a series; tags in one order. */
+function placeOf({ metricName, metricType, source, tags }: SeriesDescriptor): string {
+  return [metricName, metricType, source, JSON.stringify(canonicalTags(tags))].join("\u0000");
 }
 
 function isUnderWay({ status }: RecoveryAction): boolean {

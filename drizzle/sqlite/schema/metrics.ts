@@ -1,0 +1,158 @@
+/** What was measured: series, their rollups, and the ledger that says which batches are in them. */
+import { sql } from "drizzle-orm";
+import {
+  blob,
+  index,
+  integer,
+  primaryKey,
+  real,
+  sqliteTable,
+  sqliteView,
+  text,
+  uniqueIndex,
+} from "drizzle-orm/sqlite-core";
+import { METRIC_TYPES, SERIES_KINDS, type Tags } from "../../../shared/series.js";
+
+/** A metric with its tags, under a short id, so that a rollup's key stays small. */
+export const metricSeries = sqliteTable(
+  "paramedic_series",
+  {
+    id: integer("id").primaryKey(),
+    metricType: text("metric_type", { enum: METRIC_TYPES }).notNull(),
+    metricName: text("metric_name").notNull(),
+    kind: text("kind", { enum: SERIES_KINDS }).notNull(),
+    unit: text("unit").notNull(),
+    source: text("source").notNull(),
+    /** Sorted by name, so that equal tags are equal text. */
+    tags: text("tags", { mode: "json" }).$type<Tags>().notNull(),
+    createdAt: integer("created_at").notNull(),
+  },
+  (table) => [
+    // The series of a batch's entry; the series of one metric; the list of series by name.
+    uniqueIndex("paramedic_series_identity").on(table.metricName, table.metricType, table.source, table.tags),
+  ],
+);
+
+/**
+ * One series in one bucket of time. The key is the table (WITHOUT ROWID, which the migration adds by hand because Drizzle
+ * has no word for it): a range of one series lies together and is read by nothing but its own key.
+ */
+export const metricRollups = sqliteTable(
+  "paramedic_rollups",
+  {
+    seriesId: integer("series_id")
+      .notNull()
+      .references(() => metricSeries.id),
+    resolutionMs: integer("resolution_ms").notNull(),
+    /** Start of the bucket. */
+    bucket: integer("bucket").notNull(),
+    count: integer("count").notNull(),
+    sum: real("sum").notNull(),
+    min: real("min").notNull(),
+    max: real("max").notNull(),
+    last: real("last").notNull(),
+    /** End of the window that `last` comes from. */
+    lastAt: integer("last_at").notNull(),
+    /** The distribution as `shared/buckets-codec.ts` packs it; empty for counters and gauges. */
+    buckets: blob("buckets", { mode: "buffer" }).notNull(),
+  },
+  (table) => [
+    // Range read of one series at one resolution; the bucket a batch is folded into.
+    primaryKey({ columns: [table.seriesId, table.resolutionMs, table.bucket] }),
+  ],
+);
+
+/** Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. */
+export const systemHealthMetrics = sqliteView("system_health_metrics", {
+  /** Unique: series, resolution and bucket. */
+  id: text("id").notNull(),
+  timestamp: integer("timestamp").notNull(),
+  metricType: text("metric_type", { enum: METRIC_TYPES }).notNull(),
+  metricName: text("metric_name").notNull(),
+  value: real("value").notNull(),
+  unit: text("unit").notNull(),
+  tags: text("tags", { mode: "json" }).$type<Tags>().notNull(),
+  source: text("source").notNull(),
+  /** End of the latest window that was folded in. */
+  createdAt: integer("created_at").notNull(),
+  resolutionMs: integer("resolution_ms").notNull(),
+  count: integer("count").notNull(),
+  sum: real("sum").notNull(),
+  min: real("min").notNull(),
+  max: real("max").notNull(),
+  buckets: blob("buckets", { mode: "buffer" }).notNull(),
+}).as(sql`
+  select
+    r.series_id || '-' || r.resolution_ms || '-' || r.bucket as id,
+    r.bucket as timestamp,
+    s.metric_type as metric_type,
+    s.metric_name as metric_name,
+    case s.kind when 'histogram' then r.sum / r.count when 'counter' then r.sum else r.last end as value,
+    s.unit as unit,
+    s.tags as tags,
+    s.source as source,
+    r.last_at as created_at,
+    r.resolution_ms as resolution_ms,
+    r.count as count,
+    r.sum as sum,
+    r.min as min,
+    r.max as max,
+    r.buckets as buckets
+  from paramedic_series s join paramedic_rollups r on r.series_id = s.id`);
+
+/** Which batches are in the rollups: a batch whose row is here is never folded again. */
+export const ingestLedger = sqliteTable(
+  "paramedic_ingest_ledger",
+  {
+    instance: text("instance").notNull(),
+    boot: text("boot").notNull(),
+    seq: integer("seq").notNull(),
+    windowStart: integer("window_start").notNull(),
+    windowEnd: integer("window_end").notNull(),
+    points: integer("points").notNull(),
+    committedAt: integer("committed_at").notNull(),
+  },
+  (table) => [
+    // Was this batch folded before?
+    primaryKey({ columns: [table.instance, table.boot, table.seq] }),
+    // Retention: batches that no stream delivers again.
+    index("paramedic_ingest_ledger_committed_at").on(table.committedAt),
+  ],
+);
+
+/** The ledger summed for each life of each process, so that accounting outlives the ledger's rows. */
+export const ingestBoots = sqliteTable(
+  "paramedic_ingest_boots",
+  {
+    instance: text("instance").notNull(),
+    boot: text("boot").notNull(),
+    /** The newest batch folded; the cumulative counts are its. */
+    seq: integer("seq").notNull(),
+    recorded: integer("recorded").notNull(),
+    dropped: text("dropped", { mode: "json" }).$type<Readonly<Record<string, number>>>().notNull(),
+    points: integer("points").notNull(),
+    batches: integer("batches").notNull(),
+    firstAt: integer("first_at").notNull(),
+    lastAt: integer("last_at").notNull(),
+  },
+  (table) => [
+    // The boot that a batch belongs to.
+    primaryKey({ columns: [table.instance, table.boot] }),
+  ],
+);
+
+/** Stream entries that cannot be folded, as they came. */
+export const deadBatches = sqliteTable(
+  "paramedic_dead_batches",
+  {
+    id: integer("id").primaryKey({ autoIncrement: true }),
+    entryId: text("entry_id").notNull().unique(),
+    reason: text("reason").notNull(),
+    payload: text("payload").notNull(),
+    at: integer("at").notNull(),
+  },
+  (table) => [
+    // Newest first; retention.
+    index("paramedic_dead_batches_at").on(table.at),
+  ],
+);
