@@ -37,9 +37,11 @@ export interface EndedCall {
 export interface CallRecorder {
   succeeded(path: string, durationMs: number): void;
   aborted(path: string, durationMs: number): void;
-  /** Without a duration where nobody saw the call begin. */
-  failed(call: EndedCall, error: unknown, durationMs: number | undefined): void;
-  /** The errors that were counted here. */
+  /** A call that a middleware saw from its begin to its end. */
+  failed(call: EndedCall, error: unknown, durationMs: number): void;
+  /** A call that only the adapter saw: it is counted, and its duration is not known. */
+  reported(call: EndedCall, error: unknown): void;
+  /** The errors of `failed`. */
   readonly seen: Pick<SeenErrors, "has">;
 }
 
@@ -88,6 +90,16 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     callContext.current()?.causes.push(failure.eventId);
   };
 
+  const record = (call: EndedCall, error: unknown, durationMs: number | undefined): void => {
+    try {
+      const outcome = outcomeOfFailure(error, `trpc.${call.path}`, call.signal);
+      series.failed(call.path, outcome, durationMs);
+      journalFailure(call, error, outcome);
+    } catch (fault) {
+      onFault(fault);
+    }
+  };
+
   return Object.freeze({
     seen,
     succeeded(path: string, durationMs: number) {
@@ -104,15 +116,16 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
         onFault(fault);
       }
     },
-    failed(call: EndedCall, error: unknown, durationMs: number | undefined) {
+    failed(call: EndedCall, error: unknown, durationMs: number) {
       try {
         seen.add(error, call.path);
-        const outcome = outcomeOfFailure(error, `trpc.${call.path}`, call.signal);
-        series.failed(call.path, outcome, durationMs);
-        journalFailure(call, error, outcome);
       } catch (fault) {
         onFault(fault);
       }
+      record(call, error, durationMs);
+    },
+    reported(call: EndedCall, error: unknown) {
+      record(call, error, undefined);
     },
   });
 }

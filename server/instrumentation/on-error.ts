@@ -48,7 +48,7 @@ export function createOnError({
       if (recorder.seen.has(error, path)) return;
       const known = path !== undefined && isProcedureType(type) && trpcCodeOf(error) !== "NOT_FOUND" && believe(path);
       const call: EndedCall = known ? { path, type, ctx } : { path: UNKNOWN_PATH, type: "unknown", ctx };
-      recorder.failed(call, error, undefined);
+      recorder.reported(call, error);
     } catch (fault) {
       onFault(fault);
     }

@@ -318,7 +318,7 @@ describe("middleware", () => {
     const broken: Harness = {
       ...harness,
       middleware: createMiddleware({
-        recorder: { succeeded: trap, failed() {}, aborted() {}, seen: { has: () => false } },
+        recorder: { succeeded: trap, failed() {}, reported() {}, aborted() {}, seen: { has: () => false } },
         callContext: noCallContext,
         clock: systemClock,
         onFault: (fault) => void harness.faults.push(fault),
@@ -340,9 +340,9 @@ describe("middleware", () => {
       if (!ctx.user) throw new TRPCError({ code: "UNAUTHORIZED" });
       return next({ ctx: { user: ctx.user } });
     });
-    t.procedure.use(harness.middleware).query(({ ctx }) => {
-      expectTypeOf(ctx).toEqualTypeOf<Context>();
-    });
+    const plain = t.procedure.query(({ ctx, input }) => ({ ctx, input }));
+    const observed = t.procedure.use(harness.middleware).query(({ ctx, input }) => ({ ctx, input }));
+    expectTypeOf(observed).toEqualTypeOf(plain);
     t.procedure
       .use(authed)
       .input(z.object({ id: z.number() }))

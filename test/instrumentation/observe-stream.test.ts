@@ -1,0 +1,190 @@
+import EventEmitter, { on } from "node:events";
+import { ReadableStream } from "node:stream/web";
+import { describe, expect, it } from "vitest";
+import { observeStream, type StreamEnd } from "../../server/instrumentation/observe-stream.js";
+
+function observe<T extends object>(stream: T, signal?: AbortSignal) {
+  const ends: StreamEnd[] = [];
+  let steps = 0;
+  const observed = observeStream(stream, {
+    signal,
+    run(step) {
+      steps += 1;
+      return step();
+    },
+    onEnd: (end) => void ends.push(end),
+  });
+  return { observed, ends, steps: () => steps };
+}
+
+async function* count(upTo: number) {
+  for (let i = 1; i <= upTo; i += 1) yield i;
+  return "end";
+}
+
+describe("observeStream", () => {
+  it("passes every value by reference and ends with the stream", async () => {
+    const values = [{ a: 1 }, { b: 2 }];
+    const { observed, ends, steps } = observe(
+      (async function* () {
+        yield* values;
+      })(),
+    );
+    const seen: unknown[] = [];
+    for await (const value of observed) {
+      expect(ends).toEqual([]);
+      seen.push(value);
+    }
+    expect(seen[0]).toBe(values[0]);
+    expect(seen[1]).toBe(values[1]);
+    expect(ends).toEqual([{ type: "completed" }]);
+    expect(steps()).toBe(3 + 1);
+  });
+
+  it("passes the error by reference and ends once", async () => {
+    const thrown = Object.freeze(new Error("cut"));
+    const { observed, ends } = observe(
+      (async function* () {
+        yield 1;
+        throw thrown;
+      })(),
+    );
+    await expect(
+      (async () => {
+        for await (const _ of observed);
+      })(),
+    ).rejects.toBe(thrown);
+    expect(ends).toEqual([{ type: "failed", error: thrown }]);
+  });
+
+  it("ends when the reader has had enough, and lets the generator clean up", async () => {
+    let cleaned = false;
+    const { observed, ends } = observe(
+      (async function* () {
+        try {
+          yield 1;
+          yield 2;
+        } finally {
+          cleaned = true;
+        }
+      })(),
+    );
+    for await (const _ of observed) break;
+    expect(cleaned).toBe(true);
+    expect(ends).toEqual([{ type: "completed" }]);
+  });
+
+  it("tells a clean-up that fails", async () => {
+    const thrown = new Error("cannot close");
+    const { observed, ends } = observe(
+      (async function* (): AsyncGenerator<number, undefined> {
+        try {
+          yield 1;
+          return undefined;
+        } finally {
+          // biome-ignore lint/correctness/noUnsafeFinally: a clean-up that fails is what is tested
+          throw thrown;
+        }
+      })(),
+    );
+    await observed.next();
+    await expect(observed.return(undefined)).rejects.toBe(thrown);
+    expect(ends).toEqual([{ type: "failed", error: thrown }]);
+  });
+
+  it("ends with the client's abort, though the generator never looks at its signal", async () => {
+    const controller = new AbortController();
+    const { observed, ends } = observe(
+      (async function* () {
+        await new Promise(() => {});
+        yield 1;
+      })(),
+      controller.signal,
+    );
+    void observed.next();
+    controller.abort();
+    expect(ends).toEqual([{ type: "aborted" }]);
+  });
+
+  it("ends at once when the client has already left", () => {
+    expect(observe(count(1), AbortSignal.abort()).ends).toEqual([{ type: "aborted" }]);
+  });
+
+  it("looks like the generator it follows, its return value and injected errors included", async () => {
+    const { observed, ends } = observe(count(1));
+    expect(Object.prototype.toString.call(observed)).toBe("[object AsyncGenerator]");
+    expect(observed[Symbol.asyncIterator]()).toBe(observed);
+    expect(await observed.next()).toEqual({ value: 1, done: false });
+    expect(await observed.next()).toEqual({ value: "end", done: true });
+    expect(ends).toEqual([{ type: "completed" }]);
+    const thrown = new Error("injected");
+    const second = observe(count(3));
+    await second.observed.next();
+    await expect(second.observed.throw(thrown)).rejects.toBe(thrown);
+    expect(second.ends).toEqual([{ type: "failed", error: thrown }]);
+  });
+
+  it("follows iterators of events, frozen iterables and streams with faces of their own", async () => {
+    const emitter = new EventEmitter();
+    const events = observe(on(emitter, "add"));
+    emitter.emit("add", 7);
+    expect(await events.observed.next()).toEqual({ value: [7], done: false });
+    await events.observed.return?.();
+    expect(events.ends).toEqual([{ type: "completed" }]);
+
+    const frozen = observe(Object.freeze({ [Symbol.asyncIterator]: () => count(2) }));
+    const seen: number[] = [];
+    for await (const value of frozen.observed) seen.push(value);
+    expect(seen).toEqual([1, 2]);
+    expect(frozen.ends).toEqual([{ type: "completed" }]);
+
+    const stream = observe(ReadableStream.from([1, 2]));
+    expect(stream.observed).toBeInstanceOf(ReadableStream);
+    expect(stream.observed.locked).toBe(false);
+    for await (const _ of stream.observed);
+    expect(stream.ends).toEqual([{ type: "completed" }]);
+  });
+
+  it("starts a lazy thenable once, and survives results that cannot be read", async () => {
+    let started = 0;
+    const lazy = {
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+      next: () => ({
+        // biome-ignore lint/suspicious/noThenProperty: a thenable that works when it is asked is what is tested
+        then(resolve: (result: unknown) => void) {
+          started += 1;
+          resolve({ value: started, done: started > 1 });
+        },
+      }),
+    };
+    const { observed, ends } = observe(lazy);
+    await observed.next();
+    await observed.next();
+    expect(started).toBe(2);
+    expect(ends).toEqual([{ type: "completed" }]);
+
+    const hostile = observe({
+      next: async () =>
+        Object.defineProperty({}, "done", {
+          get() {
+            throw new Error("trap");
+          },
+        }),
+    });
+    await hostile.observed.next();
+    expect(hostile.ends).toEqual([]);
+  });
+
+  it("ends with what is thrown before there is a promise", () => {
+    const thrown = new Error("at once");
+    const { observed, ends } = observe({
+      next() {
+        throw thrown;
+      },
+    });
+    expect(() => observed.next()).toThrow(thrown);
+    expect(ends).toEqual([{ type: "failed", error: thrown }]);
+  });
+});
