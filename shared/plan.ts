@@ -42,6 +42,10 @@ export type PlanHistory =
       readonly failover: boolean;
       /** The retry budget has a token left. */
       readonly budgetLeft: boolean;
+      /** It can pay for a failover, which costs less. @default budgetLeft */
+      readonly failoverBudgetLeft?: boolean | undefined;
+      /** A guard around this one runs its work again, so this one must not: retries would multiply. @default false */
+      readonly nested?: boolean | undefined;
     }
   | {
       readonly scope: "service";
@@ -70,6 +74,7 @@ export const REFUSALS = [
   "deadline",
   "hold_exceeds_deadline",
   "budget",
+  "nested",
   "alternative_preferred",
   "no_target_left",
   "no_fallback",
@@ -152,13 +157,15 @@ function callRefusal(
   if (strategy.actionType === "fallback") return history.hasFallback ? undefined : "no_fallback";
   if (!history.idempotent && !history.nothingSent) return "unsafe";
   if (history.remainingMs <= 0) return "deadline";
-  if (!history.budgetLeft) return "budget";
   if (strategy.actionType === "failover") {
     if (!history.failover) return "not_applicable";
-    return history.targetsLeft > 0 ? undefined : "no_target_left";
+    if (history.targetsLeft === 0) return "no_target_left";
+    return (history.failoverBudgetLeft ?? history.budgetLeft) ? undefined : "budget";
   }
+  if (!history.budgetLeft) return "budget";
   if (strategy.actionType === "retry") {
     if (!history.retryable) return "not_applicable";
+    if (history.nested === true) return "nested";
     if (history.targetsLeft > 0 && (!QUICK_TO_FAIL.has(failure.failureType) || history.holdMs !== undefined)) {
       return "alternative_preferred";
     }

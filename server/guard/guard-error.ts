@@ -47,10 +47,11 @@ const CODE_BY_REASON = {
  * An attempt that a guard ended (`attempt_timeout`) or refused (every other reason, branded as a rejection: nothing was
  * sent).
  *
+ * `name` stays `TRPCError`: by it a second copy of `@trpc/server` knows the error and sends its status.
+ *
  * @example if (error instanceof GuardError && error.reason === "bulkhead_full") shedLoad();
  */
 export class GuardError extends TRPCError {
-  override readonly name: string = "GuardError";
   readonly reason: GuardErrorReason;
   /** The guarded service. */
   readonly service: string;

@@ -1,30 +1,35 @@
 /** Makes guards, operations and one-shot runs that share one engine of attempts, one set of services and one registry. */
 import type { Classification } from "../../shared/classification.js";
+import { ParamedicError } from "../../shared/errors.js";
+import { LIMITED_SERVICES_DEFAULT } from "../../shared/mode.js";
 import type { RecoveryStrategy } from "../../shared/recovery.js";
+import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
 import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricSink } from "../ports/metric-sink.js";
-import type { Random } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
-import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
-import type { Detailed, Guard } from "./guard.js";
+import { AttemptCall } from "./attempt-call.js";
+import type { Detailed, ExecuteOptions, Guard, GuardContext } from "./guard.js";
+import type { GuardEngine, GuardFlags } from "./guard-engine.js";
 import type { GuardPolicy } from "./guard-policy.js";
-import type { Operation, OperationDefinition, TargetArgs, TargetResult, Targets } from "./operation.js";
-import type { RunDefinition } from "./run.js";
-
-/** Which parts are switched on. A part that is off passes through. */
-export interface GuardFlags {
-  /** Off: guards run what they are given and do nothing else. */
-  readonly enabled: boolean;
-  readonly circuitBreakers: boolean;
-  /** Off: no rescues at all. */
-  readonly autoRecovery: boolean;
-  readonly retry: boolean;
-  readonly failover: boolean;
-}
+import { GuardedCall, type Work } from "./guarded-call.js";
+import type { GuardedService } from "./guarded-service.js";
+import { createGuardedServices, type GuardedServices } from "./guarded-services.js";
+import {
+  applyTarget,
+  type Operation,
+  type OperationDefinition,
+  type TargetArgs,
+  type TargetFunction,
+  type TargetResult,
+  type Targets,
+  validateOperation,
+} from "./operation.js";
+import { passThrough, type Runnable, unguardedContext } from "./pass-through.js";
+import { type RunDefinition, validateRun } from "./run.js";
 
 export const GUARD_FLAGS_ON: GuardFlags = Object.freeze({
   enabled: true,
@@ -36,7 +41,6 @@ export const GUARD_FLAGS_ON: GuardFlags = Object.freeze({
 
 export interface GuardsDeps {
   readonly clock: Clock;
-  readonly random: Random;
   readonly ids: Ids;
   /** Where circuits come from: one per service, under the service's name. */
   readonly registry: CircuitBreakerRegistry;
@@ -47,7 +51,6 @@ export interface GuardsDeps {
   /** Read at each failure; only the call-scoped ones are used. */
   readonly strategies: () => readonly RecoveryStrategy[];
   readonly classify: (error: unknown, service: string) => Classification;
-  readonly instance: string;
   readonly flags: GuardFlags;
   readonly logger: Logger;
   /** Told of faults of our own; must not throw. */
@@ -58,7 +61,8 @@ export interface GuardsDeps {
 
 export interface Guards {
   /**
-   * The guard of `service`; the same one for the same name. The first policy given for a name stands.
+   * The guard of `service`; the same one for the same name. The first policy given for a name stands; a different one later
+   * is logged and has no effect. An operation's target without a policy gets the defaults at the operation's first call.
    *
    * @throws ParamedicError `CONFIGURATION_INVALID` for a policy out of its legal ranges.
    */
@@ -73,4 +77,136 @@ export interface Guards {
   runDetailed<T>(name: string, definition: RunDefinition<T>): Promise<Detailed<T>>;
   /** Every guard made so far. */
   all(): readonly Guard[];
+}
+
+/**
+ * @param defaults policy of every service, under what each guard says itself
+ * @throws ParamedicError `CONFIGURATION_INVALID` for defaults out of their legal ranges
+ * @example
+ * const guards = createGuards(deps, { timeoutMs: 10_000 });
+ * const invoice = await guards.guard("http:billing").execute(({ signal }) => fetchInvoice(id, { signal }));
+ */
+export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guards {
+  const { clock, sink, logger, onFault, flags, callContext } = deps;
+  const registry = flags.enabled && flags.circuitBreakers ? deps.registry : undefined;
+  const services = createGuardedServices({ clock, sink, logger, onFault, registry }, defaults);
+  const guards = new Map<GuardedService, Guard>();
+  const engine: GuardEngine = {
+    ...deps,
+    timers: deps.registry.timers,
+    limitedServices: deps.limitedServices ?? LIMITED_SERVICES_DEFAULT,
+  };
+
+  const begin = (work: Work, args: readonly unknown[]): Runnable => {
+    const call = callContext.current();
+    if (flags.enabled) return new GuardedCall(engine, work, args, call);
+    const context = unguardedContext(work.signal ?? call?.signal);
+    const [{ name: target }] = work.services;
+    return passThrough(() => applyTarget(work.functions[0], context, args), { target, clock });
+  };
+
+  const executeOn = <T>(service: GuardedService, fn: GuardedFunction<T>, options: ExecuteOptions<T>): Runnable => {
+    const call = callContext.current();
+    // An attempt of this very service is under way around it: what a guard does is done there.
+    const around = call instanceof AttemptCall ? call.within(service.name) : undefined;
+    if (around !== undefined) return passThrough(() => fn(around.attempt), { target: service.name, clock });
+    return begin(
+      {
+        name: undefined,
+        services: [service],
+        functions: [fn],
+        fallback: options.fallback,
+        idempotent: options.idempotent,
+        timeoutMs: options.timeoutMs,
+        signal: options.signal,
+      },
+      NOTHING,
+    );
+  };
+
+  const createGuard = (service: GuardedService): Guard =>
+    Object.freeze({
+      name: service.name,
+      execute: <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> = NO_OPTIONS) =>
+        typed<T>(executeOn(service, fn, options).run()),
+      executeDetailed: <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> = NO_OPTIONS) =>
+        typed<Detailed<T>>(executeOn(service, fn, options).runDetailed()),
+      snapshot: () => service.snapshot(),
+    });
+
+  const guardOf = (service: GuardedService): Guard => {
+    const guard = guards.get(service) ?? createGuard(service);
+    guards.set(service, guard);
+    return guard;
+  };
+
+  const beginRun = <T>(name: string, definition: RunDefinition<T>): Runnable => {
+    validateRun(name, definition);
+    callContext.enable();
+    const { targets, ...options } = definition;
+    return begin(
+      workOf(
+        services,
+        name,
+        targets.map(({ service, run }) => [service, run] as const),
+        options,
+      ),
+      NOTHING,
+    );
+  };
+
+  return Object.freeze({
+    guard(name: string, policy?: GuardPolicy) {
+      callContext.enable();
+      return guardOf(services.of(name, policy));
+    },
+    operation<const T extends Targets, F = never>(name: string, definition: OperationDefinition<T, F>) {
+      validateOperation(name, definition);
+      callContext.enable();
+      const { targets, ...options } = definition;
+      let work: Work | undefined;
+      const beginCall = (args: readonly unknown[]): Runnable => {
+        work ??= workOf(services, name, Object.entries(targets), options);
+        return begin(work, args);
+      };
+      const operation = (...args: TargetArgs<T>) => typed<TargetResult<T> | F>(beginCall(args).run());
+      return Object.assign(operation, {
+        detailed: (...args: TargetArgs<T>) => typed<Detailed<TargetResult<T> | F>>(beginCall(args).runDetailed()),
+        operationName: name,
+      });
+    },
+    run: async <T>(name: string, definition: RunDefinition<T>) => typed<T>(beginRun(name, definition).run()),
+    runDetailed: async <T>(name: string, definition: RunDefinition<T>) =>
+      typed<Detailed<T>>(beginRun(name, definition).runDetailed()),
+    all: () => services.all().map(guardOf),
+  });
+}
+
+type GuardedFunction<T> = (context: GuardContext) => T | Promise<T>;
+
+const NOTHING: readonly unknown[] = Object.freeze([]);
+const NO_OPTIONS = Object.freeze({});
+
+function workOf(
+  services: GuardedServices,
+  name: string,
+  targets: readonly (readonly [string, TargetFunction])[],
+  options: Partial<Pick<Work, "fallback" | "idempotent" | "timeoutMs" | "signal">>,
+): Work {
+  const [first, ...rest] = targets.map(([service, run]) => ({ service: services.of(service), run }));
+  if (first === undefined) throw new ParamedicError("OPERATION_INVALID", `operation "${name}" has no target`);
+  return {
+    fallback: options.fallback,
+    idempotent: options.idempotent,
+    timeoutMs: options.timeoutMs,
+    signal: options.signal,
+    name,
+    services: [first.service, ...rest.map(({ service }) => service)],
+    functions: [first.run, ...rest.map(({ run }) => run)],
+  };
+}
+
+/** Sound because a value comes from a target or a fallback, which are typed `T`, or from a strategy that answers for them. */
+function typed<T>(value: Promise<unknown>): Promise<T> {
+  return value as Promise<T>;
 }

@@ -7,6 +7,9 @@ import type { Detailed, GuardContext } from "./guard.js";
 /** One way to do the work: a function that uses one service. */
 export type TargetFunction = (context: GuardContext, ...args: never[]) => unknown;
 
+/** Any fallback, whatever its arguments. */
+export type FallbackFunction = (failure: Failure, ...args: never) => unknown;
+
 /** Service → how the work is done there, in order of preference. */
 export type Targets = Readonly<Record<string, TargetFunction>>;
 
@@ -47,6 +50,10 @@ export interface Operation<Args extends readonly unknown[], T> {
   readonly operationName: string;
 }
 
+interface AnyDefinition extends Omit<OperationDefinition<Targets>, "fallback"> {
+  readonly fallback?: FallbackFunction | undefined;
+}
+
 const OPERATION_OPTIONS: ReadonlySet<string> = new Set<keyof OperationDefinition<Targets>>([
   "targets",
   "fallback",
@@ -59,7 +66,7 @@ const OPERATION_OPTIONS: ReadonlySet<string> = new Set<keyof OperationDefinition
  *
  * @throws ParamedicError `OPERATION_INVALID` naming the operation, what is wrong and what is legal.
  */
-export function validateOperation(name: string, definition: OperationDefinition<Targets, unknown>): void {
+export function validateOperation(name: string, definition: AnyDefinition): void {
   if (typeof name !== "string" || name === "") throw invalid(String(name), "an operation needs a name");
   for (const option of Object.keys(definition)) {
     if (!OPERATION_OPTIONS.has(option)) {
@@ -80,6 +87,16 @@ export function validateOperation(name: string, definition: OperationDefinition<
   if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS)) {
     throw invalid(name, `timeoutMs got ${String(timeoutMs)}; legal: [1, ${MAX_TIMER_MS}]`);
   }
+}
+
+/** Sound because an operation's arguments are typed by its targets, and a guard's own function takes none. */
+export function applyTarget(run: TargetFunction, context: GuardContext, args: readonly unknown[]): unknown {
+  return run(context, ...(args as never[]));
+}
+
+/** Sound for the same reason. */
+export function applyFallback(fallback: FallbackFunction, failure: Failure, args: readonly unknown[]): unknown {
+  return fallback(failure, ...(args as never));
 }
 
 function invalid(name: string, problem: string): ParamedicError {

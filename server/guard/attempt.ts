@@ -1,0 +1,154 @@
+/** One run of a guarded function: ends once, by its result, by its deadline or by the caller's abort, whichever is first. */
+import type { Permit } from "../circuit/permit.js";
+import { Deadline, type TimerWheel } from "../circuit/timer-wheel.js";
+import type { CallContext, CallInfo } from "../ports/call-context.js";
+import type { Clock } from "../ports/clock.js";
+import { AttemptCall } from "./attempt-call.js";
+import type { Bulkhead } from "./bulkhead.js";
+import type { GuardContext } from "./guard.js";
+import { GuardError } from "./guard-error.js";
+import type { GuardedService } from "./guarded-service.js";
+import { applyTarget, type TargetFunction } from "./operation.js";
+
+/** How an attempt ended. `running` until then. */
+export type AttemptState = "running" | "succeeded" | "failed" | "timed_out" | "aborted";
+
+/** Whoever began the attempt. */
+export interface AttemptOwner {
+  /** Called once. Must not throw. */
+  attemptEnded(attempt: Attempt): void;
+  /** A part of the result has reached the caller. */
+  delivered(): void;
+  /** May run the work again when the attempt fails, so guards inside it need not. Asked only by those. */
+  readonly runsAgain: boolean;
+}
+
+export interface AttemptDeps {
+  readonly clock: Clock;
+  readonly timers: TimerWheel;
+  readonly callContext: CallContext;
+}
+
+/** What one admitted attempt is given. */
+export interface AttemptTerms {
+  readonly refused: false;
+  readonly service: GuardedService;
+  /** Undefined where no circuit counts. */
+  readonly permit: Permit | undefined;
+  /** Where it took a place, to be left when its work has ended. */
+  readonly place: Bulkhead | undefined;
+  readonly timeoutMs: number;
+  /** Monotonic; the moment it begins. */
+  readonly now: number;
+  /** The call it belongs to. */
+  readonly call: CallInfo | undefined;
+  /** The caller's own signal, beside the call's. */
+  readonly signal: AbortSignal | undefined;
+}
+
+export class Attempt extends Deadline implements GuardContext {
+  state: AttemptState = "running";
+  /** What the function gave; only when it succeeded. */
+  value: unknown = undefined;
+  /** What the caller gets when it did not. */
+  error: unknown = undefined;
+  durationMs = 0;
+  readonly terms: AttemptTerms;
+  readonly #deps: AttemptDeps;
+  readonly #owner: AttemptOwner;
+  #controller: AbortController | undefined = undefined;
+
+  constructor(terms: AttemptTerms, deps: AttemptDeps, owner: AttemptOwner) {
+    super();
+    this.terms = terms;
+    this.#deps = deps;
+    this.#owner = owner;
+  }
+
+  get signal(): AbortSignal {
+    if (this.#controller === undefined) {
+      this.#controller = new AbortController();
+      if (this.state === "timed_out" || this.state === "aborted") this.#controller.abort(this.error);
+    }
+    return this.#controller.signal;
+  }
+
+  delivered(): void {
+    this.#owner.delivered();
+  }
+
+  get runsAgain(): boolean {
+    return this.#owner.runsAgain;
+  }
+
+  run(fn: TargetFunction, args: readonly unknown[]): void {
+    const { service, timeoutMs, now, call, signal } = this.terms;
+    service.inFlight += 1;
+    this.#deps.timers.arm(this, now, timeoutMs);
+    call?.signal?.addEventListener("abort", this);
+    signal?.addEventListener("abort", this);
+    try {
+      // `resolve` adopts thenables and plain values alike, and returns a promise as it is.
+      Promise.resolve(this.#invoke(fn, args)).then(
+        (value) => {
+          this.#workEnded();
+          this.#end("succeeded", value);
+        },
+        (error: unknown) => {
+          this.#workEnded();
+          this.#end("failed", error);
+        },
+      );
+    } catch (error) {
+      this.#workEnded();
+      this.#end("failed", error);
+    }
+  }
+
+  override onDeadline(): void {
+    const { service, timeoutMs } = this.terms;
+    const limit = Math.round(timeoutMs);
+    this.#end(
+      "timed_out",
+      new GuardError("attempt_timeout", service.name, `${service.name} took longer than ${limit} ms`),
+    );
+  }
+
+  /** The caller is gone. Named by the platform: a listener that is an object costs no closure. */
+  handleEvent(event: { readonly type: string }): void {
+    const { call, signal } = this.terms;
+    const gone = call?.signal?.aborted ? call.signal : signal;
+    if (event.type === "abort" && gone?.aborted) this.#end("aborted", gone.reason);
+  }
+
+  #invoke(fn: TargetFunction, args: readonly unknown[]): unknown {
+    const { call } = this.terms;
+    const { callContext } = this.#deps;
+    if (call === undefined || !callContext.enabled) return applyTarget(fn, this, args);
+    return callContext.run(new AttemptCall(call, this), () => applyTarget(fn, this, args));
+  }
+
+  /** A place in the bulkhead is taken for as long as work goes on, also after the caller was told that its time is up. */
+  #workEnded(): void {
+    const { service, place } = this.terms;
+    service.inFlight -= 1;
+    place?.leave();
+  }
+
+  #end(state: Exclude<AttemptState, "running">, result: unknown): void {
+    if (this.state !== "running") return;
+    const { now, call, signal } = this.terms;
+    this.state = state;
+    this.durationMs = this.#deps.clock.monotonic() - now;
+    this.#deps.timers.cancel(this);
+    call?.signal?.removeEventListener("abort", this);
+    signal?.removeEventListener("abort", this);
+    if (state === "succeeded") {
+      this.value = result;
+    } else {
+      this.error = result;
+      if (state !== "failed") this.#controller?.abort(result);
+    }
+    this.#owner.attemptEnded(this);
+  }
+}

@@ -1,0 +1,44 @@
+/**
+ * What one guarded call showed, kept until the caller's fate is known: then the journal is told in order, each entry with its
+ * own time, and each failure with whether the caller was rescued from it. A kill loses the record of the calls in flight.
+ */
+import type { Failure } from "../../shared/failure.js";
+import type { CallInfo } from "../ports/call-context.js";
+import type { Journal, RescueRecord } from "../ports/journal.js";
+import type { Sighting } from "./sighting.js";
+
+export class CallRecord {
+  readonly #sightings: Sighting[] = [];
+  readonly #entries: (Failure | RescueRecord)[] = [];
+
+  /** The failure's id goes to the tRPC call at once, so that the procedure's own failure can name its causes. */
+  see(sighting: Sighting, call: CallInfo | undefined): void {
+    this.#sightings.push(sighting);
+    if (sighting.failure === undefined) return;
+    this.#entries.push(sighting.failure);
+    call?.causes.push(sighting.failure.eventId);
+  }
+
+  note(rescue: RescueRecord): void {
+    this.#entries.push(rescue);
+  }
+
+  get last(): Sighting | undefined {
+    return this.#sightings.at(-1);
+  }
+
+  /** What a service or its work gave last, as against what the guard refused. */
+  get lastThrown(): Sighting | undefined {
+    return this.#sightings.findLast((sighting) => !sighting.refused);
+  }
+
+  tell(journal: Journal, rescued: boolean): void {
+    for (const entry of this.#entries.splice(0)) {
+      journal.append(
+        "eventId" in entry
+          ? { type: "failure.observed", failure: entry, rescued }
+          : { type: "rescue.ended", rescue: entry },
+      );
+    }
+  }
+}

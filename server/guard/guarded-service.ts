@@ -1,0 +1,106 @@
+/** All that guards and operations share about one service: its circuit, bulkhead, retry budget, cooldown and measurements. */
+import type { Outcome } from "../../shared/outcome.js";
+import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
+import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
+import type { Clock } from "../ports/clock.js";
+import type { MetricSink, SeriesHandle } from "../ports/metric-sink.js";
+import { type Bulkhead, createBulkhead } from "./bulkhead.js";
+import type { GuardSnapshot } from "./guard.js";
+import type { ResolvedGuardPolicy } from "./guard-policy.js";
+import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
+
+export interface GuardedServiceDeps {
+  readonly clock: Clock;
+  readonly sink: MetricSink;
+  /** Undefined while circuit breakers are switched off. */
+  readonly registry: CircuitBreakerRegistry | undefined;
+}
+
+export class GuardedService {
+  readonly name: string;
+  readonly policy: ResolvedGuardPolicy;
+  readonly bulkhead: Bulkhead | undefined;
+  readonly budget: RetryBudget;
+  /** Attempts whose work has not ended. */
+  inFlight = 0;
+  readonly #deps: GuardedServiceDeps;
+  readonly #durations = new Map<Outcome, SeriesHandle>();
+  readonly #successDurations: SeriesHandle;
+  /** Monotonic; until then the service rests. */
+  #restsUntil = Number.NEGATIVE_INFINITY;
+
+  constructor(name: string, policy: ResolvedGuardPolicy, deps: GuardedServiceDeps) {
+    const { maxConcurrent, maxQueued } = policy;
+    this.name = name;
+    this.policy = policy;
+    this.#deps = deps;
+    this.bulkhead = maxConcurrent === undefined ? undefined : createBulkhead({ maxConcurrent, maxQueued });
+    this.budget = createRetryBudget(policy.retryBudget, deps.clock.monotonic());
+    this.#successDurations = this.#durationsOf("success");
+    deps.registry?.getOrCreate(name, policy.circuit);
+  }
+
+  /** Asked for each time: a registry lets circuits leave that nobody used for long. */
+  circuit(): CircuitBreaker | undefined {
+    const { registry } = this.#deps;
+    return registry?.get(this.name) ?? registry?.getOrCreate(this.name, this.policy.circuit);
+  }
+
+  /** Lets the service rest for `holdMs`; a rest that is longer already stays. */
+  rest(holdMs: number, now: number): void {
+    this.#restsUntil = Math.max(this.#restsUntil, now + holdMs);
+  }
+
+  restsForMs(now: number): number {
+    return Math.max(this.#restsUntil - now, 0);
+  }
+
+  /** As far as can be told without asking: a half-open circuit may still refuse. */
+  admits(now: number): boolean {
+    if (this.#restsUntil > now) return false;
+    const circuit = this.circuit()?.snapshot();
+    if (circuit === undefined) return true;
+    switch (circuit.held?.state) {
+      case "forced_open":
+        return false;
+      case "disabled":
+      case "metrics_only":
+        return true;
+      case undefined:
+        return circuit.state !== "open" || (circuit.nextRetryAt ?? 0) <= this.#deps.clock.now();
+    }
+  }
+
+  record(outcome: Outcome, durationMs: number): void {
+    const series = outcome === "success" ? this.#successDurations : this.#durationsOf(outcome);
+    series.record(durationMs);
+  }
+
+  snapshot(): GuardSnapshot {
+    const now = this.#deps.clock.monotonic();
+    return {
+      name: this.name,
+      circuit: this.circuit()?.snapshot(),
+      inFlight: this.inFlight,
+      queued: this.bulkhead?.queued ?? 0,
+      cooldownMs: this.restsForMs(now),
+      retryTokens: this.budget.tokens(now),
+    };
+  }
+
+  #durationsOf(outcome: Outcome): SeriesHandle {
+    const known = this.#durations.get(outcome);
+    if (known !== undefined) return known;
+    const source = `guard.${this.name}`;
+    const series = this.#deps.sink.series({
+      metricType: "operation",
+      metricName: `${source}.duration`,
+      kind: "histogram",
+      unit: "ms",
+      source,
+      tags: { outcome },
+    });
+    this.#durations.set(outcome, series);
+    return series;
+  }
+}

@@ -1,0 +1,54 @@
+/** How much rescuing one service may cost: a bucket of tokens that its own calls fill, so that retries never become the storm. */
+import type { RetryBudgetPolicy } from "./guard-policy.js";
+
+/** Runs the struggling service once more. */
+export const RETRY_COST = 1;
+/**
+ * Moves load to another service instead of adding to the one that struggles, so with the default ratio every call may do it
+ * once; a chain through many targets is still bounded.
+ */
+export const FAILOVER_COST = 0.1;
+
+/** Tokens that busy times may save up, as a multiple of `minRetries`, so that a burst of failures finds some. */
+const SAVINGS = 10;
+
+export interface RetryBudget {
+  /** A call was made to the service. */
+  earn(): void;
+  /** @param now monotonic milliseconds */
+  has(cost: number, now: number): boolean;
+  /** Takes `cost` tokens, or none and says so. */
+  take(cost: number, now: number): boolean;
+  tokens(now: number): number;
+}
+
+/** @param now monotonic milliseconds; the bucket begins with `minRetries` tokens */
+export function createRetryBudget(policy: RetryBudgetPolicy, now: number): RetryBudget {
+  const { ratio, minRetries, windowMs } = policy;
+  const most = Math.max(minRetries * SAVINGS, 1);
+  let tokens = minRetries;
+  let filledAt = now;
+
+  // Time alone fills up to `minRetries` only; what is above it was earned by calls.
+  const fill = (at: number): number => {
+    const refilled = tokens + (Math.max(at - filledAt, 0) / windowMs) * minRetries;
+    if (tokens < minRetries) tokens = Math.min(refilled, minRetries);
+    filledAt = at;
+    return tokens;
+  };
+  // A tenth of a token ten times is a whole one, whatever binary fractions say.
+  const covers = (cost: number, at: number): boolean => fill(at) >= cost - 1e-9;
+
+  return {
+    earn() {
+      tokens = Math.min(tokens + ratio, most);
+    },
+    has: covers,
+    take(cost, at) {
+      if (!covers(cost, at)) return false;
+      tokens = Math.max(tokens - cost, 0);
+      return true;
+    },
+    tokens: fill,
+  };
+}

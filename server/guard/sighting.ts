@@ -1,0 +1,78 @@
+/** Turns what ended an attempt badly into a failure that may leave the call: identified, described, redacted, bounded. */
+
+import type { Classification } from "../../shared/classification.js";
+import { severityOf } from "../../shared/classify.js";
+import { describeError } from "../../shared/describe-error.js";
+import { readProperty } from "../../shared/error-facts.js";
+import type { Failure, Json } from "../../shared/failure.js";
+import type { Outcome } from "../../shared/outcome.js";
+import { isRejection } from "../../shared/rejection.js";
+import type { CallInfo } from "../ports/call-context.js";
+import type { Clock } from "../ports/clock.js";
+import type { Ids } from "../ports/ids.js";
+import type { GuardedService } from "./guarded-service.js";
+
+/** One attempt, or refusal, that did not give the caller a value. */
+export interface Sighting {
+  /** What was thrown, by reference. */
+  readonly error: unknown;
+  readonly service: GuardedService;
+  readonly classification: Classification;
+  /** Undefined for what is the caller's own fault: it is no failure of the service, and nothing can be rescued. */
+  readonly failure: Failure | undefined;
+  /** The guard refused it at the door: the service was not asked. */
+  readonly refused: boolean;
+}
+
+/** @param operation name of the operation, if the work has one */
+export function failureOf(
+  { error, service, classification }: Pick<Sighting, "error" | "service" | "classification">,
+  where: { readonly operation: string | undefined; readonly attempt: number; readonly call: CallInfo | undefined },
+  { clock, ids }: { readonly clock: Clock; readonly ids: Ids },
+): Failure {
+  const { name, message, stack, code } = describeError(error);
+  const context: Record<string, Json> = {
+    target: service.name,
+    reason: classification.reason,
+    attempt: where.attempt,
+    error: name,
+  };
+  if (where.call !== undefined) context.path = where.call.path;
+  if (where.operation !== undefined) context.operation = where.operation;
+  if (code !== undefined) context.code = code;
+  if (classification.holdMs !== undefined) context.holdMs = classification.holdMs;
+  return {
+    eventId: ids(),
+    timestamp: clock.now(),
+    failureCategory: classification.failureCategory,
+    failureType: classification.failureType,
+    severity: severityOf(classification),
+    affectedService: service.name,
+    errorMessage: message,
+    errorStack: stack,
+    context,
+    detectionMethod: "exception",
+    userId: where.call?.userId,
+    requestId: where.call?.requestId,
+  };
+}
+
+/** Neither the service nor the way to it is at fault, and no other way would help. */
+export function isCallersOwn({ blame, retryable, failover }: Classification): boolean {
+  return blame === "caller" && !retryable && !failover;
+}
+
+/** What a guard inside the work refused for another service proves nothing about the work around it. */
+export function withoutForeignProof(error: unknown, service: string, found: Classification): Classification {
+  if (!found.nothingSent || !isRejection(error)) return found;
+  const refusing = readProperty(error, "circuitName") ?? readProperty(error, "service");
+  return refusing === service ? found : { ...found, nothingSent: false };
+}
+
+/** The outcome under which an attempt that threw is measured. */
+export function outcomeOf(error: unknown, { reason, blame, failureType }: Classification): Outcome {
+  if (isRejection(error)) return "rejected";
+  if (reason === "aborted") return "aborted";
+  if (failureType === "api_timeout" || failureType === "procedure_timeout") return "timeout";
+  return blame === "caller" ? "client_error" : "server_error";
+}
