@@ -1,0 +1,309 @@
+/** The machine itself: what holds for every status and every event, and that it never touches what it is given. */
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { resolveCircuitConfig } from "../../server/circuit/circuit-config.js";
+import {
+  type CircuitEvent,
+  type CircuitStatus,
+  holdOf,
+  INITIAL_STATUS,
+  retryAfterMs,
+  step,
+  UNCOUNTED,
+} from "../../server/circuit/state-machine.js";
+import { type CircuitConfig, HELD_STATES } from "../../shared/circuit.js";
+import { VERDICTS } from "../../shared/classification.js";
+
+const config = resolveCircuitConfig("machine", {
+  failureThreshold: 2,
+  successThreshold: 2,
+  timeoutMs: 50,
+  resetTimeoutMs: 1_000,
+});
+
+const REQUEST: CircuitEvent = { type: "call.requested", enforced: true };
+const HOLD = { by: "ada", reason: "test", until: undefined } as const;
+
+const aHold = fc.option(
+  fc.record({
+    hold: fc.record({
+      state: fc.constantFrom(...HELD_STATES),
+      by: fc.string(),
+      reason: fc.string(),
+      until: fc.constant(undefined),
+    }),
+    expiresAt: fc.oneof(fc.constant(Infinity), fc.integer({ min: 0, max: 5_000 })),
+  }),
+  { nil: undefined },
+);
+
+const base = { version: fc.nat(50), failureCount: fc.nat(3), hold: aHold };
+
+const aStatus: fc.Arbitrary<CircuitStatus> = fc.oneof(
+  fc.record({ state: fc.constant("closed" as const), ...base }),
+  fc.record({ state: fc.constant("open" as const), ...base, retryAt: fc.integer({ min: 0, max: 5_000 }) }),
+  fc.record({
+    state: fc.constant("half_open" as const),
+    ...base,
+    successCount: fc.nat(1),
+    probes: fc
+      .array(fc.integer({ min: 0, max: 5_000 }), { maxLength: config.halfOpenPermits })
+      .map((leases) => leases.map((leaseUntil, at) => ({ id: at + 1, leaseUntil }))),
+    admitted: fc.integer({ min: 3, max: 9 }),
+  }),
+);
+
+const manual = fc.constantFrom("repair" as const, "operator" as const);
+const anEvent: fc.Arbitrary<CircuitEvent> = fc.oneof(
+  fc.record({ type: fc.constant("call.requested" as const), enforced: fc.boolean() }),
+  fc.record({
+    type: fc.constant("call.ended" as const),
+    ticket: fc.record({ version: fc.nat(50), probe: fc.nat(4) }),
+    verdict: fc.constantFrom(...VERDICTS),
+  }),
+  fc.record({ type: fc.constant("circuit.opened" as const), reason: manual }),
+  fc.record({ type: fc.constant("circuit.reset" as const), reason: manual }),
+  fc.constant({ type: "hold.placed" as const, hold: { ...HOLD, state: "disabled" as const }, expiresAt: Infinity }),
+  fc.constant({ type: "hold.released" as const }),
+);
+
+const aMoment = fc.integer({ min: 0, max: 6_000 });
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
+  return value;
+}
+
+describe("step", () => {
+  it("gives the same answer to the same question and changes nothing it was given", () => {
+    fc.assert(
+      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
+        deepFreeze(status);
+        deepFreeze(event);
+        expect(step(status, event, now, config)).toEqual(step(status, event, now, config));
+      }),
+    );
+  });
+
+  it("raises the version by one with each transition, names it in the effect, and never moves otherwise", () => {
+    fc.assert(
+      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
+        const { state, effects } = step(status, event, now, config);
+        const moves = effects.filter((effect) => effect.type === "transitioned");
+        expect(moves).toHaveLength(state.version - status.version);
+        if (moves.length === 0) expect(state.state).toBe(status.state);
+        else expect(moves).toMatchObject([{ from: status.state, to: state.state, version: status.version + 1 }]);
+      }),
+    );
+  });
+
+  it("answers a request with exactly one admission or refusal, and nothing else with any", () => {
+    fc.assert(
+      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
+        const { effects } = step(status, event, now, config);
+        const answers = effects.filter((effect) => effect.type !== "transitioned");
+        expect(answers).toHaveLength(event.type === "call.requested" ? 1 : 0);
+      }),
+    );
+  });
+
+  it("never has more probes in flight than permits, nor a streak or successes at their thresholds", () => {
+    fc.assert(
+      fc.property(fc.array(fc.tuple(anEvent, fc.nat(400)), { size: "max", maxLength: 60 }), (history) => {
+        let status: CircuitStatus = INITIAL_STATUS;
+        let now = 0;
+        for (const [event, passed] of history) {
+          now += passed;
+          const aimed =
+            event.type === "call.ended" ? { ...event, ticket: { ...event.ticket, version: status.version } } : event;
+          status = step(status, aimed, now, config).state;
+          if (status.state === "closed") expect(status.failureCount).toBeLessThan(config.failureThreshold);
+          if (status.state !== "half_open") continue;
+          expect(status.probes.length).toBeLessThanOrEqual(config.halfOpenPermits);
+          expect(status.successCount).toBeLessThan(config.successThreshold);
+          expect(new Set(status.probes.map((probe) => probe.id)).size).toBe(status.probes.length);
+        }
+      }),
+    );
+  });
+
+  it("heeds no result of another generation", () => {
+    fc.assert(
+      fc.property(aStatus, fc.constantFrom(...VERDICTS), aMoment, fc.nat(4), (status, verdict, now, probe) => {
+        for (const version of [UNCOUNTED.version, status.version - 1, status.version + 1]) {
+          const { state, effects } = step(
+            status,
+            { type: "call.ended", ticket: { version, probe }, verdict },
+            now,
+            config,
+          );
+          expect(effects).toEqual([]);
+          expect({ ...state, hold: undefined }).toEqual({ ...status, hold: undefined });
+        }
+      }),
+    );
+  });
+
+  it("never waits for ever: within one wait and one lease any circuit without a hold admits a call", () => {
+    fc.assert(
+      fc.property(aStatus, aMoment, (from, now) => {
+        let status: CircuitStatus = { ...from, hold: undefined };
+        let at = now;
+        for (let asked = 0; asked < 3; asked += 1) {
+          const { state, effects } = step(status, REQUEST, at, config);
+          if (effects.some((effect) => effect.type === "admitted")) return;
+          status = state;
+          const waitMs = retryAfterMs(status, at);
+          expect(waitMs).toBeGreaterThan(0);
+          at += waitMs ?? 0;
+        }
+        expect.unreachable("refused three times after the time it had named");
+      }),
+    );
+  });
+});
+
+describe("in particular", () => {
+  it("the ticket that counts for nothing names a version that no circuit ever has", () => {
+    expect(UNCOUNTED.version).toBeLessThan(INITIAL_STATUS.version);
+    expect(UNCOUNTED.probe).toBe(0);
+  });
+
+  const halfOpen = (over: Partial<CircuitConfig> = {}) => {
+    const settings = { ...config, ...over };
+    const opened = step(INITIAL_STATUS, { type: "circuit.opened", reason: "operator" }, 0, settings).state;
+    return step(opened, REQUEST, settings.resetTimeoutMs, settings);
+  };
+
+  it("a first probe is number one of the version that begins with it, and leased from now", () => {
+    const { state, effects } = halfOpen();
+    expect(effects).toEqual([
+      { type: "transitioned", from: "open", to: "half_open", reason: "reset_timeout", version: 2 },
+      { type: "admitted", ticket: { version: 2, probe: 1 } },
+    ]);
+    expect(state).toEqual({
+      state: "half_open",
+      version: 2,
+      failureCount: 0,
+      hold: undefined,
+      successCount: 0,
+      probes: [{ id: 1, leaseUntil: 1_000 + config.probeLeaseMs }],
+      admitted: 1,
+    });
+  });
+
+  it("probes are numbered on", () => {
+    const second = step(halfOpen().state, REQUEST, 1_001, config);
+    expect(second.effects).toEqual([{ type: "admitted", ticket: { version: 2, probe: 2 } }]);
+  });
+
+  it("a lease ends at its time, not after it", () => {
+    const { state } = halfOpen();
+    const endsAt = 1_000 + config.probeLeaseMs;
+    expect(step(state, REQUEST, endsAt - 1, config).effects).toMatchObject([{ type: "admitted" }]);
+    expect(step(state, REQUEST, endsAt, config).effects).toMatchObject([
+      { type: "transitioned", from: "half_open", to: "open", reason: "half_open_expired" },
+      { type: "refused" },
+    ]);
+  });
+
+  it("under metrics only, a lease that ran out opens the circuit and lets the call pass uncounted", () => {
+    const held = step(
+      halfOpen().state,
+      { type: "hold.placed", hold: { ...HOLD, state: "metrics_only" }, expiresAt: Infinity },
+      1_000,
+      config,
+    );
+    expect(step(held.state, REQUEST, 9_999, config).effects).toMatchObject([
+      { type: "transitioned", to: "open" },
+      { type: "admitted", ticket: UNCOUNTED },
+    ]);
+  });
+
+  it("keeps the streak that opened it, and a hold, through open and half open; closing clears the streak", () => {
+    let status = INITIAL_STATUS;
+    const hold = { ...HOLD, state: "metrics_only" } as const;
+    status = step(status, { type: "hold.placed", hold, expiresAt: Infinity }, 0, config).state;
+    const failure = { type: "call.ended", ticket: { version: 0, probe: 0 }, verdict: "failure" } as const;
+    status = step(step(status, failure, 0, config).state, failure, 5, config).state;
+    expect(status).toEqual({
+      state: "open",
+      version: 1,
+      failureCount: 2,
+      retryAt: 1_005,
+      hold: { hold, expiresAt: Infinity },
+    });
+    status = step(status, REQUEST, 1_005, config).state;
+    expect(status).toMatchObject({ state: "half_open", failureCount: 2, hold: { hold } });
+    for (const probe of [1, 2]) {
+      if (probe === 2) status = step(status, REQUEST, 1_005, config).state;
+      status = step(
+        status,
+        { type: "call.ended", ticket: { version: 2, probe }, verdict: "success" },
+        1_006,
+        config,
+      ).state;
+    }
+    expect(status).toEqual({ state: "closed", version: 3, failureCount: 0, hold: { hold, expiresAt: Infinity } });
+  });
+
+  it("a reset of a closed circuit clears its streak without a transition", () => {
+    const streak: CircuitStatus = { ...INITIAL_STATUS, state: "closed", failureCount: 1 };
+    expect(step(streak, { type: "circuit.reset", reason: "operator" }, 0, config)).toEqual({
+      state: INITIAL_STATUS,
+      effects: [],
+    });
+  });
+
+  it("an opening of an open circuit does not prolong its wait", () => {
+    const open = step(INITIAL_STATUS, { type: "circuit.opened", reason: "repair" }, 0, config).state;
+    expect(step(open, { type: "circuit.opened", reason: "repair" }, 500, config)).toEqual({ state: open, effects: [] });
+  });
+
+  it("a hold is in force before its expiry and not at it", () => {
+    const status: CircuitStatus = {
+      ...INITIAL_STATUS,
+      hold: { hold: { ...HOLD, state: "forced_open" }, expiresAt: 100 },
+    };
+    expect(holdOf(status, 99)).toMatchObject({ state: "forced_open" });
+    expect(holdOf(status, 100)).toBeUndefined();
+    expect(step(status, REQUEST, 99, config).effects).toEqual([{ type: "refused" }]);
+    const { state, effects } = step(status, REQUEST, 100, config);
+    expect(effects).toMatchObject([{ type: "admitted" }]);
+    expect(state.hold).toBeUndefined();
+  });
+});
+
+describe("retryAfterMs", () => {
+  const open: CircuitStatus = { state: "open", version: 1, failureCount: 0, hold: undefined, retryAt: 100.5 };
+
+  it("is whole milliseconds until probes are admitted, 0 once they are", () => {
+    expect(retryAfterMs(open, 0)).toBe(101);
+    expect(retryAfterMs(open, 100.4)).toBe(1);
+    expect(retryAfterMs(open, 100.5)).toBe(0);
+    expect(retryAfterMs(open, 500)).toBe(0);
+    expect(retryAfterMs(INITIAL_STATUS, 5)).toBe(0);
+  });
+
+  it("is the time until the first lease ends while probes are in flight, 0 when none is", () => {
+    const probes = [
+      { id: 1, leaseUntil: 90.5 },
+      { id: 2, leaseUntil: 70.5 },
+    ];
+    const status: CircuitStatus = { ...open, state: "half_open", successCount: 0, probes, admitted: 2 };
+    expect(retryAfterMs(status, 10)).toBe(61);
+    expect(retryAfterMs(status, 99)).toBe(0);
+    expect(retryAfterMs({ ...status, probes: [] }, 10)).toBe(0);
+  });
+
+  it("is the time until a hold that refuses expires, unknown without an expiry; other holds do not matter", () => {
+    const held = (state: (typeof HELD_STATES)[number], expiresAt: number) => ({
+      ...open,
+      hold: { hold: { ...HOLD, state }, expiresAt },
+    });
+    expect(retryAfterMs(held("forced_open", 900.5), 100)).toBe(801);
+    expect(retryAfterMs(held("forced_open", Infinity), 100)).toBeUndefined();
+    expect(retryAfterMs(held("forced_open", 50), 60)).toBe(41);
+    expect(retryAfterMs(held("metrics_only", Infinity), 0)).toBe(101);
+  });
+});
