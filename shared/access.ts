@@ -4,5 +4,6 @@ export const ROLES = ["read", "operate"] as const;
 /** `operate` includes `read`. */
 export type Role = (typeof ROLES)[number];
 
-export const AUDIT_OUTCOMES = ["succeeded", "failed", "refused"] as const;
+/** `requested` is written before the effect, its outcome after it. */
+export const AUDIT_OUTCOMES = ["requested", "succeeded", "failed", "refused"] as const;
 export type AuditOutcome = (typeof AUDIT_OUTCOMES)[number];

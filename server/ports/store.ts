@@ -4,6 +4,7 @@
  * an unknown failure event), and left nothing half done. Writes are redeliverable: doing one twice with the same ids changes
  * nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
  */
+import type { AuditOutcome } from "../../shared/access.js";
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
   DetectionMethod,
@@ -156,9 +157,6 @@ export interface CircuitStore {
   }): Promise<Page<CircuitTransition>>;
 }
 
-/** `requested` is written before the effect, its outcome after it. */
-export const AUDIT_OUTCOMES = ["requested", "succeeded", "failed", "refused"] as const;
-
 export interface AuditEntry {
   readonly at: number;
   readonly actor: string;
@@ -166,7 +164,7 @@ export interface AuditEntry {
   readonly action: string;
   readonly subject: string;
   readonly reason: string;
-  readonly outcome: (typeof AUDIT_OUTCOMES)[number];
+  readonly outcome: AuditOutcome;
   readonly detail: JsonObject | undefined;
 }
 

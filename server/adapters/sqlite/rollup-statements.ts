@@ -1,0 +1,192 @@
+/** Folds batches into rollups, with their ledger, in whatever transaction is open. */
+import { and, eq, sql } from "drizzle-orm";
+import {
+  deadBatches,
+  ingestBoots,
+  ingestLedger,
+  metricRollups,
+  metricSeries,
+} from "../../../drizzle/self-healing-schema.js";
+import { decodeBuckets, encodeBuckets } from "../../../shared/buckets-codec.js";
+import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
+import { bucketOf, foldRollup, ROLLUP_RESOLUTION_MS } from "../folding.js";
+import { canonicalTags } from "../series-steps.js";
+import { prepareInsert } from "./prepared-row.js";
+import type { Db } from "./sqlite-connection.js";
+
+export interface DeadBatch {
+  readonly entryId: string;
+  readonly reason: string;
+  readonly payload: string;
+  readonly at: number;
+}
+
+export interface RollupStatements {
+  /** `false` when the batch was there already, and then nothing is written. */
+  commitBatch(batch: Batch, now: number): boolean;
+  saveDeadBatch(dead: DeadBatch): void;
+  /** What the present transaction learned holds: it was committed. */
+  committed(): void;
+  /** What the present transaction learned is void. */
+  rolledBack(): void;
+}
+
+/** Ids of series are asked for once: this many are remembered, more than the cap on series of a process. */
+const REMEMBERED_SERIES = 50_000;
+
+export function createRollupStatements(db: Db): RollupStatements {
+  const seriesIds = new Map<string, number>();
+  const newIds = new Map<string, number>();
+
+  const findBatch = db
+    .select({ seq: ingestLedger.seq })
+    .from(ingestLedger)
+    .where(
+      and(
+        eq(ingestLedger.instance, sql.placeholder("instance")),
+        eq(ingestLedger.boot, sql.placeholder("boot")),
+        eq(ingestLedger.seq, sql.placeholder("seq")),
+      ),
+    )
+    .prepare();
+  const insertBatch = prepareInsert(db, ingestLedger);
+
+  const findBoot = db
+    .select()
+    .from(ingestBoots)
+    .where(and(eq(ingestBoots.instance, sql.placeholder("instance")), eq(ingestBoots.boot, sql.placeholder("boot"))))
+    .prepare();
+  const putBoot = prepareInsert(db, ingestBoots, {
+    target: [ingestBoots.instance, ingestBoots.boot],
+    set: ["seq", "recorded", "dropped", "points", "batches", "lastAt"],
+  });
+
+  const findSeries = db
+    .select({ id: metricSeries.id })
+    .from(metricSeries)
+    .where(
+      and(
+        eq(metricSeries.metricName, sql.placeholder("metricName")),
+        eq(metricSeries.metricType, sql.placeholder("metricType")),
+        eq(metricSeries.source, sql.placeholder("source")),
+        eq(metricSeries.tags, sql.placeholder("tags")),
+      ),
+    )
+    .prepare();
+  const insertSeries = prepareInsert(db, metricSeries);
+
+  const findRollup = db
+    .select({
+      count: metricRollups.count,
+      sum: metricRollups.sum,
+      min: metricRollups.min,
+      max: metricRollups.max,
+      last: metricRollups.last,
+      lastAt: metricRollups.lastAt,
+      buckets: metricRollups.buckets,
+    })
+    .from(metricRollups)
+    .where(
+      and(
+        eq(metricRollups.seriesId, sql.placeholder("seriesId")),
+        eq(metricRollups.resolutionMs, ROLLUP_RESOLUTION_MS),
+        eq(metricRollups.bucket, sql.placeholder("bucket")),
+      ),
+    )
+    .prepare();
+  const putRollup = prepareInsert(db, metricRollups, {
+    target: [metricRollups.seriesId, metricRollups.resolutionMs, metricRollups.bucket],
+    set: ["count", "sum", "min", "max", "last", "lastAt", "buckets"],
+  });
+
+  const insertDead = db
+    .insert(deadBatches)
+    .values({
+      entryId: sql.placeholder("entryId"),
+      reason: sql.placeholder("reason"),
+      payload: sql.placeholder("payload"),
+      at: sql.placeholder("at"),
+    })
+    .onConflictDoNothing({ target: deadBatches.entryId })
+    .prepare();
+
+  const seriesIdOf = (descriptor: SeriesDescriptor, now: number): number => {
+    const key = seriesKey(descriptor);
+    const known = seriesIds.get(key) ?? newIds.get(key);
+    if (known !== undefined) return known;
+    const { metricType, metricName, kind, unit, source } = descriptor;
+    const tags = canonicalTags(descriptor.tags);
+    const identity = { metricName, metricType, source, tags: JSON.stringify(tags) };
+    let id = findSeries.get(identity)?.id;
+    if (id === undefined) {
+      insertSeries({ id: undefined, metricType, metricName, kind, unit, source, tags, createdAt: now });
+      id = findSeries.get(identity)?.id;
+      if (id === undefined) throw new Error(`the series ${key} was written and is not there`);
+    }
+    newIds.set(key, id);
+    return id;
+  };
+
+  const countBatch = (batch: Batch, points: number, now: number) => {
+    const { instance, boot, seq } = batch;
+    const known = findBoot.get({ instance, boot });
+    const newest = !known || seq > known.seq;
+    putBoot({
+      instance,
+      boot,
+      seq: newest ? seq : known.seq,
+      recorded: newest ? batch.recordedTotal : known.recorded,
+      dropped: newest ? batch.droppedTotal : known.dropped,
+      points: (known?.points ?? 0) + points,
+      batches: (known?.batches ?? 0) + 1,
+      firstAt: known?.firstAt ?? now,
+      lastAt: now,
+    });
+  };
+
+  return {
+    commitBatch(batch, now) {
+      const { instance, boot, seq, windowStart, windowEnd } = batch;
+      if (findBatch.get({ instance, boot, seq })) return false;
+      const points = pointsIn(batch);
+      insertBatch({ instance, boot, seq, windowStart, windowEnd, points, committedAt: now });
+      countBatch(batch, points, now);
+      const bucket = bucketOf(windowEnd);
+      for (const entry of batch.series) {
+        const seriesId = seriesIdOf(entry, now);
+        const before = findRollup.get({ seriesId, bucket });
+        const rollup = before
+          ? foldRollup({ ...before, buckets: decodeBuckets(before.buckets) }, entry, windowEnd)
+          : { ...entry, lastAt: windowEnd };
+        putRollup({
+          seriesId,
+          resolutionMs: ROLLUP_RESOLUTION_MS,
+          bucket,
+          count: rollup.count,
+          sum: rollup.sum,
+          min: rollup.min,
+          max: rollup.max,
+          last: rollup.last,
+          lastAt: rollup.lastAt,
+          buckets: Buffer.from(encodeBuckets(rollup.buckets)),
+        });
+      }
+      return true;
+    },
+
+    saveDeadBatch(dead) {
+      insertDead.run({ ...dead });
+    },
+
+    committed() {
+      if (newIds.size === 0) return;
+      if (seriesIds.size + newIds.size > REMEMBERED_SERIES) seriesIds.clear();
+      for (const [key, id] of newIds) seriesIds.set(key, id);
+      newIds.clear();
+    },
+
+    rolledBack() {
+      newIds.clear();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+/** The one connection of a process that writes: each command is one transaction, done whole or not at all. */
+import { operatorAudit } from "../../../drizzle/self-healing-schema.js";
+import type { AuditEntry } from "../../ports/store.js";
+import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
+import { assertSameFile, identityOf } from "./database-file.js";
+import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
+import { prepareInsert } from "./prepared-row.js";
+import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
+import { createRollupStatements, type RollupStatements } from "./rollup-statements.js";
+import { drizzleOf, openForWriting } from "./sqlite-connection.js";
+import { storeErrorOf } from "./sqlite-errors.js";
+
+/** What can be asked of a writer. Arguments and results pass between threads. */
+export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch"> &
+  Pick<FailureStatements, "recordFailures" | "resolveFailure" | "resolveQuietFailures"> &
+  RecoveryStatements &
+  CircuitStatements & {
+    recordAudit(entry: AuditEntry): void;
+    /** Nothing, under the write lock: whoever gets an answer could have written. */
+    ping(): void;
+  };
+
+export interface SqliteWriter {
+  readonly commands: WriteCommands;
+  close(): void;
+}
+
+/**
+ * @param path a database that has been migrated
+ * @throws ParamedicError STORE_UNAVAILABLE, STORE_CORRUPT; the commands throw these and STORE_REQUEST_INVALID
+ */
+export function createSqliteWriter(path: string, options: { readonly busyTimeoutMs: number }): SqliteWriter {
+  const opened = identityOf(path);
+  const raw = translated(path, () => openForWriting(path, options.busyTimeoutMs));
+  return translated(path, () => {
+    try {
+      const db = drizzleOf(raw);
+      const rollups = createRollupStatements(db);
+      const failures = createFailureStatements(db);
+      const recoveries = createRecoveryStatements(db, failures);
+      const circuits = createCircuitStatements(db, failures);
+      const insertAudit = prepareInsert(db, operatorAudit);
+
+      const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
+        const transaction = raw.transaction(command).immediate;
+        return (...args: Args): Result =>
+          translated(path, () => {
+            assertSameFile(path, opened);
+            try {
+              const result = transaction(...args);
+              rollups.committed();
+              return result;
+            } catch (error) {
+              rollups.rolledBack();
+              throw error;
+            }
+          });
+      };
+
+      return {
+        commands: {
+          commitBatch: atomically(rollups.commitBatch),
+          saveDeadBatch: atomically(rollups.saveDeadBatch),
+          recordFailures: atomically(failures.recordFailures),
+          resolveFailure: atomically(failures.resolveFailure),
+          resolveQuietFailures: atomically(failures.resolveQuietFailures),
+          recordRescues: atomically(recoveries.recordRescues),
+          leaseRepair: atomically(recoveries.leaseRepair),
+          completeRepair: atomically(recoveries.completeRepair),
+          abandonExpired: atomically(recoveries.abandonExpired),
+          commitTransition: atomically(circuits.commitTransition),
+          refreshCircuits: atomically(circuits.refreshCircuits),
+          holdCircuit: atomically(circuits.holdCircuit),
+          recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
+          ping: atomically(() => undefined),
+        },
+        close: () => raw.close(),
+      };
+    } catch (error) {
+      raw.close();
+      throw error;
+    }
+  });
+}
+
+function translated<T>(path: string, work: () => T): T {
+  try {
+    return work();
+  } catch (error) {
+    throw storeErrorOf(error, path);
+  }
+}
