@@ -80,9 +80,9 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     size += 1;
   };
 
-  const arm = (deadline: Deadline, at: number, now: number): void => {
+  const arm = (deadline: Deadline, at: number): void => {
     link(deadline, at);
-    if (at < wakeAt) wake(at, now);
+    if (at < wakeAt) wake(at);
   };
 
   const unlink = (deadline: Deadline): void => {
@@ -95,10 +95,10 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     size -= 1;
   };
 
-  const wake = (at: number, now: number): void => {
+  const wake = (at: number): void => {
     timer?.cancel();
     wakeAt = at;
-    timer = clock.setTimer(sweep, at - now);
+    timer = clock.setTimer(sweep, at - clock.monotonic());
   };
 
   const takeDue = (now: number): Deadline[] => {
@@ -137,7 +137,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     wakeAt = Number.POSITIVE_INFINITY;
     const now = clock.monotonic();
     const due = takeDue(now);
-    if (size > 0) wake(nearest(now), now);
+    if (size > 0) wake(nearest(now));
     for (const deadline of due) {
       // An earlier one in this list may have cancelled it or armed it anew.
       if (deadline.slot !== FIRING) continue;
@@ -151,7 +151,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     // Of the first one the time is known; the others were armed at some time since, and must not fire early.
     let armedAt = freshSince;
     for (const deadline of fresh) {
-      if (deadline.slot === FRESH) arm(deadline, armedAt + deadline.deadlineAt, now);
+      if (deadline.slot === FRESH) arm(deadline, armedAt + deadline.deadlineAt);
       armedAt = now;
     }
     fresh.length = 0;
@@ -163,11 +163,10 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   }
 
   return {
-    arm: (deadline, now, delayMs) => arm(deadline, now + delayMs, now),
+    arm: (deadline, now, delayMs) => arm(deadline, now + delayMs),
     armLoosely(deadline, delayMs) {
       if (delayMs < LOOSE_FROM_MS) {
-        const now = clock.monotonic();
-        arm(deadline, now + delayMs, now);
+        arm(deadline, clock.monotonic() + delayMs);
         return;
       }
       if (fresh.length === 0) {
