@@ -1,0 +1,43 @@
+/** What a Redis error means for us: wait until it passes, or tell the operator what to change. */
+import { ParamedicError } from "../../shared/errors.js";
+
+/** Replies that no retry heals, with what to do about each. */
+const MISCONFIGURED: ReadonlyMap<string, string> = new Map([
+  ["NOAUTH", "Redis asks for a password; put it into the URL"],
+  ["WRONGPASS", "Redis refuses the user or the password; correct the URL"],
+  ["NOPERM", "the Redis user lacks a permission; allow it the stream commands on this key"],
+  ["WRONGTYPE", "the key holds something other than a stream; delete it or choose another METRICS_REDIS_STREAM_KEY"],
+]);
+
+/**
+ * @param doing what was attempted, as "append to metrics:stream"
+ * @returns STREAM_MISCONFIGURED where somebody has to act, STREAM_UNAVAILABLE for everything that may pass by itself:
+ * a lost connection, OOM, READONLY, LOADING, MISCONF, MASTERDOWN, NOREPLICAS, BUSY, too many clients
+ */
+export function redisFailure(error: unknown, doing: string): ParamedicError {
+  if (error instanceof ParamedicError) return error;
+  const message = error instanceof Error ? error.message : String(error);
+  const remedy = MISCONFIGURED.get(replyCode(message)) ?? (isUnknownCommand(message) ? TOO_OLD : undefined);
+  if (remedy !== undefined) {
+    return new ParamedicError("STREAM_MISCONFIGURED", `cannot ${doing}: ${remedy} (${brief(message)})`, {
+      cause: error,
+    });
+  }
+  return new ParamedicError("STREAM_UNAVAILABLE", `cannot ${doing}: ${brief(message)}`, { cause: error });
+}
+
+/** The word that begins an error reply: `WRONGTYPE`, `NOGROUP`, `ERR`. Empty when it is no reply. */
+export function replyCode(message: string): string {
+  return /^-?([A-Z]+)\b/.exec(message)?.[1] ?? "";
+}
+
+const TOO_OLD = "this Redis lacks a command; 6.2 or newer is needed";
+
+function isUnknownCommand(message: string): boolean {
+  return /^ERR unknown (sub)?command/i.test(message);
+}
+
+function brief(message: string): string {
+  const line = message.split("\n", 1)[0] ?? "";
+  return line.length > 200 ? `${line.slice(0, 200)}…` : line;
+}

@@ -1,0 +1,72 @@
+/** A network between a client and a server that a test can break: cut it, swallow what passes, or refuse to connect. */
+import { createServer, connect as dial, type Server, type Socket } from "node:net";
+
+export interface TcpProxy {
+  readonly port: number;
+  /** Resets every open connection. New ones work. */
+  cut(): void;
+  /** Keeps connections open and swallows bytes in the named direction, or in both. */
+  blackhole(direction?: "to_server" | "to_client" | "both"): void;
+  /** Answers every new connection with a reset, and resets those that are open. */
+  refuse(): void;
+  /** Lets everything pass again; what was swallowed stays swallowed. */
+  resume(): void;
+  close(): Promise<void>;
+}
+
+/** @example const proxy = await startTcpProxy({ port: redis.port }); */
+export async function startTcpProxy(target: { readonly port: number }): Promise<TcpProxy> {
+  const sockets = new Set<Socket>();
+  let swallowed: "none" | "to_server" | "to_client" | "both" = "none";
+  let refusing = false;
+
+  const keep = (socket: Socket) => {
+    sockets.add(socket);
+    socket.on("error", () => socket.destroy());
+    socket.on("close", () => sockets.delete(socket));
+    return socket;
+  };
+  const pump = (from: Socket, to: Socket, direction: "to_server" | "to_client") => {
+    from.on("data", (data) => {
+      if (swallowed !== "both" && swallowed !== direction && !to.destroyed) to.write(data);
+    });
+    from.on("close", () => to.destroy());
+  };
+  const cut = () => {
+    for (const socket of sockets) socket.resetAndDestroy();
+  };
+
+  const server: Server = createServer((client) => {
+    keep(client);
+    if (refusing) {
+      client.resetAndDestroy();
+      return;
+    }
+    const upstream = keep(dial(target.port, "127.0.0.1"));
+    pump(client, upstream, "to_server");
+    pump(upstream, client, "to_client");
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+
+  return {
+    port: typeof address === "object" && address !== null ? address.port : 0,
+    cut,
+    blackhole(direction = "both") {
+      swallowed = direction;
+    },
+    refuse() {
+      refusing = true;
+      cut();
+    },
+    resume() {
+      refusing = false;
+      swallowed = "none";
+    },
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      cut();
+      await closed;
+    },
+  };
+}
