@@ -7,6 +7,7 @@ import type { ActionStatus, ActionType } from "../../shared/recovery.js";
 export interface RescueRecord {
   /** Of the failure it answers. */
   readonly failureEventId: string;
+  /** When it ended, UTC milliseconds; it began `durationMs` earlier. */
   readonly timestamp: number;
   readonly actionType: ActionType;
   readonly actionStrategy: string;

@@ -49,6 +49,21 @@ export async function attemptStrategy(
 
 const MESSAGE_LENGTH = 500;
 
+/** Why a check of a strategy did not confirm what was done; undefined when it did. Never rejects. */
+export async function doubtOf(
+  clock: Clock,
+  timeoutMs: number,
+  check: () => Promise<unknown>,
+): Promise<string | undefined> {
+  try {
+    const within = await settleWithin(clock, timeoutMs, check);
+    if (within.timedOut) return `not confirmed within ${timeoutMs} ms`;
+    return within.value === true ? undefined : "not confirmed";
+  } catch (error) {
+    return `not confirmed: ${describeError(error).message}`;
+  }
+}
+
 /** What `run` resolves with, or that it did not settle in time. Rejects as `run` does. */
 export function settleWithin<T>(
   clock: Clock,

@@ -29,6 +29,7 @@ export interface SpooledRescue {
   /** Of the failure it answers; undefined when that one was not seen, or too long ago. */
   readonly fingerprint: string | undefined;
   readonly occurrences: number;
+  /** When the first of them began. */
   readonly firstAt: number;
 }
 
@@ -42,7 +43,10 @@ export interface SpooledTransition {
 export type SpooledEntry = SpooledFailure | SpooledRescue | SpooledTransition;
 
 export interface SpoolingJournal extends Journal {
-  /** Takes up to `max` entries out, oldest first. */
+  /**
+   * Takes up to `max` entries out, oldest first; at least one while there is any. What came back goes alone, so that while
+   * the store is away only one batch is fixed, and everything behind it still folds.
+   */
   drain(max: number): SpooledEntry[];
   /** Puts drained entries back to the front, in their order. Later repeats do not change them any more. */
   restore(entries: readonly SpooledEntry[]): void;
@@ -121,7 +125,7 @@ export function createJournal(
       rescue,
       fingerprint,
       occurrences: (entry?.occurrences ?? 0) + 1,
-      firstAt: Math.min(entry?.firstAt ?? rescue.timestamp, rescue.timestamp),
+      firstAt: entry?.firstAt ?? rescue.timestamp - Math.round(rescue.durationMs),
     });
   };
 
@@ -153,8 +157,8 @@ export function createJournal(
       }
     },
     drain(max) {
-      const drained = front.slice(0, max);
-      front = front.slice(drained.length);
+      if (front.length > 0) return front.splice(0, max);
+      const drained: SpooledEntry[] = [];
       for (const [key, entry] of waiting) {
         if (drained.length >= max) break;
         waiting.delete(key);

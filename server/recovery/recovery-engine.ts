@@ -210,10 +210,15 @@ export class RecoveryEngine {
   }
 
   async #run(): Promise<void> {
-    const { drainBatchSize } = this.#options;
     try {
       await this.#repairs.completeLeftOver();
-      while ((await this.#landing.land(drainBatchSize)) === drainBatchSize);
+      // What is appended meanwhile is the next run's.
+      let left = this.journal.size;
+      let landed: number;
+      do {
+        landed = await this.#landing.land(this.#options.drainBatchSize);
+        left -= landed;
+      } while (landed > 0 && left > 0);
       await this.#sweepWhenDue();
       this.#failedRuns = 0;
     } catch (error) {

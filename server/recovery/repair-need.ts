@@ -12,14 +12,15 @@ export function isOwnFailure({ affectedService, context }: Failure): boolean {
 }
 
 /**
- * The service itself answered in the end: every caller was rescued by asking it again. Callers who were rescued elsewhere
+ * The service itself answered in the end: the callers were rescued by asking it again. Callers who were rescued elsewhere
  * prove nothing about it; it may be broken still.
  */
 export function serviceAnswersAgain({ rescued, rescues, occurrences }: LandedFailure): boolean {
-  const succeeded = rescues.filter(({ rescue }) => rescue.status === "succeeded" && !rescue.dryRun);
+  const succeeded = rescues.filter(({ rescue }) => rescue.status === "succeeded");
   const again = succeeded.filter(({ rescue }) => rescue.actionType === "retry");
-  if (again.reduce((sum, rescue) => sum + rescue.occurrences, 0) >= occurrences) return true;
-  return rescued && succeeded.length === 0;
+  if (again.length < succeeded.length) return false;
+  if (rescued) return again.length > 0 || rescues.length === 0;
+  return again.length > 0 && again.reduce((sum, entry) => sum + entry.occurrences, 0) >= occurrences;
 }
 
 /** A guard that asked a target writes itself down what it did, also that it could do nothing. */

@@ -7,7 +7,6 @@
  *             → rolled_back   it could not be verified and was undone
  *             → timed_out     it did not end; it may still be at work, so nothing is undone under its hands
  */
-import { describeError } from "../../shared/describe-error.js";
 import type { Failure } from "../../shared/failure.js";
 import type { RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
 import { SECOND_MS } from "../../shared/units.js";
@@ -15,7 +14,7 @@ import type { CallContext, CallInfo } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { RecoveryStore } from "../ports/store.js";
-import { attemptStrategy, settleWithin } from "./attempt-strategy.js";
+import { attemptStrategy, doubtOf } from "./attempt-strategy.js";
 import { leaseRow, storable } from "./recovery-rows.js";
 
 export interface RepairDeps {
@@ -73,7 +72,7 @@ export function createRepairs(
       timeoutMs: repairTimeoutMs,
     });
     if (status !== "succeeded" || strategy.verify === undefined) return { status, result, verified: false };
-    const doubt = await doubtOf(() => strategy.verify?.(failure) ?? Promise.resolve(true));
+    const doubt = await doubtOf(clock, verifyTimeoutMs, async () => strategy.verify?.(failure));
     if (doubt === undefined) return { status, result, verified: true };
     const failed = (message: string) => ({
       ...result,
@@ -81,24 +80,13 @@ export function createRepairs(
       message: `${result.message}; ${doubt}${message}`,
     });
     if (strategy.rollback === undefined) return { status: "failed", result: failed(""), verified: false };
-    const undone = await doubtOf(async () => {
+    const undone = await doubtOf(clock, verifyTimeoutMs, async () => {
       await strategy.rollback?.(failure);
       return true;
     });
     return undone === undefined
       ? { status: "rolled_back", result: failed("; undone"), verified: false }
       : { status: "failed", result: failed(`; undoing it: ${undone}`), verified: false };
-  };
-
-  /** Why a check did not confirm; undefined when it did. */
-  const doubtOf = async (check: () => Promise<boolean>): Promise<string | undefined> => {
-    try {
-      const within = await settleWithin(clock, verifyTimeoutMs, check);
-      if (within.timedOut) return `not confirmed within ${verifyTimeoutMs} ms`;
-      return within.value === true ? undefined : "not confirmed";
-    } catch (error) {
-      return `not confirmed: ${describeError(error).message}`;
-    }
   };
 
   const complete = async (completion: Completion, leaseUntil: number): Promise<boolean> => {
@@ -134,7 +122,7 @@ export function createRepairs(
         actionId,
         status,
         result: storable({ ...result.metadata, message: result.message, verified }),
-        durationMs: clock.monotonic() - startedAt,
+        durationMs: Math.round(clock.monotonic() - startedAt),
         completedAt: clock.now(),
       };
       const kept = await complete(completion, leaseUntil);

@@ -14,7 +14,7 @@ import {
 import { SECOND_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import type { Journal, RescueRecord } from "../ports/journal.js";
-import { attemptStrategy } from "./attempt-strategy.js";
+import { type AttemptedStrategy, attemptStrategy, doubtOf } from "./attempt-strategy.js";
 import { storable } from "./recovery-rows.js";
 
 export interface AttemptedRescue {
@@ -52,12 +52,11 @@ export async function rescue(
 
   for (let planned = first; ; planned = plan(failure, historyOf(failure, operation, tried), config, clock.now())) {
     const strategy = strategyOf(planned.steps[0] ?? NO_STRATEGY);
-    const timestamp = clock.now();
     if (strategy === undefined || planned.dryRun) {
       if (attempts.length > 0) return { plan: first, attempts };
       const skipped = skippedResult(strategy);
       const refused = Object.fromEntries(planned.refused.map((refusal) => [refusal.strategy, refusal.reason]));
-      const record = recordOf(failure, skipped, "skipped", timestamp, {
+      const record = recordOf(failure, skipped, "skipped", clock.now(), {
         target: failure.affectedService,
         metadata: { refused },
         dryRun: planned.dryRun && strategy !== undefined,
@@ -67,11 +66,11 @@ export async function rescue(
     }
     const leftBefore = operation.targetsLeft;
     const timeoutMs = Math.max(operation.remainingMs(), 0) + GRACE_MS;
-    const { status, result } = await attemptStrategy(strategy, failure, operation, { clock, timeoutMs });
+    const { status, result } = await attemptVerified(strategy, failure, operation, { clock, timeoutMs });
     const target = operation.target ?? failure.affectedService;
     const metadata = result.metadata ? storable(result.metadata) : undefined;
     const ending = status === "failed" && operation.signal.aborted ? "cancelled" : status;
-    ended(recordOf(failure, result, ending, timestamp, { target, metadata, dryRun: false }), result);
+    ended(recordOf(failure, result, ending, clock.now(), { target, metadata, dryRun: false }), result);
     if (status === "succeeded") {
       journal.append({ type: "failure.observed", failure, rescued: true });
       return { plan: first, attempts };
@@ -79,6 +78,21 @@ export async function rescue(
     // A failover may go on as long as it gets further; everything else has had its chance.
     if (strategy.actionType !== "failover" || operation.targetsLeft >= leftBefore) tried.push(strategy.name);
   }
+}
+
+/** As with a repair, success is what its own verification says too. */
+async function attemptVerified(
+  strategy: RecoveryStrategy,
+  failure: Failure,
+  operation: RescueOperation,
+  options: { readonly clock: Clock; readonly timeoutMs: number },
+): Promise<AttemptedStrategy> {
+  const attempted = await attemptStrategy(strategy, failure, operation, options);
+  if (attempted.status !== "succeeded" || strategy.verify === undefined) return attempted;
+  const doubt = await doubtOf(options.clock, options.timeoutMs, async () => strategy.verify?.(failure));
+  if (doubt === undefined) return attempted;
+  const { value: _unconfirmed, ...result } = attempted.result;
+  return { status: "failed", result: { ...result, success: false, message: `${result.message}; ${doubt}` } };
 }
 
 function historyOf(failure: Failure, operation: RescueOperation, tried: readonly string[]): PlanHistory {

@@ -66,8 +66,8 @@ function checkStrategy(strategy: RecoveryStrategy): void {
   const { name, scope, priority, applicableFailureTypes: types, actionType } = strategy;
   if (typeof name !== "string" || !NAME.test(name) || name === NO_STRATEGY) {
     throw invalid(
-      "a strategy's name",
-      `is ${show(name)}; legal are 1 to 100 letters, digits and _ . : -, but not "${NO_STRATEGY}"`,
+      "a strategy",
+      `name is ${show(name)}; legal are 1 to 100 letters, digits and _ . : -, but not "${NO_STRATEGY}"`,
     );
   }
   const where = `strategy "${name}"`;

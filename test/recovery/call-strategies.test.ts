@@ -1,0 +1,221 @@
+import { describe, expect, it } from "vitest";
+import { FailoverStrategy } from "../../server/recovery/failover-strategy.js";
+import { FallbackStrategy } from "../../server/recovery/fallback-strategy.js";
+import { RetryStrategy } from "../../server/recovery/retry-strategy.js";
+import { createFakeClock } from "../support/fake-clock.js";
+import { aFailure } from "./a-failure.js";
+import { type Script, scriptedOperation } from "./scripted-operation.js";
+
+const down = new Error("boom");
+
+/** Runs a retry to its end, letting time pass, with the highest waits that chance allows. */
+async function retry(
+  script: Omit<Script, "clock">,
+  { failure = aFailure(), options = {}, chance = 1 }: RetryCase = {},
+) {
+  const clock = createFakeClock();
+  const operation = scriptedOperation({ ...script, clock });
+  const strategy = new RetryStrategy({ ...options, clock, random: () => chance });
+  const running = strategy.execute(failure, operation);
+  await clock.advance(1_000_000);
+  return { result: await running, operation };
+}
+interface RetryCase {
+  readonly failure?: ReturnType<typeof aFailure>;
+  readonly options?: ConstructorParameters<typeof RetryStrategy>[0];
+  readonly chance?: number;
+}
+
+describe("RetryStrategy", () => {
+  it("is the first of the built-in ones and takes the types that time may heal", () => {
+    expect(new RetryStrategy()).toMatchObject({
+      name: "exponential_backoff_retry",
+      scope: "call",
+      actionType: "retry",
+      priority: 1,
+      applicableFailureTypes: [
+        "api_timeout",
+        "connection_refused",
+        "dns_error",
+        "service_unavailable",
+        "server_error",
+        "rate_limit",
+      ],
+    });
+  });
+
+  it("really runs the operation again until it succeeds, waiting longer each time", async () => {
+    const { result, operation } = await retry({ targets: { a: [down, down, down, "answer"] } });
+    expect(result).toMatchObject({ success: true, value: "answer", actionStrategy: "exponential_backoff_retry" });
+    expect(operation.asked).toEqual(["a", "a", "a", "a"]);
+    expect(operation.waits).toEqual([1_000, 2_000, 4_000]);
+    expect(result.durationMs).toBe(7_000);
+    expect(result.metadata).toEqual({ target: "a", delaysMs: [1_000, 2_000, 4_000] });
+  });
+
+  it("gives up after its tries, with the last error by reference", async () => {
+    const last = new Error("the last one");
+    const { result, operation } = await retry({ targets: { a: [down, down, down, last] } });
+    expect(result.success).toBe(false);
+    expect(result.error).toBe(last);
+    expect(operation.attempts).toBe(4);
+  });
+
+  it("waits anywhere below the ceiling: full jitter", async () => {
+    const { operation } = await retry({ targets: { a: [down, down, "answer"] } }, { chance: 0.25 });
+    expect(operation.waits).toEqual([250, 500]);
+  });
+
+  it("lets the wait that the target asked for win over the backoff", async () => {
+    const failure = aFailure({ failureType: "rate_limit", context: { holdMs: 7_000 } });
+    const { operation } = await retry({ targets: { a: [down, "answer"] } }, { failure, chance: 0 });
+    expect(operation.waits).toEqual([7_000]);
+  });
+
+  it("spreads callers who were told the same wait, never below it", async () => {
+    const failure = aFailure({ context: { holdMs: 5_000 } });
+    const { operation } = await retry({ targets: { a: [down, "answer"] } }, { failure, chance: 0.5 });
+    expect(operation.waits).toEqual([5_250]);
+  });
+
+  it("heeds the wait that a later error asks for", async () => {
+    const limited = Object.assign(new Error("slow down"), { status: 429, headers: { "retry-after": "3" } });
+    const { operation } = await retry({ targets: { "llm:a": [down, limited, "answer"] } }, { chance: 0 });
+    expect(operation.waits).toEqual([0, 3_000]);
+  });
+
+  it("stops when an error says that another try cannot help", async () => {
+    const refused = Object.assign(new Error("bad key"), { status: 401 });
+    const { result, operation } = await retry({ targets: { "llm:a": [down, refused, "answer"] } });
+    expect(result.error).toBe(refused);
+    expect(operation.attempts).toBe(2);
+  });
+
+  it("tries once and soon while another target is left", async () => {
+    const { result, operation } = await retry({ targets: { a: [down, down, "answer"], b: ["other"] } });
+    expect(result.success).toBe(false);
+    expect(operation.asked).toEqual(["a", "a"]);
+    expect(operation.waits).toEqual([100]);
+  });
+
+  it("does not begin a wait that does not fit the deadline", async () => {
+    const { result, operation } = await retry({ targets: { a: [down, "answer"] }, deadlineMs: 900 });
+    expect(result).toMatchObject({ success: false, durationMs: 0 });
+    expect(operation.attempts).toBe(1);
+  });
+
+  it.each([
+    ["its safety", { idempotent: false }],
+    ["an open circuit", { openCircuits: ["a"] }],
+  ])("stops at once when the operation refuses for %s", async (_, more) => {
+    const { result, operation } = await retry({ targets: { a: [down, "answer"] }, ...more });
+    expect(result).toMatchObject({ success: false, durationMs: 0 });
+    expect(operation.attempts).toBe(1);
+  });
+
+  it("ends at once when the caller goes away in the middle of a wait", async () => {
+    const clock = createFakeClock();
+    const caller = new AbortController();
+    const operation = scriptedOperation({ clock, targets: { a: [down, "answer"] }, signal: caller.signal });
+    const running = new RetryStrategy({ clock, random: () => 1 }).execute(aFailure(), operation);
+    await clock.advance(500);
+    caller.abort(new Error("gone"));
+    expect(await running).toMatchObject({ success: false, durationMs: 500 });
+    expect(operation.attempts).toBe(1);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("does nothing without an operation, and says so", async () => {
+    expect(await new RetryStrategy().execute(aFailure())).toMatchObject({
+      success: false,
+      message: "nothing to retry: the failure came without its operation",
+    });
+  });
+
+  it("retries a rate limit only with a wait that was given", () => {
+    const strategy = new RetryStrategy();
+    expect(strategy.appliesTo(aFailure({ failureType: "rate_limit" }))).toBe(false);
+    expect(strategy.appliesTo(aFailure({ failureType: "rate_limit", context: { holdMs: 10 } }))).toBe(true);
+    expect(strategy.appliesTo(aFailure({ failureType: "dns_error" }))).toBe(true);
+  });
+
+  it.each([
+    ["maxAttempts", 1.5, "[0, 100]"],
+    ["maxAttempts", 101, "[0, 100]"],
+    ["baseDelayMs", -1, "[0, 2147483647]"],
+    ["maxDelayMs", Number.NaN, "[0, 2147483647]"],
+  ])("refuses %s %d in one line that says what is legal", (option, value, legal) => {
+    expect(() => new RetryStrategy({ [option]: value })).toThrow(
+      expect.objectContaining({
+        code: "CONFIGURATION_INVALID",
+        message: `RetryStrategy: ${option} is ${value}; legal is ${legal}`,
+      }),
+    );
+  });
+});
+
+describe("FailoverStrategy", () => {
+  it("asks the next target once and says which one answered", async () => {
+    const operation = scriptedOperation({
+      clock: createFakeClock(),
+      targets: { a: [down], b: ["other"], c: ["third"] },
+    });
+    const result = await new FailoverStrategy().execute(aFailure({ affectedService: "a" }), operation);
+    expect(result).toMatchObject({
+      success: true,
+      value: "other",
+      actionType: "failover",
+      actionStrategy: "provider_failover",
+      metadata: { from: "a", target: "b" },
+    });
+    expect(operation.asked).toEqual(["a", "b"]);
+  });
+
+  it("fails with the next target's error by reference, and leaves it to the plan to go on", async () => {
+    const other = new Error("b is down too");
+    const operation = scriptedOperation({ clock: createFakeClock(), targets: { a: [down], b: [other], c: ["third"] } });
+    const result = await new FailoverStrategy().execute(aFailure(), operation);
+    expect(result).toMatchObject({ success: false, message: "the next target failed too" });
+    expect(result.error).toBe(other);
+    expect(operation.targetsLeft).toBe(1);
+  });
+
+  it("says that no target is left", async () => {
+    const operation = scriptedOperation({ clock: createFakeClock(), targets: { a: [down] } });
+    expect(await new FailoverStrategy().execute(aFailure(), operation)).toMatchObject({
+      success: false,
+      message: "no other target is left",
+    });
+  });
+
+  it("leaves contention and errors without a name alone", () => {
+    const { applicableFailureTypes: types } = new FailoverStrategy();
+    for (const type of ["database_busy", "database_conflict", "unknown", "procedure_error"] as const) {
+      expect(types).not.toContain(type);
+    }
+    expect(types).toEqual(expect.arrayContaining(["api_timeout", "service_unavailable", "auth_failed"]));
+  });
+});
+
+describe("FallbackStrategy", () => {
+  it("answers from the fallback", async () => {
+    const operation = scriptedOperation({ clock: createFakeClock(), targets: { a: [down] }, fallback: () => "kept" });
+    expect(await new FallbackStrategy().execute(aFailure(), operation)).toMatchObject({
+      success: true,
+      value: "kept",
+      actionType: "fallback",
+      actionStrategy: "last_good_fallback",
+    });
+  });
+
+  it("fails with the fallback's own error", async () => {
+    const broken = new Error("nothing kept");
+    const fallback = () => {
+      throw broken;
+    };
+    const operation = scriptedOperation({ clock: createFakeClock(), targets: { a: [down] }, fallback });
+    const result = await new FallbackStrategy().execute(aFailure(), operation);
+    expect(result).toMatchObject({ success: false, message: "the fallback failed too" });
+    expect(result.error).toBe(broken);
+  });
+});
