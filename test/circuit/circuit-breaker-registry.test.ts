@@ -1,0 +1,106 @@
+import { describe, expect, it } from "vitest";
+import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import { silentLogger } from "../../server/ports/logger.js";
+import { createFakeClock } from "../support/fake-clock.js";
+
+describe("a circuit registry", () => {
+  it("gives the same circuit for the same name, and knows it from then on", () => {
+    const registry = new CircuitBreakerRegistry();
+    expect(registry.get("a")).toBeUndefined();
+    const a = registry.getOrCreate("a", { failureThreshold: 3 });
+    const b = registry.getOrCreate("b");
+    expect(registry.getOrCreate("a", { failureThreshold: 3 })).toBe(a);
+    expect(registry.getOrCreate("a")).toBe(a);
+    expect(registry.get("a")).toBe(a);
+    expect(registry.getAll()).toEqual([a, b]);
+  });
+
+  it("keeps the first configuration and says so once, however often another one comes", () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_fields: object, message: string) => void warnings.push(message) };
+    const registry = new CircuitBreakerRegistry({ logger });
+    registry.getOrCreate("a", { failureThreshold: 3 });
+    for (let i = 0; i < 3; i += 1) registry.getOrCreate("a", { failureThreshold: 4 });
+    expect(registry.get("a")?.config.failureThreshold).toBe(3);
+    expect(warnings).toEqual(['circuit "a" exists with another configuration; the first one stays']);
+  });
+
+  it("is bounded: the circuit used least recently leaves, but none that is open, held or has a streak", async () => {
+    const clock = createFakeClock();
+    const registry = new CircuitBreakerRegistry({ clock }, { maxCircuits: 5 });
+    registry.getOrCreate("open").forceOpen("operator");
+    registry.getOrCreate("held").hold({ state: "disabled", by: "ada", reason: "test", until: undefined });
+    registry.getOrCreate("streak").tryAcquire()?.failure();
+    for (const name of ["busy", "idle"]) {
+      await clock.advance(10);
+      registry.getOrCreate(name);
+    }
+    await clock.advance(10);
+    registry.get("busy")?.tryAcquire()?.success();
+    registry.getOrCreate("new");
+    expect(registry.getAll().map(({ name }) => name)).toEqual(["open", "held", "streak", "busy", "new"]);
+    for (let i = 0; i < 1_000; i += 1) registry.getOrCreate(`tenant-${i}`);
+    expect(registry.getAll()).toHaveLength(5);
+    expect(registry.get("open")?.getState().state).toBe("open");
+  });
+
+  it("exceeds its bound rather than forget a circuit that protects something", () => {
+    const registry = new CircuitBreakerRegistry({}, { maxCircuits: 2 });
+    for (let i = 0; i < 4; i += 1) registry.getOrCreate(`svc-${i}`).forceOpen("operator");
+    expect(registry.getAll()).toHaveLength(4);
+  });
+
+  it("refuses a bound that is none", () => {
+    expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 0 })).toThrow(/\[1, 1000000\], got 0/);
+  });
+
+  it("passes the circuit's name to classify and enforce", async () => {
+    const registry = new CircuitBreakerRegistry({
+      classify: (_error, name) => (name === "calm" ? "ignored" : "failure"),
+      enforce: (name) => name !== "shadow",
+    });
+    for (const name of ["calm", "shadow", "strict"]) {
+      const breaker = registry.getOrCreate(name, { failureThreshold: 1 });
+      await breaker.execute(() => Promise.reject(new Error("boom"))).catch(() => {});
+    }
+    expect(registry.getAll().map((breaker) => breaker.getState().state)).toEqual(["closed", "open", "open"]);
+    expect(registry.get("shadow")?.tryAcquire()).toBeDefined();
+    expect(registry.get("strict")?.tryAcquire()).toBeUndefined();
+  });
+
+  it("tells listeners of circuits and transitions until they leave; one that throws disturbs nobody", () => {
+    const faults: unknown[] = [];
+    const heard: string[] = [];
+    const registry = new CircuitBreakerRegistry({ onFault: (fault) => faults.push(fault) });
+    registry.subscribe({
+      created: () => {
+        throw new Error("boom");
+      },
+    });
+    const leave = registry.subscribe({
+      created: ({ name }) => heard.push(`created ${name}`),
+      transitioned: ({ to }, breaker) => heard.push(`${breaker.name} ${to}`),
+    });
+    registry.getOrCreate("a").forceOpen("repair");
+    leave();
+    registry.getOrCreate("a").reset("repair");
+    expect(heard).toEqual(["created a", "a open"]);
+    expect(faults).toHaveLength(1);
+  });
+
+  it("holds back the calls of circuits made before and after, until it is ready", async () => {
+    const registry = new CircuitBreakerRegistry();
+    const early = registry.getOrCreate("early");
+    let ready: () => void = () => {};
+    registry.waitFor(new Promise<void>((resolve) => (ready = resolve)));
+    const late = registry.getOrCreate("late");
+    let ran = 0;
+    const calls = [early, late].map((breaker) => breaker.execute(() => (ran += 1)));
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ran).toBe(0);
+    ready();
+    await Promise.all(calls);
+    expect(ran).toBe(2);
+    expect(registry.getOrCreate("later").ready).toBeUndefined();
+  });
+});

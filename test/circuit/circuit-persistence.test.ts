@@ -1,0 +1,445 @@
+/** Circuits outlive their process and agree with other instances, and no call ever waits for the store but the first ones. */
+import { afterEach, describe, expect, it } from "vitest";
+import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
+import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import { type CircuitPersistenceOptions, createCircuitPersistence } from "../../server/circuit/circuit-persistence.js";
+import type { JournalEntry } from "../../server/ports/journal.js";
+import { silentLogger } from "../../server/ports/logger.js";
+import type { CircuitStore } from "../../server/ports/store.js";
+import type { CircuitHold } from "../../shared/circuit.js";
+import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
+
+const stops: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  await Promise.all(stops.splice(0).map((stop) => stop()));
+});
+
+/** A memory store that can be unreachable, slow, and tells what was asked of it. */
+function createStore(clock: FakeClock) {
+  const store = createMemoryStore({ clock });
+  const asked: string[] = [];
+  const control = { down: false, gate: undefined as Promise<void> | undefined, asked, inner: store };
+  const through = async <T>(name: string, run: () => Promise<T>): Promise<T> => {
+    asked.push(name);
+    await control.gate;
+    if (control.down) throw new Error("store is down");
+    return run();
+  };
+  const circuits: CircuitStore = {
+    loadCircuits: () => through("load", () => store.loadCircuits()),
+    commitTransition: (snapshot, transition) => through("commit", () => store.commitTransition(snapshot, transition)),
+    refreshCircuits: (snapshots, at) => through("refresh", () => store.refreshCircuits(snapshots, at)),
+    holdCircuit: (name, hold, at) => through("hold", () => store.holdCircuit(name, hold, at)),
+    listTransitions: (query) => through("list", () => store.listTransitions(query)),
+  };
+  const rows = async (circuitName = "svc") =>
+    (await store.listTransitions({ circuitName, limit: 1_000 })).items.toReversed();
+  const row = async (name = "svc") => (await store.loadCircuits()).find((circuit) => circuit.name === name);
+  return { ...control, control, circuits, rows, row };
+}
+
+/** One instance of Paramedic's circuits. */
+function instance(
+  clock: FakeClock,
+  store: { circuits: CircuitStore },
+  options: CircuitPersistenceOptions & { name?: string; channel?: ReturnType<typeof createLocalControlChannel> } = {},
+) {
+  const { name = "a", channel = createLocalControlChannel({ onFault() {} }), ...settings } = options;
+  const registry = new CircuitBreakerRegistry({ clock, instance: name, random: () => 0 });
+  const journal: JournalEntry[] = [];
+  const faults: unknown[] = [];
+  const persistence = createCircuitPersistence(
+    {
+      registry,
+      store: store.circuits,
+      channel,
+      clock,
+      journal: { append: (entry) => journal.push(entry) },
+      logger: silentLogger,
+      onFault: (fault) => faults.push(fault),
+    },
+    settings,
+  );
+  stops.push(() => persistence.stop());
+  const svc = () => registry.getOrCreate("svc", { failureThreshold: 2, resetTimeoutMs: 10_000, successThreshold: 1 });
+  const fail = (times: number) => {
+    for (let i = 0; i < times; i += 1) svc().tryAcquire()?.failure();
+  };
+  return { registry, persistence, channel, journal, faults, svc, fail };
+}
+
+async function started(...given: Parameters<typeof instance>) {
+  const made = instance(...given);
+  made.persistence.start();
+  await made.persistence.restored;
+  await settle();
+  return made;
+}
+
+const hold: CircuitHold = { state: "forced_open", by: "ada", reason: "migration", until: undefined };
+
+describe("a restart", () => {
+  it("brings an open circuit back for what is left of its time, with its version", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const before = await started(clock, store);
+    before.fail(2);
+    await settle();
+    await before.persistence.stop();
+    await clock.advance(9_000);
+    const after = await started(clock, store);
+    expect(after.svc().snapshot()).toMatchObject({ state: "open", version: 1, failureCount: 2 });
+    expect(after.svc().tryAcquire()).toBeUndefined();
+    await clock.advance(1_000);
+    expect(after.svc().tryAcquire()).toBeDefined();
+  });
+
+  it("brings a streak back as it was at the last flush", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const before = await started(clock, store);
+    before.fail(1);
+    await clock.advance(1_000);
+    // Killed here: no stop.
+    const after = await started(clock, store);
+    expect(after.svc().getState().failureCount).toBe(1);
+    after.fail(1);
+    expect(after.svc().getState().state).toBe("open");
+  });
+
+  it("brings a hold back, also for a circuit that is made long after the load", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    const after = await started(clock, store);
+    await clock.advance(60_000);
+    expect(after.svc().snapshot().held).toEqual(hold);
+    expect(after.svc().tryAcquire()).toBeUndefined();
+  });
+});
+
+describe("the first calls", () => {
+  it("wait for the stored circuits", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const before = await started(clock, store);
+    before.fail(2);
+    await settle();
+    await before.persistence.stop();
+
+    let open: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (open = resolve));
+    const after = instance(clock, {
+      circuits: {
+        ...store.circuits,
+        loadCircuits: async () => {
+          await store.control.gate;
+          return store.inner.loadCircuits();
+        },
+      },
+    });
+    after.persistence.start();
+    const call = after.svc().execute(() => "ran");
+    call.catch(() => {});
+    await clock.advance(900);
+    expect(after.svc().ready).toBeDefined();
+    open();
+    await expect(call).rejects.toMatchObject({ circuitName: "svc" });
+  });
+
+  it("wait at most a second when the store does not answer, then run locally; the circuits are taken over later", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    store.control.down = true;
+    const failing = {
+      ...store.circuits,
+      loadCircuits: () => (store.control.down ? Promise.reject(new Error("down")) : store.inner.loadCircuits()),
+    };
+    const after = instance(clock, { circuits: failing });
+    after.persistence.start();
+    let value: string | undefined;
+    void after
+      .svc()
+      .execute(() => "ran")
+      .then((given) => (value = given));
+    await clock.advance(999);
+    expect(value).toBeUndefined();
+    await clock.advance(1);
+    expect(value).toBe("ran");
+    expect(after.faults.length).toBeGreaterThan(0);
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(after.svc().snapshot().held).toEqual(hold);
+  });
+
+  it("write nothing: creating, starting and calling leave no transition, and no call asks the store", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = instance(clock, store);
+    expect(store.asked).toEqual([]);
+    a.persistence.start();
+    await settle();
+    expect(store.asked).toEqual(["load"]);
+    store.asked.length = 0;
+    for (let i = 0; i < 50; i += 1) await a.svc().execute(() => i);
+    expect(store.asked).toEqual([]);
+    await clock.advance(1_000);
+    expect(store.asked).toEqual(["refresh"]);
+    expect(await store.rows()).toEqual([]);
+  });
+});
+
+describe("transitions", () => {
+  it("are written at once, in order, linked to their failure, told to the journal and to other instances", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store);
+    const heard: unknown[] = [];
+    a.channel.subscribe((message) => heard.push(message));
+    a.fail(1);
+    a.svc().tryAcquire()?.failure({ failureEventId: "event-1" });
+    await clock.advance(10_000);
+    a.svc().tryAcquire()?.success();
+    await settle();
+    const moved = [
+      { from: "closed", to: "open", version: 1, failureEventId: "event-1", instance: "a" },
+      { from: "open", to: "half_open", version: 2 },
+      { from: "half_open", to: "closed", version: 3 },
+    ];
+    expect(await store.rows()).toMatchObject(moved);
+    expect(await store.row()).toMatchObject({ state: "closed", version: 3, failureCount: 0 });
+    expect(a.journal.map((entry) => entry.type === "circuit.transitioned" && entry.transition)).toMatchObject(moved);
+    expect(heard).toMatchObject(moved.map((transition) => ({ type: "circuit.transitioned", transition })));
+  });
+
+  it("survive the store's outage in order, while the circuit works on", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store);
+    store.control.down = true;
+    a.fail(2);
+    expect(a.svc().tryAcquire()).toBeUndefined();
+    for (let round = 0; round < 3; round += 1) {
+      await clock.advance(10_000);
+      a.svc().tryAcquire()?.failure();
+    }
+    expect(await store.rows()).toEqual([]);
+    expect(a.persistence.stats()).toMatchObject({ pending: 7 });
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect((await store.rows()).map(({ version, to }) => `${version} ${to}`)).toEqual([
+      "1 open",
+      "2 half_open",
+      "3 open",
+      "4 half_open",
+      "5 open",
+      "6 half_open",
+      "7 open",
+    ]);
+    expect(a.persistence.stats()).toEqual({ pending: 0, merged: 0, superseded: 0 });
+  });
+
+  it("beyond the bound become one, counted, and the row ends where the circuit is", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { maxPendingTransitions: 3 });
+    store.control.down = true;
+    a.fail(2);
+    for (let round = 0; round < 4; round += 1) {
+      await clock.advance(10_000);
+      a.svc().tryAcquire()?.failure();
+    }
+    expect(a.persistence.stats()).toMatchObject({ pending: 3, merged: 6 });
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(await store.rows()).toMatchObject([
+      { version: 1, from: "closed", to: "open" },
+      { version: 2, from: "open", to: "half_open" },
+      { version: 3, from: "half_open", to: "open" },
+    ]);
+    expect(await store.row()).toMatchObject({ state: "open", version: 9 });
+    a.svc().reset("operator");
+    await settle();
+    expect(await store.row()).toMatchObject({ state: "closed", version: 10 });
+  });
+
+  it("are written again after a reply that was lost, once", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    let lose = true;
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      async commitTransition(snapshot, transition) {
+        const result = await store.inner.commitTransition(snapshot, transition);
+        if (!lose) return result;
+        lose = false;
+        throw new Error("the connection broke before the reply");
+      },
+    };
+    const a = await started(clock, { circuits });
+    a.fail(2);
+    await clock.advance(1_000);
+    expect(await store.rows()).toHaveLength(1);
+    expect(a.persistence.stats()).toEqual({ pending: 0, merged: 0, superseded: 0 });
+  });
+
+  it("that happened before the start are written after it", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = instance(clock, store);
+    a.fail(2);
+    a.persistence.start();
+    await settle();
+    expect(await store.rows()).toMatchObject([{ version: 1, to: "open" }]);
+    expect(a.svc().getState().state).toBe("open");
+  });
+});
+
+describe("two instances", () => {
+  it("that open at once leave one transition: the slower one takes over what the faster one stored", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { name: "a" });
+    const b = await started(clock, store, { name: "b" });
+    a.fail(2);
+    await clock.advance(0);
+    b.fail(2);
+    await settle();
+    expect(await store.rows()).toMatchObject([{ instance: "a", to: "open", version: 1 }]);
+    expect(b.persistence.stats()).toMatchObject({ pending: 0, superseded: 1 });
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 1 });
+  });
+
+  it("follow one another over the channel: one opens, the other opens; it closes, the other closes", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const channel = createLocalControlChannel({ onFault() {} });
+    const a = await started(clock, store, { name: "a", channel });
+    const b = await started(clock, store, { name: "b", channel });
+    b.svc();
+    a.fail(2);
+    await settle();
+    expect(b.svc().tryAcquire()).toBeUndefined();
+    await clock.advance(10_000);
+    const probe = a.svc().tryAcquire();
+    await settle();
+    // While a probes, b waits for its verdict.
+    expect(b.svc().tryAcquire()).toBeUndefined();
+    probe?.success();
+    await settle();
+    expect(b.svc().tryAcquire()).toBeDefined();
+    expect(await store.rows()).toHaveLength(3);
+  });
+
+  it("without a channel meet in the store: state, and holds placed by the other", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { name: "a" });
+    const b = await started(clock, store, { name: "b" });
+    b.svc();
+    a.fail(2);
+    await store.inner.holdCircuit("other", hold, clock.now());
+    await clock.advance(5_000);
+    expect(b.svc().getState().state).toBe("open");
+    expect(b.registry.getOrCreate("other").tryAcquire()).toBeUndefined();
+    await store.inner.holdCircuit("other", undefined, clock.now());
+    await clock.advance(5_000);
+    expect(b.registry.getOrCreate("other").tryAcquire()).toBeDefined();
+  });
+
+  it("where one knew nothing of the stored history, its opening is written after it and stays", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { name: "a" });
+    a.svc().forceOpen("operator");
+    a.svc().reset("operator");
+    await settle();
+    await a.persistence.stop();
+    // It could not load and opened by itself.
+    store.control.down = true;
+    const b = instance(clock, store, { name: "b" });
+    b.persistence.start();
+    await clock.advance(1_000);
+    b.fail(2);
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(await store.rows()).toMatchObject([
+      { version: 1 },
+      { version: 2 },
+      { version: 3, instance: "b", to: "open" },
+    ]);
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 3 });
+  });
+
+  it("a store that has fallen behind is brought up to where the circuit is", async () => {
+    const clock = createFakeClock();
+    const first = createStore(clock);
+    const older = createStore(clock);
+    await older.inner.refreshCircuits(
+      [new CircuitBreakerRegistry({ clock }).getOrCreate("svc").snapshot()],
+      clock.now(),
+    );
+    let { circuits } = first;
+    const a = await started(clock, { circuits: new Proxy(circuits, { get: (_, key) => Reflect.get(circuits, key) }) });
+    a.svc().forceOpen("operator");
+    a.svc().reset("operator");
+    await settle();
+    circuits = older.circuits;
+    a.fail(2);
+    await settle();
+    expect(await older.row()).toMatchObject({ state: "open", version: 3 });
+    expect(await older.rows()).toMatchObject([{ version: 1, to: "open" }]);
+  });
+});
+
+describe("control messages", () => {
+  it("open, reset, hold and release; a hold for a circuit that does not exist yet waits for it", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store);
+    a.svc();
+    const send = a.channel.publish;
+    send({ type: "circuit.open", circuitName: "svc", reason: "circuit_break", failureEventId: "event-9" });
+    expect(a.svc().getState().state).toBe("open");
+    send({ type: "circuit.reset", circuitName: "svc", reason: "operator" });
+    expect(a.svc().getState().state).toBe("closed");
+    await settle();
+    expect(await store.rows()).toMatchObject([
+      { to: "open", reason: "repair", failureEventId: "event-9" },
+      { to: "closed", reason: "operator" },
+    ]);
+    send({ type: "circuit.hold", circuitName: "svc", hold });
+    expect(a.svc().tryAcquire()).toBeUndefined();
+    send({ type: "circuit.release", circuitName: "svc" });
+    expect(a.svc().tryAcquire()).toBeDefined();
+    send({ type: "circuit.hold", circuitName: "later", hold });
+    expect(a.registry.getOrCreate("later").tryAcquire()).toBeUndefined();
+    send({ type: "circuit.open", circuitName: "nobody", reason: "operator", failureEventId: undefined });
+    expect(a.registry.get("nobody")).toBeUndefined();
+  });
+});
+
+describe("stopping", () => {
+  it("writes what waits, leaves no timer, and lets calls go", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store);
+    a.fail(1);
+    await a.persistence.stop();
+    expect(await store.row()).toMatchObject({ failureCount: 1 });
+    await clock.advance(100);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("before it could load, lets the waiting calls go at once", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    store.control.down = true;
+    const a = instance(clock, store);
+    const call = a.svc().execute(() => "ran");
+    await a.persistence.stop();
+    await expect(call).resolves.toBe("ran");
+  });
+});
