@@ -20,6 +20,7 @@ import {
   type Rollup,
 } from "./folding.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
+import { barsRepair, checkLease, isUnderWay } from "./recovery-leases.js";
 import { canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
 
 export interface MemoryStoreOptions {
@@ -108,6 +109,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     }
   };
 
+  /** Transitions are written before the failure that caused them, so they may name a repeat. */
+  const moveTransitions = (eventId: string, storedId: string) => {
+    for (const [key, { id, row }] of transitions) {
+      if (row.failureEventId === eventId) transitions.set(key, { id, row: { ...row, failureEventId: storedId } });
+    }
+  };
+
   const forgetOldestFailures = () => {
     for (const eventId of oldest(failures, capacity)) {
       const forgotten = failures.get(eventId)?.row;
@@ -139,7 +147,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const abandon = (now: number): number => {
     let abandoned = 0;
     for (const [actionId, { id, row }] of actions) {
-      if (!isUnderWay(row) || row.leaseUntil === undefined || row.leaseUntil > now) continue;
+      if (!isUnderWay(row.status) || row.leaseUntil === undefined || row.leaseUntil > now) continue;
       actions.set(actionId, { id, row: { ...row, status: "abandoned", completedAt: now } });
       abandoned += 1;
     }
@@ -233,6 +241,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
           const added = Math.max(0, sighting.occurrences - (receipt?.counted ?? 0));
           if (added > 0) putFailure(stored.id, foldSighting(stored.row, sighting, added));
         }
+        if (storedId !== undefined && storedId !== eventId && !receipt) moveTransitions(eventId, storedId);
         const counted = Math.max(sighting.occurrences, receipt?.counted ?? 0);
         failureReceipts.set(eventId, { storedId: storedId ?? eventId, counted, at: receipt?.at ?? now });
       }
@@ -302,18 +311,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     },
 
     async leaseRepair(action) {
-      if (action.leaseUntil === undefined) {
-        throw new ParamedicError(
-          "STORE_REQUEST_INVALID",
-          `the repair ${action.actionStrategy} of ${action.target} has no leaseUntil: set the time until which it is held`,
-        );
-      }
+      checkLease(action);
       const failureEventId = mustFindFailure(action.failureEventId).eventId;
       const own = actions.get(action.actionId);
-      if (own) return isUnderWay(own.row);
+      if (own) return isUnderWay(own.row.status);
       abandon(action.timestamp);
       const taken = actionsLike(action, failureEventId).some(
-        ({ row }) => row.leaseUntil !== undefined && (isUnderWay(row) || isCarriedOut(row)),
+        ({ row }) => row.leaseUntil !== undefined && barsRepair(row.status),
       );
       if (taken) return false;
       actions.set(action.actionId, { id: nextId(), row: { ...action, failureEventId } });
@@ -323,7 +327,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     async completeRepair({ actionId, status, result, durationMs, completedAt }) {
       const found = actions.get(actionId);
       if (!found) return false;
-      if (!isUnderWay(found.row)) return found.row.status === status && found.row.completedAt === completedAt;
+      if (!isUnderWay(found.row.status)) return found.row.status === status && found.row.completedAt === completedAt;
       const row = { ...found.row, status, result, durationMs, completedAt, lastAt: completedAt };
       actions.set(actionId, { id: found.id, row });
       return true;
@@ -359,7 +363,9 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         return { committed: false, stored };
       }
       circuits.set(snapshot.name, transitioned(stored, snapshot, transition.at));
-      transitions.set(transitionKey(transition), { id: nextId(), row: transition });
+      const { failureEventId } = transition;
+      const row = { ...transition, failureEventId: findFailure(failureEventId ?? "")?.row.eventId ?? failureEventId };
+      transitions.set(transitionKey(transition), { id: nextId(), row });
       for (const old of oldest(transitions, capacity)) transitions.delete(old);
       return { committed: true };
     },
@@ -409,15 +415,6 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
 /** By name, then by what else identifies a series; tags in one order. */
 function placeOf({ metricName, metricType, source, tags }: SeriesDescriptor): string {
   return [metricName, metricType, source, JSON.stringify(canonicalTags(tags))].join("\u0000");
-}
-
-function isUnderWay({ status }: RecoveryAction): boolean {
-  return status === "initiated" || status === "in_progress";
-}
-
-/** Its effect was had, or at least tried: the same repair of the same failure does not run twice. */
-function isCarriedOut({ status }: RecoveryAction): boolean {
-  return status === "succeeded" || status === "failed" || status === "rolled_back" || status === "timed_out";
 }
 
 function isWithin(time: number, from: number | undefined, to: number | undefined): boolean {

@@ -1,0 +1,92 @@
+/** Reads failure events and what was done about them. */
+import { and, eq, gte, lt, sql } from "drizzle-orm";
+import { failureEvents, recoveryActions, writeReceipts } from "../../../drizzle/self-healing-schema.js";
+import type { FailureEvent } from "../../../shared/failure.js";
+import type { RecoveryAction } from "../../../shared/recovery.js";
+import type { FailureQuery, Page, RecoveryQuery } from "../../ports/store.js";
+import { failureEventOf } from "./failure-rows.js";
+import { readPage } from "./page-conditions.js";
+import { recoveryActionOf } from "./recovery-rows.js";
+import type { Db } from "./sqlite-connection.js";
+
+export interface FailureQueries {
+  listFailures(query: FailureQuery): Page<FailureEvent>;
+  /** By its own id, or by the id of a sighting that was folded into it within the last hour. */
+  getFailure(eventId: string): FailureEvent | undefined;
+  listRecoveries(query: RecoveryQuery): Page<RecoveryAction>;
+}
+
+export function createFailureQueries(db: Db): FailureQueries {
+  const findEvent = db
+    .select()
+    .from(failureEvents)
+    .where(eq(failureEvents.eventId, sql.placeholder("eventId")))
+    .prepare();
+  const findReceipt = db
+    .select({ storedId: writeReceipts.storedId })
+    .from(writeReceipts)
+    .where(and(eq(writeReceipts.kind, "failure"), eq(writeReceipts.id, sql.placeholder("eventId"))))
+    .prepare();
+
+  return {
+    listFailures(query) {
+      return readPage(
+        query,
+        { time: failureEvents.timestamp, id: failureEvents.id },
+        [
+          query.failureCategory && eq(failureEvents.failureCategory, query.failureCategory),
+          query.failureType && eq(failureEvents.failureType, query.failureType),
+          query.severity && eq(failureEvents.severity, query.severity),
+          query.affectedService === undefined ? undefined : eq(failureEvents.affectedService, query.affectedService),
+          query.detectionMethod && eq(failureEvents.detectionMethod, query.detectionMethod),
+          query.resolved === undefined ? undefined : eq(failureEvents.resolved, query.resolved),
+          query.from === undefined ? undefined : gte(failureEvents.timestamp, query.from),
+          query.to === undefined ? undefined : lt(failureEvents.timestamp, query.to),
+        ],
+        (where, orderBy, limit) =>
+          db
+            .select()
+            .from(failureEvents)
+            .where(where)
+            .orderBy(...orderBy)
+            .limit(limit)
+            .all(),
+        (row) => row,
+        failureEventOf,
+      );
+    },
+
+    getFailure(eventId) {
+      const row = findEvent.get({ eventId });
+      if (row) return failureEventOf(row);
+      const receipt = findReceipt.get({ eventId });
+      const folded = receipt && findEvent.get({ eventId: receipt.storedId });
+      return folded && failureEventOf(folded);
+    },
+
+    listRecoveries(query) {
+      return readPage(
+        query,
+        { time: recoveryActions.timestamp, id: recoveryActions.id },
+        [
+          query.failureEventId === undefined ? undefined : eq(recoveryActions.failureEventId, query.failureEventId),
+          query.actionStrategy === undefined ? undefined : eq(recoveryActions.actionStrategy, query.actionStrategy),
+          query.status && eq(recoveryActions.status, query.status),
+          query.target === undefined ? undefined : eq(recoveryActions.target, query.target),
+          query.from === undefined ? undefined : gte(recoveryActions.timestamp, query.from),
+          query.to === undefined ? undefined : lt(recoveryActions.timestamp, query.to),
+        ],
+        (where, orderBy, limit) =>
+          db
+            .select()
+            .from(recoveryActions)
+            .where(where)
+            .orderBy(...orderBy)
+            .limit(limit)
+            .all(),
+        (row) => row,
+        recoveryActionOf,
+      );
+    },
+  };
+}

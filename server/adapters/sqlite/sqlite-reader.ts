@@ -1,0 +1,30 @@
+/** The connection of the main thread: it only reads, and in WAL mode no writer makes it wait. */
+import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
+import { assertSameFile, identityOf } from "./database-file.js";
+import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
+import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
+import { drizzleOf, openForReading } from "./sqlite-connection.js";
+
+export interface SqliteReader {
+  readonly queries: RollupQueries & FailureQueries & CircuitQueries;
+  /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
+  assertSameFile(): void;
+  close(): void;
+}
+
+/** @param path a database that has been migrated and that a writer has open */
+export function createSqliteReader(path: string, options: { readonly busyTimeoutMs: number }): SqliteReader {
+  const opened = identityOf(path);
+  const raw = openForReading(path, options.busyTimeoutMs);
+  try {
+    const db = drizzleOf(raw);
+    return {
+      queries: { ...createRollupQueries(db), ...createFailureQueries(db), ...createCircuitQueries(db) },
+      assertSameFile: () => assertSameFile(path, opened),
+      close: () => raw.close(),
+    };
+  } catch (error) {
+    raw.close();
+    throw error;
+  }
+}

@@ -1,0 +1,178 @@
+/** The store in an SQLite file: writes go to a worker thread, reads to a connection of this thread that cannot write. */
+import { ParamedicError } from "../../../shared/errors.js";
+import { SECOND_MS } from "../../../shared/units.js";
+import type { Clock } from "../../ports/clock.js";
+import { type Logger, silentLogger } from "../../ports/logger.js";
+import type { Store } from "../../ports/store.js";
+import { storeErrorOf } from "./sqlite-errors.js";
+import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
+import { createWriterClient } from "./writer-client.js";
+
+export interface SqliteStoreDeps {
+  readonly clock: Clock;
+  /** @default silent */
+  readonly logger?: Logger | undefined;
+  /** Told of faults of the store's own machinery, such as a crash of its thread. @default logged */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+}
+
+export interface SqliteStoreOptions {
+  /** The file; it is created where there is none, its folder is not. */
+  readonly path: string;
+  /** How long a write waits for a lock that another process holds. 0 to 60,000 ms. @default 5_000 */
+  readonly busyTimeoutMs?: number | undefined;
+  /** How long a read waits; it blocks this thread, so keep it short. 0 to 1,000 ms. @default 100 */
+  readonly readBusyTimeoutMs?: number | undefined;
+  /** How long a write may wait for its turn, and then how long it may run; above busyTimeoutMs. @default busyTimeoutMs + 5_000 */
+  readonly requestTimeoutMs?: number | undefined;
+  /** How long migrating may wait for other processes that migrate. @default 30_000 */
+  readonly migrationTimeoutMs?: number | undefined;
+}
+
+const DEFAULTS = {
+  busyTimeoutMs: 5 * SECOND_MS,
+  readBusyTimeoutMs: 100,
+  requestSlackMs: 5 * SECOND_MS,
+  migrationTimeoutMs: 30 * SECOND_MS,
+  /** A minute of writes at the usual pace; more waiting would only grow memory while the disk hangs. */
+  maxWaiting: 1_000,
+} as const;
+
+/**
+ * @throws ParamedicError CONFIGURATION_INVALID for a value out of its range
+ * @example
+ * const store = createSqliteStore({ clock: systemClock }, { path: "./paramedic.db" });
+ * await store.open();
+ */
+export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOptions): Store {
+  const { clock } = deps;
+  const { path } = options;
+  const logger = deps.logger ?? silentLogger;
+  const onFault =
+    deps.onFault ?? ((error) => logger.error({ event: "fault", subject: "store" }, storeErrorOf(error, path).message));
+  const busyTimeoutMs = within("busyTimeoutMs", options.busyTimeoutMs ?? DEFAULTS.busyTimeoutMs, 0, 60_000);
+  const readBusyTimeoutMs = within(
+    "readBusyTimeoutMs",
+    options.readBusyTimeoutMs ?? DEFAULTS.readBusyTimeoutMs,
+    0,
+    1_000,
+  );
+  const migrationTimeoutMs = options.migrationTimeoutMs ?? DEFAULTS.migrationTimeoutMs;
+  const requestTimeoutMs = within(
+    "requestTimeoutMs",
+    options.requestTimeoutMs ?? busyTimeoutMs + DEFAULTS.requestSlackMs,
+    busyTimeoutMs + 1,
+    600_000,
+  );
+
+  const writer = createWriterClient(
+    { clock, onFault },
+    {
+      path,
+      busyTimeoutMs,
+      migrationTimeoutMs,
+      requestTimeoutMs,
+      openTimeoutMs: migrationTimeoutMs + requestTimeoutMs,
+      maxWaiting: DEFAULTS.maxWaiting,
+    },
+  );
+  let reader: SqliteReader | undefined;
+  let opening: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
+
+  const openOnce = async () => {
+    try {
+      reader?.assertSameFile();
+      if (reader) return;
+    } catch {
+      reader?.close();
+      reader = undefined;
+    }
+    await writer.open();
+    reader = translated(() => createSqliteReader(path, { busyTimeoutMs: readBusyTimeoutMs }));
+  };
+
+  const translated = <T>(work: () => T): T => {
+    try {
+      return work();
+    } catch (error) {
+      throw storeErrorOf(error, path);
+    }
+  };
+
+  const opened = (): SqliteReader => {
+    if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
+    if (reader) return reader;
+    throw new ParamedicError("STORE_UNAVAILABLE", `the database ${path} is not open; open the store first`);
+  };
+
+  const read = async <T>(query: (queries: SqliteReader["queries"]) => T): Promise<T> =>
+    translated(() => {
+      const { assertSameFile, queries } = opened();
+      assertSameFile();
+      return query(queries);
+    });
+
+  /** Refuses what comes before `open` or after `close`. */
+  const write: typeof writer.call = async (command, ...args) => {
+    opened();
+    return writer.call(command, ...args);
+  };
+
+  return Object.freeze<Store>({
+    async open() {
+      if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
+      opening ??= openOnce().finally(() => {
+        opening = undefined;
+      });
+      await opening;
+    },
+
+    async ping() {
+      const startedAt = clock.monotonic();
+      await write("ping");
+      return clock.monotonic() - startedAt;
+    },
+
+    async close() {
+      closing ??= (async () => {
+        await opening?.catch(() => undefined);
+        await writer.close();
+        reader?.close();
+      })();
+      await closing;
+    },
+
+    commitBatch: (batch) => write("commitBatch", batch, clock.now()),
+    saveDeadBatch: (dead) => write("saveDeadBatch", dead),
+    listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
+    readSeries: (query) => read(({ readSeries }) => readSeries(query)),
+    ledger: () => read(({ ledger }) => ledger()),
+
+    recordFailures: (sightings) => write("recordFailures", sightings, clock.now()),
+    listFailures: (query) => read(({ listFailures }) => listFailures(query)),
+    getFailure: (eventId) => read(({ getFailure }) => getFailure(eventId)),
+    resolveFailure: (eventId, resolvedAt) => write("resolveFailure", eventId, resolvedAt),
+    resolveQuietFailures: (quietSince, resolvedAt) => write("resolveQuietFailures", quietSince, resolvedAt),
+
+    recordRescues: (actions) => write("recordRescues", actions, clock.now()),
+    leaseRepair: (action) => write("leaseRepair", action, clock.now()),
+    completeRepair: (completion) => write("completeRepair", completion),
+    abandonExpired: (now) => write("abandonExpired", now),
+    listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
+
+    loadCircuits: () => read(({ loadCircuits }) => loadCircuits()),
+    commitTransition: (snapshot, transition) => write("commitTransition", snapshot, transition, clock.now()),
+    refreshCircuits: (snapshots, at) => write("refreshCircuits", snapshots, at),
+    holdCircuit: (circuitName, hold, at) => write("holdCircuit", circuitName, hold, at),
+    listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
+
+    recordAudit: (entry) => write("recordAudit", entry),
+    listAudit: (query) => read(({ listAudit }) => listAudit(query)),
+  });
+}
+
+function within(name: string, value: number, least: number, most: number): number {
+  if (value >= least && value <= most) return value;
+  throw new ParamedicError("CONFIGURATION_INVALID", `${name} must be in [${least}, ${most}] ms, got ${value}`);
+}

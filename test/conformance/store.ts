@@ -1,0 +1,782 @@
+/** What every store promises, told once and run against each of them. */
+import fc from "fast-check";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import type { Page, Store } from "../../server/ports/store.js";
+import type { Batch } from "../../shared/series.js";
+import {
+  batchOf,
+  circuitOf,
+  durations,
+  type failureOf,
+  freshId,
+  repairOf,
+  rescueOf,
+  START,
+  sightingOf,
+  summaryOf,
+  transitionOf,
+} from "./store-fixtures.js";
+
+export interface StoreHarness {
+  readonly store: Store;
+  /** What another process of the same system holds: the same rows. */
+  readonly second: Store;
+  dispose(): Promise<void>;
+}
+
+export function describeStore(name: string, create: () => Promise<StoreHarness>): void {
+  describe(`${name} keeps the store's promises`, () => {
+    let harness: StoreHarness;
+    let store: Store;
+    let second: Store;
+
+    beforeEach(async () => {
+      harness = await create();
+      ({ store, second } = harness);
+    });
+    afterEach(() => harness.dispose());
+
+    const everything = { metricName: durations.metricName, from: 0, to: Number.MAX_SAFE_INTEGER, stepMs: 10_000 };
+    const read = (query: { tags?: Record<string, string>; limit?: number; stepMs?: number } = {}) =>
+      store.readSeries({ ...everything, limit: 1_000, ...query });
+
+    const stored = async (overrides: Parameters<typeof failureOf>[0] = {}): Promise<string> => {
+      const sighting = sightingOf(overrides);
+      await store.recordFailures([sighting]);
+      return sighting.failure.eventId;
+    };
+
+    describe("rollups", () => {
+      it("folds a batch once, however often it arrives", async () => {
+        const batch = batchOf();
+        expect(await store.commitBatch(batch)).toBe(true);
+        expect(await store.commitBatch(batch)).toBe(false);
+        expect(await second.commitBatch(batch)).toBe(false);
+        expect(await read()).toMatchObject([{ timestamp: START, count: 3, sum: 60, min: 10, max: 30 }]);
+      });
+
+      it("tells apart instances and boots whose names run together", async () => {
+        expect(await store.commitBatch(batchOf({ instance: "a:b", boot: "c" }))).toBe(true);
+        expect(await store.commitBatch(batchOf({ instance: "a", boot: "b:c" }))).toBe(true);
+      });
+
+      it("gives the same rollups for any order, duplication and splitting of the same points", async () => {
+        let run = 0;
+        await fc.assert(
+          fc.asyncProperty(
+            fc.array(
+              fc.record({
+                instance: fc.constantFrom("a", "b"),
+                window: fc.integer({ min: 1, max: 30 }),
+                values: fc.array(fc.integer({ min: 0, max: 5_000 }), { minLength: 1, maxLength: 10 }),
+                series: fc.constantFrom("one", "two"),
+              }),
+              { minLength: 1, maxLength: 12 },
+            ),
+            fc.infiniteStream(fc.nat()),
+            async (parts, chance) => {
+              run += 1;
+              const metricName = `property.${run}`;
+              const batches = parts.map(
+                ({ instance, window, values, series }, index): Batch => ({
+                  ...batchOf({ instance, boot: metricName, seq: index + 1, windowEnd: START + window * 1_000 }, values),
+                  series: [{ ...durations, metricName, tags: { series }, ...summaryOf(values) }],
+                }),
+              );
+              const deliveries = [...batches, ...batches.filter((_, index) => index % 2 === 0)]
+                .map((batch) => ({ batch, place: chance.next().value ?? 0 }))
+                .sort((a, b) => a.place - b.place);
+              const committed = [];
+              for (const { batch } of deliveries) committed.push(await store.commitBatch(batch));
+              expect(committed.filter(Boolean)).toHaveLength(batches.length);
+
+              for (const series of ["one", "two"]) {
+                const expected = new Map<number, number[]>();
+                for (const part of parts.filter((candidate) => candidate.series === series)) {
+                  const bucket = START + Math.floor((part.window * 1_000 - 1) / 10_000) * 10_000;
+                  expected.set(bucket, [...(expected.get(bucket) ?? []), ...part.values]);
+                }
+                const points = await store.readSeries({ ...everything, metricName, tags: { series }, limit: 100 });
+                expect(
+                  points.map(({ timestamp, count, sum, min, max }) => ({ timestamp, count, sum, min, max })),
+                ).toEqual(
+                  [...expected]
+                    .sort(([a], [b]) => a - b)
+                    .map(([timestamp, values]) => {
+                      const { count, sum, min, max } = summaryOf(values);
+                      return { timestamp, count, sum, min, max };
+                    }),
+                );
+              }
+            },
+          ),
+          { numRuns: 25 },
+        );
+      });
+
+      it("merges the series of a metric and steps of time, with percentiles of the merged distribution", async () => {
+        const values = Array.from({ length: 100 }, (_, index) => index + 1);
+        for (const [index, part] of [values.slice(0, 50), values.slice(50, 90), values.slice(90)].entries()) {
+          await store.commitBatch({
+            ...batchOf({ seq: index + 1, windowEnd: START + 10_000 * index + 1_000 }, part),
+            series: [{ ...durations, tags: { part: String(index) }, ...summaryOf(part) }],
+          });
+        }
+        const [point, ...rest] = await read({ stepMs: 60_000 });
+        expect(rest).toEqual([]);
+        expect(point).toMatchObject({ timestamp: START, count: 100, sum: 5_050, min: 1, max: 100 });
+        expect(point?.p50).toBeGreaterThan(49);
+        expect(point?.p50).toBeLessThan(52);
+        expect(point?.p99).toBeGreaterThan(97);
+        expect(point?.p99).toBeLessThanOrEqual(100);
+      });
+
+      it("reads only series that carry all the tags that are asked for", async () => {
+        await store.commitBatch({
+          ...batchOf(),
+          series: [
+            { ...durations, tags: { status: "success", region: "eu" }, ...summaryOf([1]) },
+            { ...durations, tags: { status: "failure", region: "eu" }, ...summaryOf([2, 2]) },
+            { ...durations, tags: {}, ...summaryOf([3, 3, 3]) },
+          ],
+        });
+        expect(await read({ tags: { region: "eu" } })).toMatchObject([{ count: 3 }]);
+        expect(await read({ tags: { region: "eu", status: "failure" } })).toMatchObject([{ count: 2 }]);
+        expect(await read({ tags: { constructor: "x" } })).toEqual([]);
+        expect(await read()).toMatchObject([{ count: 6 }]);
+      });
+
+      it("reads from the start of a range up to its end, which is not in it, oldest first and at most the limit", async () => {
+        for (let step = 0; step < 5; step += 1) {
+          await store.commitBatch(batchOf({ seq: step + 1, windowEnd: START + (step + 1) * 10_000 }, [step + 1]));
+        }
+        const range = { ...everything, from: START + 10_000, to: START + 40_000, limit: 100 };
+        expect((await store.readSeries(range)).map(({ sum }) => sum)).toEqual([2, 3, 4]);
+        expect((await store.readSeries({ ...range, limit: 2 })).map(({ sum }) => sum)).toEqual([2, 3]);
+        expect((await read({ stepMs: 20_000, limit: 2 })).map(({ sum }) => sum)).toEqual([3, 7]);
+      });
+
+      it("has no percentiles where there is no distribution", async () => {
+        await store.commitBatch({
+          ...batchOf(),
+          series: [{ ...durations, kind: "counter", ...summaryOf([1, 1]), buckets: [] }],
+        });
+        expect(await read()).toMatchObject([{ count: 2, p50: undefined, p95: undefined, p99: undefined }]);
+      });
+
+      it("takes series as equal when type, name, source and tags are, whatever the order of the tags", async () => {
+        const forwards = { ...durations, tags: { a: "1", b: "2" }, ...summaryOf([1]) };
+        const backwards = { ...durations, tags: { b: "2", a: "1" }, ...summaryOf([2]) };
+        const another = { ...durations, source: "elsewhere", tags: { a: "1", b: "2" }, ...summaryOf([3]) };
+        await store.commitBatch({ ...batchOf(), series: [forwards, another] });
+        await store.commitBatch({ ...batchOf({ seq: 2 }), series: [backwards] });
+        const listed = await store.listSeries({ limit: 10 });
+        expect(listed).toHaveLength(2);
+        expect(listed).toContainEqual({ ...durations, tags: { a: "1", b: "2" } });
+      });
+
+      it("lists series by name, filtered and at most the limit", async () => {
+        await store.commitBatch({
+          ...batchOf(),
+          series: ["b", "a", "c"].map((metricName) => ({ ...durations, metricName, ...summaryOf([1]) })),
+        });
+        expect((await store.listSeries({ limit: 2 })).map(({ metricName }) => metricName)).toEqual(["a", "b"]);
+        expect(await store.listSeries({ metricName: "c", limit: 2 })).toEqual([{ ...durations, metricName: "c" }]);
+        expect(await store.listSeries({ metricName: "d", limit: 2 })).toEqual([]);
+      });
+
+      it("keeps names that objects have of their own as ordinary tags", async () => {
+        const tags = JSON.parse('{"__proto__":"a","constructor":"b","toString":"c"}');
+        await store.commitBatch({ ...batchOf(), series: [{ ...durations, tags, ...summaryOf([1]) }] });
+        expect(Object.entries((await store.listSeries({ limit: 1 }))[0]?.tags ?? {})).toEqual(
+          expect.arrayContaining(Object.entries(tags)),
+        );
+        expect(await read({ tags: JSON.parse('{"__proto__":"a"}') })).toHaveLength(1);
+      });
+
+      it("refuses a step that is no multiple of what is stored, and a limit out of range", async () => {
+        await expect(read({ stepMs: 15_000 })).rejects.toMatchObject({ code: "STORE_REQUEST_INVALID" });
+        await expect(read({ limit: 0 })).rejects.toMatchObject({ code: "STORE_REQUEST_INVALID" });
+        await expect(store.listSeries({ limit: -1 })).rejects.toMatchObject({ code: "STORE_REQUEST_INVALID" });
+      });
+
+      it("keeps a dead batch once", async () => {
+        const dead = { entryId: "1-0", reason: "not_json", payload: "{", at: START };
+        await store.saveDeadBatch(dead);
+        await store.saveDeadBatch({ ...dead, reason: "invalid" });
+      });
+    });
+
+    describe("ledger", () => {
+      it("measures a gap in points by the cumulative counts, whatever order the batches come in", async () => {
+        const dropped = { droppedTotal: { invalid_value: 2 } };
+        await store.commitBatch(batchOf({ seq: 3, recordedTotal: 11, ...dropped }, [1, 2, 3]));
+        await store.commitBatch(batchOf({ seq: 1, recordedTotal: 3 }, [1, 2, 3]));
+        const [entry, ...rest] = await store.ledger();
+        expect(rest).toEqual([]);
+        expect(entry).toEqual({
+          instance: "a",
+          boot: "boot-1",
+          recorded: 11,
+          dropped: { invalid_value: 2 },
+          rolledUp: 6,
+          batches: 2,
+        });
+      });
+
+      it("keeps each life of each process apart and counts a redelivered batch once", async () => {
+        await store.commitBatch(batchOf({}, [1]));
+        await store.commitBatch(batchOf({}, [1]));
+        await store.commitBatch(batchOf({ boot: "boot-2" }, [1, 2]));
+        await store.commitBatch(batchOf({ instance: "b" }, [1, 2, 3]));
+        const entries = await store.ledger();
+        expect(entries.map(({ instance, boot, rolledUp, batches }) => [instance, boot, rolledUp, batches])).toEqual(
+          expect.arrayContaining([
+            ["a", "boot-1", 1, 1],
+            ["a", "boot-2", 2, 1],
+            ["b", "boot-1", 3, 1],
+          ]),
+        );
+        expect(entries).toHaveLength(3);
+      });
+    });
+
+    describe("failure events", () => {
+      it("gives back what was recorded", async () => {
+        const sighting = sightingOf();
+        const ids = await store.recordFailures([sighting]);
+        expect([...ids]).toEqual([[sighting.failure.eventId, sighting.failure.eventId]]);
+        expect(await second.getFailure(sighting.failure.eventId)).toEqual({
+          ...sighting.failure,
+          fingerprint: sighting.fingerprint,
+          occurrences: 1,
+          lastSeenAt: START,
+          resolved: false,
+          resolvedAt: undefined,
+          incidentId: undefined,
+          instance: "a",
+        });
+        expect(await store.getFailure("unknown")).toBeUndefined();
+      });
+
+      it("leaves out what a failure does not have", async () => {
+        const eventId = await stored({
+          errorMessage: undefined,
+          errorStack: undefined,
+          context: undefined,
+          userId: undefined,
+          requestId: undefined,
+        });
+        const event = await store.getFailure(eventId);
+        expect(event).toMatchObject({ eventId });
+        expect([event?.errorMessage, event?.context, event?.requestId]).toEqual([undefined, undefined, undefined]);
+      });
+
+      it("folds repeats into the open event: count, last time, worst severity", async () => {
+        const first = sightingOf({ severity: "medium" });
+        const worse = sightingOf({ severity: "high", timestamp: START + 5_000 }, { occurrences: 40, instance: "b" });
+        const milder = sightingOf({ severity: "low", timestamp: START + 1_000 });
+        await store.recordFailures([first]);
+        const ids = await second.recordFailures([worse, milder]);
+        expect(ids.get(worse.failure.eventId)).toBe(first.failure.eventId);
+        expect(ids.get(milder.failure.eventId)).toBe(first.failure.eventId);
+        expect(await store.getFailure(first.failure.eventId)).toMatchObject({
+          timestamp: START,
+          occurrences: 42,
+          lastSeenAt: START + 5_000,
+          severity: "high",
+          instance: "a",
+        });
+        expect((await store.listFailures({ limit: 10 })).items).toHaveLength(1);
+      });
+
+      it("folds repeats within one write", async () => {
+        const sightings = Array.from({ length: 20 }, () => sightingOf());
+        const ids = await store.recordFailures(sightings);
+        expect(new Set(ids.values()).size).toBe(1);
+        expect((await store.listFailures({ limit: 10 })).items).toMatchObject([{ occurrences: 20 }]);
+      });
+
+      it("counts a sighting once, however often it is delivered, and adds what it grew by", async () => {
+        const first = sightingOf({}, { occurrences: 2 });
+        const repeat = sightingOf({}, { occurrences: 3 });
+        await store.recordFailures([first]);
+        await store.recordFailures([repeat]);
+        await store.recordFailures([first, repeat]);
+        await second.recordFailures([repeat, first]);
+        expect(await store.getFailure(first.failure.eventId)).toMatchObject({ occurrences: 5 });
+        await store.recordFailures([{ ...repeat, occurrences: 10, lastSeenAt: START + 9 }]);
+        expect(await store.getFailure(first.failure.eventId)).toMatchObject({ occurrences: 12, lastSeenAt: START + 9 });
+        expect((await store.listFailures({ limit: 10 })).items).toHaveLength(1);
+      });
+
+      it("answers for a folded sighting with the event it is in", async () => {
+        const eventId = await stored();
+        const repeat = sightingOf();
+        await store.recordFailures([repeat]);
+        expect(await store.getFailure(repeat.failure.eventId)).toMatchObject({ eventId });
+      });
+
+      it("begins a new event after the old one was resolved", async () => {
+        const first = await stored();
+        expect(await store.resolveFailure(first, START + 1_000)).toBe(true);
+        expect(await store.resolveFailure(first, START + 2_000)).toBe(false);
+        expect(await store.resolveFailure("unknown", START)).toBe(false);
+        const again = await stored({ timestamp: START + 3_000 });
+        expect(await store.getFailure(first)).toMatchObject({
+          resolved: true,
+          resolvedAt: START + 1_000,
+          occurrences: 1,
+        });
+        expect(await store.getFailure(again)).toMatchObject({ resolved: false, occurrences: 1 });
+      });
+
+      it("resolves open events that have gone quiet, and only those", async () => {
+        const quiet = await stored({ affectedService: "quiet" });
+        const loud = await stored({ affectedService: "loud", timestamp: START + 5_000 });
+        expect(await store.resolveQuietFailures(START + 5_000, START + 6_000)).toBe(1);
+        expect(await store.resolveQuietFailures(START + 5_000, START + 7_000)).toBe(0);
+        expect(await store.getFailure(quiet)).toMatchObject({ resolved: true, resolvedAt: START + 6_000 });
+        expect(await store.getFailure(loud)).toMatchObject({ resolved: false });
+      });
+
+      it("filters by each field and by time, newest first", async () => {
+        const a = await stored({ affectedService: "llm:a", timestamp: START });
+        const b = await stored({
+          affectedService: "db:b",
+          timestamp: START + 1_000,
+          failureCategory: "database",
+          failureType: "database_busy",
+          severity: "critical",
+          detectionMethod: "health_check",
+        });
+        const c = await stored({ affectedService: "llm:c", timestamp: START + 2_000 });
+        await store.resolveFailure(c, START + 3_000);
+        const ids = async (query: Partial<Parameters<Store["listFailures"]>[0]>) =>
+          (await store.listFailures({ limit: 10, ...query })).items.map(({ eventId }) => eventId);
+        expect(await ids({})).toEqual([c, b, a]);
+        expect(await ids({ failureCategory: "database" })).toEqual([b]);
+        expect(await ids({ failureType: "database_busy" })).toEqual([b]);
+        expect(await ids({ severity: "critical" })).toEqual([b]);
+        expect(await ids({ affectedService: "llm:a" })).toEqual([a]);
+        expect(await ids({ detectionMethod: "health_check" })).toEqual([b]);
+        expect(await ids({ resolved: true })).toEqual([c]);
+        expect(await ids({ resolved: false })).toEqual([b, a]);
+        expect(await ids({ from: START + 1_000 })).toEqual([c, b]);
+        expect(await ids({ to: START + 1_000 })).toEqual([a]);
+        expect(await ids({ severity: "medium", resolved: false, from: START, to: START + 2_000 })).toEqual([a]);
+        expect(await ids({ affectedService: "" })).toEqual([]);
+      });
+    });
+
+    describe("pages", () => {
+      const pagesOf = async <T>(list: (cursor: string | undefined) => Promise<Page<T>>): Promise<T[][]> => {
+        const pages: T[][] = [];
+        let cursor: string | undefined;
+        do {
+          const page = await list(cursor);
+          pages.push([...page.items]);
+          cursor = page.nextCursor;
+        } while (cursor !== undefined);
+        return pages;
+      };
+
+      it("come one after another without a gap or a repeat, also among equal times", async () => {
+        for (let index = 0; index < 7; index += 1) await stored({ affectedService: `service-${index}` });
+        const pages = await pagesOf((cursor) => store.listFailures({ limit: 3, cursor }));
+        expect(pages.map((page) => page.length)).toEqual([3, 3, 1]);
+        expect(pages.flat().map(({ affectedService }) => affectedService)).toEqual(
+          [6, 5, 4, 3, 2, 1, 0].map((index) => `service-${index}`),
+        );
+      });
+
+      it("end without a cursor when the last one is full", async () => {
+        for (let index = 0; index < 4; index += 1) await stored({ affectedService: `service-${index}` });
+        const pages = await pagesOf((cursor) => store.listFailures({ limit: 2, cursor }));
+        expect(pages.map((page) => page.length)).toEqual([2, 2]);
+      });
+
+      it("are not shifted by rows written meanwhile", async () => {
+        for (let index = 0; index < 4; index += 1) {
+          await stored({ affectedService: `old-${index}`, timestamp: START + index });
+        }
+        const first = await store.listFailures({ limit: 2 });
+        await stored({ affectedService: "new", timestamp: START + 100 });
+        const rest = await store.listFailures({ limit: 10, cursor: first.nextCursor });
+        expect([...first.items, ...rest.items].map(({ affectedService }) => affectedService)).toEqual([
+          "old-3",
+          "old-2",
+          "old-1",
+          "old-0",
+        ]);
+      });
+
+      it("keep their filters, for every list", async () => {
+        const eventId = await stored();
+        for (let index = 0; index < 3; index += 1) {
+          await store.recordRescues([rescueOf(eventId, { target: `target-${index}`, timestamp: START + index })]);
+          await store.commitTransition(
+            circuitOf({ version: index + 1 }),
+            transitionOf({ version: index + 1, at: START + index }),
+          );
+          await store.recordAudit({
+            at: START + index,
+            actor: "ada",
+            action: "failure.resolve",
+            subject: `event-${index}`,
+            reason: "known",
+            outcome: "succeeded",
+            detail: index === 0 ? undefined : { index },
+          });
+        }
+        const recoveries = await pagesOf((cursor) =>
+          store.listRecoveries({ failureEventId: eventId, limit: 2, cursor }),
+        );
+        expect(recoveries.flat().map(({ target }) => target)).toEqual(["target-2", "target-1", "target-0"]);
+        const transitions = await pagesOf((cursor) =>
+          store.listTransitions({ circuitName: "llm:openai", limit: 1, cursor }),
+        );
+        expect(transitions.flat().map(({ version }) => version)).toEqual([3, 2, 1]);
+        const audit = await pagesOf((cursor) => store.listAudit({ limit: 2, cursor }));
+        expect(audit.flat().map(({ subject, detail }) => [subject, detail])).toEqual([
+          ["event-2", { index: 2 }],
+          ["event-1", { index: 1 }],
+          ["event-0", undefined],
+        ]);
+      });
+
+      it("refuse a cursor that no page gave", async () => {
+        for (const cursor of ["", "nonsense", "bm90OmE6Y3Vyc29y", Buffer.from("1:2:3").toString("base64url"), "%%%"]) {
+          await expect(store.listFailures({ limit: 1, cursor }), cursor).rejects.toMatchObject({
+            code: "STORE_REQUEST_INVALID",
+          });
+        }
+      });
+    });
+
+    describe("rescues", () => {
+      it("give back what was recorded", async () => {
+        const eventId = await stored();
+        const rescue = rescueOf(eventId);
+        await store.recordRescues([rescue]);
+        expect((await second.listRecoveries({ limit: 10 })).items).toEqual([rescue]);
+      });
+
+      it("fold by failure, strategy, target, status and dry run", async () => {
+        const eventId = await stored();
+        const another = await stored({ affectedService: "llm:gemini" });
+        await store.recordRescues([
+          rescueOf(eventId),
+          rescueOf(eventId, { occurrences: 5, lastAt: START + 10, durationMs: 7, result: { attempts: 3 } }),
+          rescueOf(eventId, { lastAt: START - 10, durationMs: 1, result: undefined }),
+          rescueOf(eventId, { status: "failed" }),
+          rescueOf(eventId, { target: "llm:gemini" }),
+          rescueOf(eventId, { dryRun: true }),
+          rescueOf(eventId, { actionStrategy: "provider_failover" }),
+          rescueOf(another),
+        ]);
+        const rows = (await store.listRecoveries({ limit: 20 })).items;
+        expect(rows).toHaveLength(6);
+        expect(rows.map(({ occurrences }) => occurrences).sort()).toEqual([1, 1, 1, 1, 1, 7]);
+        expect(rows.find(({ occurrences }) => occurrences === 7)).toMatchObject({
+          lastAt: START + 10,
+          durationMs: 7,
+          result: { attempts: 3 },
+        });
+      });
+
+      it("count once, however often they are delivered", async () => {
+        const eventId = await stored();
+        const first = rescueOf(eventId, { occurrences: 2 });
+        const repeat = rescueOf(eventId, { occurrences: 3 });
+        await store.recordRescues([first, repeat]);
+        await store.recordRescues([first, repeat]);
+        await second.recordRescues([repeat, { ...first, occurrences: 4 }]);
+        expect((await store.listRecoveries({ limit: 10 })).items).toMatchObject([
+          { actionId: first.actionId, occurrences: 7 },
+        ]);
+      });
+
+      it("may name a sighting that was folded into another event", async () => {
+        const eventId = await stored();
+        const repeat = sightingOf();
+        await store.recordFailures([repeat]);
+        await store.recordRescues([rescueOf(repeat.failure.eventId)]);
+        expect((await store.listRecoveries({ failureEventId: eventId, limit: 10 })).items).toHaveLength(1);
+      });
+
+      it("of a failure that is not stored are refused, and none of the same write is kept", async () => {
+        const eventId = await stored();
+        await expect(store.recordRescues([rescueOf(eventId), rescueOf("unknown")])).rejects.toMatchObject({
+          code: "STORE_REQUEST_INVALID",
+        });
+        expect((await store.listRecoveries({ limit: 10 })).items).toEqual([]);
+      });
+
+      it("are filtered by each field", async () => {
+        const eventId = await stored();
+        const retry = rescueOf(eventId, { status: "failed" });
+        const failover = rescueOf(eventId, {
+          actionType: "failover",
+          actionStrategy: "provider_failover",
+          target: "llm:gemini",
+          timestamp: START + 1_000,
+        });
+        await store.recordRescues([retry, failover]);
+        const ids = async (query: Partial<Parameters<Store["listRecoveries"]>[0]>) =>
+          (await store.listRecoveries({ limit: 10, ...query })).items.map(({ actionId }) => actionId);
+        expect(await ids({})).toEqual([failover.actionId, retry.actionId]);
+        expect(await ids({ failureEventId: eventId })).toHaveLength(2);
+        expect(await ids({ failureEventId: "unknown" })).toEqual([]);
+        expect(await ids({ actionStrategy: "provider_failover" })).toEqual([failover.actionId]);
+        expect(await ids({ status: "failed" })).toEqual([retry.actionId]);
+        expect(await ids({ target: "llm:gemini" })).toEqual([failover.actionId]);
+        expect(await ids({ from: START + 1 })).toEqual([failover.actionId]);
+        expect(await ids({ to: START + 1 })).toEqual([retry.actionId]);
+      });
+    });
+
+    describe("repairs", () => {
+      it("are leased by one of two instances", async () => {
+        const eventId = await stored();
+        const won = await Promise.all([
+          store.leaseRepair(repairOf(eventId, { instance: "a" })),
+          second.leaseRepair(repairOf(eventId, { instance: "b" })),
+        ]);
+        expect(won.filter(Boolean)).toHaveLength(1);
+        expect((await store.listRecoveries({ limit: 10 })).items).toMatchObject([{ status: "in_progress" }]);
+      });
+
+      it("are leased again by whoever holds them: a lease may be delivered twice", async () => {
+        const repair = repairOf(await stored());
+        expect(await store.leaseRepair(repair)).toBe(true);
+        expect(await store.leaseRepair(repair)).toBe(true);
+        expect((await store.listRecoveries({ limit: 10 })).items).toEqual([repair]);
+      });
+
+      it("of another target, strategy or failure, and dry runs, are leased beside each other", async () => {
+        const eventId = await stored();
+        const another = await stored({ affectedService: "db:other" });
+        expect(await store.leaseRepair(repairOf(eventId))).toBe(true);
+        expect(await store.leaseRepair(repairOf(eventId, { target: "db:other" }))).toBe(true);
+        expect(await store.leaseRepair(repairOf(eventId, { actionStrategy: "flush_cache" }))).toBe(true);
+        expect(await store.leaseRepair(repairOf(eventId, { dryRun: true }))).toBe(true);
+        expect(await store.leaseRepair(repairOf(another))).toBe(true);
+      });
+
+      it("end once, and are not carried out a second time for the same failure", async () => {
+        const eventId = await stored();
+        const repair = repairOf(eventId);
+        const completion = {
+          actionId: repair.actionId,
+          status: "succeeded",
+          result: { verified: true },
+          durationMs: 40,
+          completedAt: START + 40,
+        } as const;
+        await store.leaseRepair(repair);
+        expect(await store.completeRepair(completion)).toBe(true);
+        expect(await store.completeRepair(completion)).toBe(true);
+        expect(await store.completeRepair({ ...completion, status: "failed" })).toBe(false);
+        expect(await store.completeRepair({ ...completion, actionId: "unknown" })).toBe(false);
+        expect((await store.listRecoveries({ limit: 10 })).items).toEqual([
+          { ...repair, ...completion, lastAt: START + 40 },
+        ]);
+        expect(await second.leaseRepair(repairOf(eventId, { instance: "b", timestamp: START + 60_000 }))).toBe(false);
+      });
+
+      it("whose lease ran out are abandoned: their late end is refused, and another instance may try", async () => {
+        const eventId = await stored();
+        const repair = repairOf(eventId, { leaseUntil: START + 1_000 });
+        await store.leaseRepair(repair);
+        expect(await second.abandonExpired(START + 999)).toBe(0);
+        expect(await second.abandonExpired(START + 1_000)).toBe(1);
+        expect(await second.abandonExpired(START + 1_000)).toBe(0);
+        expect((await store.listRecoveries({ limit: 10 })).items).toMatchObject([
+          { status: "abandoned", completedAt: START + 1_000 },
+        ]);
+        const late = { status: "succeeded", result: undefined, durationMs: 1_500, completedAt: START + 1_500 } as const;
+        expect(await store.completeRepair({ actionId: repair.actionId, ...late })).toBe(false);
+        expect(await second.leaseRepair(repairOf(eventId, { timestamp: START + 2_000 }))).toBe(true);
+      });
+
+      it("that nobody abandoned yet do not bar the next one after their lease", async () => {
+        const eventId = await stored();
+        await store.leaseRepair(repairOf(eventId, { leaseUntil: START + 1_000 }));
+        expect(await second.leaseRepair(repairOf(eventId, { timestamp: START + 1_000, instance: "b" }))).toBe(true);
+        const statuses = (await store.listRecoveries({ limit: 10 })).items.map(({ status }) => status);
+        expect(statuses.sort()).toEqual(["abandoned", "in_progress"]);
+      });
+
+      it("that end before anybody abandoned them count, even after their lease", async () => {
+        const repair = repairOf(await stored(), { leaseUntil: START + 1_000 });
+        await store.leaseRepair(repair);
+        const late = { status: "failed", result: undefined, durationMs: 1_500, completedAt: START + 1_500 } as const;
+        expect(await store.completeRepair({ actionId: repair.actionId, ...late })).toBe(true);
+      });
+
+      it("without a lease, or of an unknown failure, are refused", async () => {
+        const eventId = await stored();
+        const invalid = { code: "STORE_REQUEST_INVALID" };
+        await expect(store.leaseRepair(repairOf(eventId, { leaseUntil: undefined }))).rejects.toMatchObject(invalid);
+        await expect(store.leaseRepair(repairOf(eventId, { status: "succeeded" }))).rejects.toMatchObject(invalid);
+        await expect(store.leaseRepair(repairOf("unknown"))).rejects.toMatchObject(invalid);
+      });
+
+      it("never fold with rescues", async () => {
+        const eventId = await stored();
+        const repair = repairOf(eventId);
+        await store.leaseRepair(repair);
+        await store.completeRepair({
+          actionId: repair.actionId,
+          status: "succeeded",
+          result: undefined,
+          durationMs: 1,
+          completedAt: START + 1,
+        });
+        const row = { ...repairOf(eventId), status: "succeeded", leaseUntil: undefined } as const;
+        await store.recordRescues([row, { ...row, actionId: freshId("action") }]);
+        const rows = (await store.listRecoveries({ limit: 10 })).items;
+        expect(rows.map(({ occurrences }) => occurrences).sort()).toEqual([1, 2]);
+      });
+    });
+
+    describe("circuits", () => {
+      const open = circuitOf({
+        state: "open",
+        version: 1,
+        failureCount: 3,
+        lastFailureAt: START,
+        openedAt: START,
+        nextRetryAt: START + 5_000,
+      });
+
+      it("give back what was committed, with its transition", async () => {
+        const eventId = await stored();
+        const transition = transitionOf({ failureEventId: eventId });
+        expect(await store.commitTransition(open, transition)).toEqual({ committed: true });
+        expect(await second.loadCircuits()).toEqual([{ ...open, updatedAt: START }]);
+        expect((await second.listTransitions({ limit: 10 })).items).toEqual([transition]);
+      });
+
+      it("let the first of two instances write a version, and show the other what is stored", async () => {
+        await store.commitTransition(open, transitionOf());
+        const halfOpen = circuitOf({ state: "half_open", version: 2 });
+        const results = await Promise.all([
+          store.commitTransition(halfOpen, transitionOf({ from: "open", to: "half_open", version: 2, instance: "a" })),
+          second.commitTransition(
+            circuitOf({ state: "closed", version: 2 }),
+            transitionOf({ from: "open", to: "closed", reason: "operator", version: 2, instance: "b" }),
+          ),
+        ]);
+        expect(results.filter(({ committed }) => committed)).toHaveLength(1);
+        const loser = results.find((result) => !result.committed);
+        const [present] = await store.loadCircuits();
+        expect(loser).toEqual({ committed: false, stored: present });
+        expect((await store.listTransitions({ limit: 10 })).items).toHaveLength(2);
+      });
+
+      it("refuse a version that was skipped", async () => {
+        await store.commitTransition(open, transitionOf());
+        const skipped = await store.commitTransition(circuitOf({ version: 3 }), transitionOf({ version: 3 }));
+        expect(skipped).toMatchObject({ committed: false, stored: { version: 1 } });
+      });
+
+      it("take the same transition twice as one", async () => {
+        await store.commitTransition(open, transitionOf());
+        await store.commitTransition(circuitOf({ version: 2 }), transitionOf({ version: 2 }));
+        expect(await store.commitTransition(open, transitionOf())).toEqual({ committed: true });
+        expect(await store.commitTransition(open, transitionOf({ instance: "b" }))).toMatchObject({ committed: false });
+        expect((await store.loadCircuits())[0]).toMatchObject({ version: 2 });
+        expect((await store.listTransitions({ limit: 10 })).items).toHaveLength(2);
+      });
+
+      it("take a first transition at any version: the rows of a running system may have been lost", async () => {
+        expect(await store.commitTransition(circuitOf({ version: 9 }), transitionOf({ version: 9 }))).toEqual({
+          committed: true,
+        });
+      });
+
+      it("refresh counts and last times, and leave state and version", async () => {
+        await store.commitTransition(open, transitionOf());
+        const seen = { ...open, state: "closed", failureCount: 7, lastFailureAt: START + 9, nextRetryAt: 1 } as const;
+        await store.refreshCircuits([seen, circuitOf({ name: "db:main", failureCount: 1 })], START + 100);
+        expect(await store.loadCircuits()).toEqual([
+          { ...circuitOf({ name: "db:main", failureCount: 1 }), updatedAt: START + 100 },
+          { ...open, failureCount: 7, lastFailureAt: START + 9, updatedAt: START + 100 },
+        ]);
+      });
+
+      it("do not take counts of another generation, nor last times that are older", async () => {
+        await store.commitTransition(open, transitionOf());
+        await store.refreshCircuits([{ ...open, version: 0, failureCount: 99, lastFailureAt: START - 9 }], START + 1);
+        expect((await store.loadCircuits())[0]).toMatchObject({ failureCount: 3, lastFailureAt: START });
+      });
+
+      it("keep a hold through transitions and refreshes until it is released", async () => {
+        const hold = { state: "forced_open", by: "ada", reason: "provider migration", until: START + 60_000 } as const;
+        await store.refreshCircuits([circuitOf()], START);
+        await store.holdCircuit("llm:openai", hold, START + 1);
+        await second.commitTransition(open, transitionOf());
+        await second.refreshCircuits([{ ...open, held: undefined }], START + 2);
+        expect((await store.loadCircuits())[0]).toMatchObject({ held: hold, state: "open", version: 1 });
+        await store.holdCircuit("llm:openai", undefined, START + 3);
+        expect((await store.loadCircuits())[0]?.held).toBeUndefined();
+      });
+
+      it("can be held before any instance has met them", async () => {
+        const hold = { state: "disabled", by: "ada", reason: "not yet", until: undefined } as const;
+        await store.holdCircuit("http:new", hold, START);
+        await store.holdCircuit("http:none", undefined, START);
+        expect(await store.loadCircuits()).toMatchObject([
+          { name: "http:new", state: "closed", version: 0, held: hold },
+        ]);
+        expect(
+          await store.commitTransition(
+            circuitOf({ name: "http:new", version: 1, state: "open" }),
+            transitionOf({ circuitName: "http:new" }),
+          ),
+        ).toEqual({ committed: true });
+      });
+
+      it("name the stored event as their cause, whichever was written first", async () => {
+        const eventId = await stored();
+        const before = sightingOf();
+        const after = sightingOf();
+        await store.commitTransition(open, transitionOf({ failureEventId: before.failure.eventId }));
+        await store.recordFailures([before, after]);
+        await store.commitTransition(
+          circuitOf({ version: 2 }),
+          transitionOf({ version: 2, at: START + 1, failureEventId: after.failure.eventId }),
+        );
+        const transitions = (await store.listTransitions({ limit: 10 })).items;
+        expect(transitions.map(({ failureEventId }) => failureEventId)).toEqual([eventId, eventId]);
+      });
+
+      it("list transitions by circuit, state and time, newest first", async () => {
+        await store.commitTransition(open, transitionOf());
+        await store.commitTransition(
+          circuitOf({ version: 2, state: "half_open" }),
+          transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout", at: START + 5_000 }),
+        );
+        await store.commitTransition(
+          circuitOf({ name: "db:main", version: 1, state: "open" }),
+          transitionOf({ circuitName: "db:main", at: START + 6_000 }),
+        );
+        const seen = async (query: Partial<Parameters<Store["listTransitions"]>[0]>) =>
+          (await store.listTransitions({ limit: 10, ...query })).items.map(
+            ({ circuitName, to }) => `${circuitName} ${to}`,
+          );
+        expect(await seen({})).toEqual(["db:main open", "llm:openai half_open", "llm:openai open"]);
+        expect(await seen({ circuitName: "llm:openai" })).toEqual(["llm:openai half_open", "llm:openai open"]);
+        expect(await seen({ to: "open" })).toEqual(["db:main open", "llm:openai open"]);
+        expect(await seen({ from: START + 5_000 })).toHaveLength(2);
+        expect(await seen({ until: START + 5_000 })).toEqual(["llm:openai open"]);
+      });
+    });
+
+    it("answers a ping with the milliseconds it took", async () => {
+      expect(await store.ping()).toBeGreaterThanOrEqual(0);
+    });
+  });
+}
