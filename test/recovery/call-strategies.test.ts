@@ -100,8 +100,33 @@ describe("RetryStrategy", () => {
 
   it("does not begin a wait that does not fit the deadline", async () => {
     const { result, operation } = await retry({ targets: { a: [down, "answer"] }, deadlineMs: 900 });
-    expect(result).toMatchObject({ success: false, durationMs: 0 });
+    expect(result).toMatchObject({
+      success: false,
+      durationMs: 0,
+      message: "a wait of 1000 ms does not fit the deadline",
+    });
     expect(operation.attempts).toBe(1);
+  });
+
+  it("does not begin for a caller who is gone", async () => {
+    const { result, operation } = await retry({ targets: { a: [down, "answer"] }, signal: AbortSignal.abort() });
+    expect(result).toMatchObject({ success: false, durationMs: 0, message: "the caller is gone" });
+    expect(operation.attempts).toBe(1);
+  });
+
+  it("keeps the error of the last try that was really made when a later one is refused", async () => {
+    const clock = createFakeClock();
+    const openCircuits: string[] = [];
+    const second = new Error("second");
+    const operation = scriptedOperation({ clock, targets: { a: [down, second, "answer"] }, openCircuits });
+    const running = new RetryStrategy({ clock, random: () => 1 }).execute(aFailure(), operation);
+    await clock.advance(999);
+    openCircuits.push("a");
+    await clock.advance(10_000);
+    const result = await running;
+    expect(result.error).toBe(second);
+    expect(result.message).toBe("no more tries: the circuit is open");
+    expect(operation.attempts).toBe(2);
   });
 
   it.each([

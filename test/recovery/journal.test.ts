@@ -125,6 +125,27 @@ describe("journal", () => {
     ]);
   });
 
+  it("takes back two batches in their order, when the later one comes first", () => {
+    const journal = createJournal();
+    for (const version of [1, 2, 3]) journal.append({ type: "circuit.transitioned", transition: aTransition(version) });
+    const first = journal.drain(1);
+    const second = journal.drain(1);
+    journal.restore(second);
+    journal.restore(first);
+    const versions = () =>
+      journal.drain(9).map((entry) => (entry.type === "circuit.transitioned" ? entry.transition.version : 0));
+    expect(versions()).toEqual([1, 2]);
+    expect(versions()).toEqual([3]);
+  });
+
+  it("remembers the latest time at which a failure was seen, whatever the order of its sightings", () => {
+    const journal = createJournal();
+    for (const timestamp of [2_000, 9_000, 5_000]) {
+      journal.append({ type: "failure.observed", failure: aFailure({ timestamp }), rescued: false });
+    }
+    expect(journal.drain(1)).toMatchObject([{ failure: { timestamp: 2_000 }, lastSeenAt: 9_000 }]);
+  });
+
   it("counts by kind what does not fit, and still folds repeats of what is in it", () => {
     const journal = createJournal({}, { capacity: 2 });
     const observe = (service: string) =>

@@ -499,6 +499,15 @@ describe("draining the journal", () => {
     ]);
   });
 
+  it("does not link an opening to a failure of long ago", async () => {
+    const { engine, journal, events } = setUp();
+    const failure = aFailure({ eventId: "old", timestamp: anOpening().at - 60_001 });
+    journal.append({ type: "failure.observed", failure, rescued: true });
+    journal.append({ type: "circuit.transitioned", transition: anOpening() });
+    await engine.drainOnce();
+    expect((await events()).map(({ detectionMethod }) => detectionMethod)).toEqual(["exception", "threshold"]);
+  });
+
   it("writes no circuit break for what operators, repairs, restarts or other instances did", async () => {
     const { engine, journal, rows } = setUp();
     for (const given of [
@@ -672,6 +681,42 @@ describe("a store that is away", () => {
     expect(strategy.executed).toEqual(["f1"]);
   });
 
+  it("repairs later when the store goes away between the decision and the lease", async () => {
+    const clock = createFakeClock();
+    const memory = createMemoryStore({ clock });
+    let refusals = 1;
+    const store: Store = {
+      ...memory,
+      leaseRepair: async (action) => {
+        refusals -= 1;
+        if (refusals >= 0) throw new ParamedicError("STORE_UNAVAILABLE", "gone in between");
+        return memory.leaseRepair(action);
+      },
+    };
+    const strategy = aStrategy();
+    const { engine, journal } = setUp({ clock, store, strategies: [strategy] });
+    journal.append({
+      type: "failure.observed",
+      failure: aFailure({ eventId: "f1", timestamp: clock.now() }),
+      rescued: false,
+    });
+    await engine.drainOnce();
+    expect(strategy.executed).toEqual([]);
+    await engine.drainOnce();
+    expect(strategy.executed).toEqual(["f1"]);
+  });
+
+  it("writes each decision against acting once, and nothing at all while nothing happens", async () => {
+    const clock = createFakeClock();
+    const { store, state } = breakable(createMemoryStore({ clock }));
+    const { engine, journal } = setUp({ clock, store });
+    journal.append({ type: "failure.observed", failure: aFailure(), rescued: false });
+    await engine.drainOnce();
+    state.calls.length = 0;
+    await engine.drainOnce();
+    expect(state.calls).toEqual([]);
+  });
+
   it("lets an entry go that the store refuses for what it is, counts it, and lands the others", async () => {
     const clock = createFakeClock();
     const memory = createMemoryStore({ clock });
@@ -734,6 +779,32 @@ describe("mode and stop", () => {
     stopped = false;
     await engine.drainOnce();
     expect(strategy.executed.toSorted()).toEqual(["f1", "f2"]);
+  });
+
+  it("lets go of a waiting repair whose failure fell quiet meanwhile", async () => {
+    let stopped = true;
+    const strategy = aStrategy();
+    const settings = { mode: () => "full" as const, stopped: () => stopped };
+    const { engine, journal, clock } = setUp({ settings, strategies: [strategy] }, { resolveAfterMs: 60_000 });
+    journal.append({ type: "failure.observed", failure: aFailure({ timestamp: clock.now() }), rescued: false });
+    await engine.drainOnce();
+    await clock.advance(60_001);
+    stopped = false;
+    await engine.drainOnce();
+    expect(strategy.executed).toEqual([]);
+    expect(engine.state()).toMatchObject({ repairsWaiting: 0 });
+  });
+
+  it("keeps a bounded number of repairs waiting", async () => {
+    const settings = { mode: () => "full" as const, stopped: () => true };
+    const { engine, journal, events, store } = setUp({ settings, strategies: [aStrategy()] });
+    for (let i = 0; i < 1_200; i += 1) {
+      const failure = aFailure({ affectedService: `service-${i}` });
+      journal.append({ type: "failure.observed", failure, rescued: false });
+    }
+    await engine.drainOnce();
+    expect(engine.state()).toMatchObject({ spooled: 0, repairsWaiting: 1_000 });
+    expect(await store.getFailure((await events())[0]?.eventId ?? "")).toBeDefined();
   });
 
   it("does not repair with a strategy whose flag is off", async () => {
