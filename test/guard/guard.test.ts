@@ -523,6 +523,21 @@ describe("the bulkhead", () => {
     expect(await guard.execute(() => 1)).toBe(1);
   });
 
+  it("takes no place for a caller who left while the circuits were restored", async () => {
+    const { guards, registry } = createGuardHarness();
+    let restored: () => void = () => {};
+    registry.waitFor(new Promise<void>((resolve) => (restored = resolve)));
+    const guard = guards.guard("http:billing", { maxConcurrent: 1 });
+    const controller = new AbortController();
+    const gone = settled(guard.execute(() => 1, { signal: controller.signal }));
+    const patient = guard.execute(() => 2);
+    controller.abort("gone");
+    restored();
+    expect(await gone).toEqual({ error: "gone" });
+    expect(await patient).toBe(2);
+    expect(await guard.execute(() => 3)).toBe(3);
+  });
+
   it("waits no longer than the attempt's time, and not for a caller who is gone", async () => {
     const { guards, clock } = createGuardHarness({ strategies: [] });
     const guard = guards.guard("http:billing", { maxConcurrent: 1, maxQueued: 2, timeoutMs: 2_000 });

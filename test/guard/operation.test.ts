@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
 import type { Operation } from "../../server/guard/operation.js";
-import { settle } from "../support/fake-clock.js";
+import { createFakeClock, settle } from "../support/fake-clock.js";
 import {
   builtIn,
   callOf,
@@ -178,6 +178,18 @@ describe("an operation", () => {
     expect(await summarise()).toBe("kept");
     expect(await summarise.detailed()).toMatchObject({ value: "kept", rescue: { kind: "fallback", attempts: 0 } });
     expect(clock.monotonic()).toBe(0);
+  });
+
+  it("goes on to a third target when the second, half open, has no permit left", async () => {
+    const { guards, clock } = createGuardHarness({ defaults: { failureThreshold: 1, resetTimeoutMs: 1_000 } });
+    guards.guard("llm:b", { failureThreshold: 1, resetTimeoutMs: 1_000, successThreshold: 1, halfOpenPermits: 1 });
+    await settled(guards.guard("llm:b").execute(() => Promise.reject(httpError(402))));
+    await clock.advance(1_000);
+    void settled(guards.guard("llm:b").execute(hang));
+    const summarise = guards.operation("summarise", {
+      targets: { "llm:a": () => Promise.reject(httpError(402)), "llm:b": () => "b", "llm:c": () => "c" },
+    });
+    expect(await summarise.detailed()).toMatchObject({ value: "c", rescue: { kind: "failed_over", target: "llm:c" } });
   });
 
   it("keeps the real error when the other targets are merely refused", async () => {
@@ -388,7 +400,8 @@ describe("guards inside guards", () => {
         if (runs < 3) throw httpError(500);
         return "answer";
       });
-    const value = callContext.run(callOf({ type: "mutation" }), () => guards.guard("http:outer").execute(ask));
+    const outer = guards.guard("http:outer");
+    const value = callContext.run(callOf({ type: "mutation" }), () => outer.execute(ask));
     for (let second = 0; second < 30; second += 1) await clock.advance(1_000);
     expect(await value).toBe("answer");
     expect(runs).toBe(3);
@@ -398,13 +411,22 @@ describe("guards inside guards", () => {
     const callContext = createAsyncCallContext();
     const { guards, clock } = createGuardHarness({ callContext, strategies: [] });
     const inner = guards.guard("http:inner", { timeoutMs: 30_000 });
-    const outcome = callContext.run(callOf(), () =>
-      settled(guards.guard("http:outer", { timeoutMs: 5_000 }).execute(() => inner.execute(hang))),
-    );
+    const outer = guards.guard("http:outer", { timeoutMs: 5_000 });
+    let seen: AbortSignal | undefined;
+    const work = ({ signal }: { signal: AbortSignal }) => {
+      seen = signal;
+      return hang();
+    };
+    const late = callContext.run(callOf(), () => settled(outer.execute(() => inner.execute(work))));
     await clock.advance(5_000);
-    expect(await outcome).toMatchObject({ error: { reason: "attempt_timeout" } });
-    await settle();
-    expect(inner.snapshot().circuit?.failureCount).toBeLessThanOrEqual(1);
+    expect(await late).toMatchObject({ error: { reason: "attempt_timeout" } });
+    expect(seen?.aborted).toBe(true);
+    const controller = new AbortController();
+    const call = callOf({ signal: controller.signal });
+    const gone = callContext.run(call, () => settled(outer.execute(() => inner.execute(work))));
+    controller.abort("gone");
+    expect(await gone).toEqual({ error: "gone" });
+    expect(seen?.reason).toBe("gone");
   });
 
   it("passes the door of a service once, however deep it is asked again", async () => {
@@ -425,46 +447,86 @@ describe("guards inside guards", () => {
     expect(guard.snapshot().inFlight).toBe(0);
   });
 
+  it("a guard inside an attempt of its own service adds nothing: one failure, one measurement", async () => {
+    const callContext = createAsyncCallContext();
+    const { guards, failures, points } = createGuardHarness({ callContext, strategies: [] });
+    const guard = guards.guard("http:billing");
+    const fail = () => Promise.reject(httpError(500));
+    await callContext.run(callOf(), () => settled(guard.execute(() => guard.execute(fail))));
+    expect(failures()).toHaveLength(1);
+    expect(points).toHaveLength(1);
+  });
+
+  it("cannot be made to multiply by a user's strategy either, and the plan says why", async () => {
+    const callContext = createAsyncCallContext();
+    const refusals: unknown[] = [];
+    const again = userStrategy(async (failure, operation) => {
+      if (failure.affectedService !== "http:inner") return {};
+      await operation.again().catch((error: { reason: string }) => refusals.push(error.reason));
+      return {};
+    });
+    const strategies = [again, ...builtIn(createFakeClock())];
+    const { guards, clock, rescues } = createGuardHarness({ callContext, strategies });
+    let runs = 0;
+    const work = () => {
+      runs += 1;
+      throw httpError(500);
+    };
+    const outer = guards.guard("http:outer");
+    const inner = guards.guard("http:inner");
+    const outcome = callContext.run(callOf(), () =>
+      settled(outer.execute(() => inner.execute(work), { timeoutMs: 100 })),
+    );
+    await clock.advance(200);
+    await outcome;
+    expect(runs).toBe(1);
+    expect(refusals).toEqual(["unsafe"]);
+    expect(rescues()[0]).toMatchObject({ metadata: { refused: { exponential_backoff_retry: "nested" } } });
+  });
+
   it("delivered output holds for every guard around it", async () => {
     const callContext = createAsyncCallContext();
-    const { guards } = createGuardHarness({ callContext });
-    let runs = 0;
-    const outcome = await callContext.run(callOf(), () =>
-      settled(
-        guards.guard("http:outer").execute(() =>
-          guards.guard("http:inner").execute((context) => {
-            runs += 1;
-            context.delivered();
-            throw httpError(500);
-          }),
-        ),
-      ),
-    );
+    const { guards, rescues } = createGuardHarness({ callContext });
+    const work = (context: { delivered(): void }) => {
+      context.delivered();
+      throw httpError(500);
+    };
+    const outer = guards.guard("llm:outer");
+    const inner = guards.guard("http:inner");
+    const outcome = await callContext.run(callOf(), () => settled(outer.execute(() => inner.execute(work))));
     expect(outcome).toMatchObject({ error: { status: 500 } });
-    expect(runs).toBe(1);
+    expect(rescues().map(({ target, metadata }) => [target, metadata?.refused])).toMatchObject([
+      ["http:inner", { exponential_backoff_retry: "output_delivered" }],
+      ["llm:outer", { exponential_backoff_retry: "output_delivered" }],
+    ]);
   });
 
   it("a refusal inside proves nothing about the work around it", async () => {
     const callContext = createAsyncCallContext();
     const { guards, registry } = createGuardHarness({ callContext });
-    guards.guard("http:inner");
-    registry.get("http:inner")?.forceOpen("operator");
-    let runs = 0;
-    const outcome = await callContext.run(callOf({ type: "mutation" }), () =>
-      settled(
-        guards.operation("pay", {
-          targets: {
-            "http:a": () => {
-              runs += 1;
-              return guards.guard("http:inner").execute(() => "inner");
-            },
-            "http:b": () => (runs += 10),
+    guards.guard("http:open");
+    registry.get("http:open")?.forceOpen("operator");
+    const full = guards.guard("http:full", { maxConcurrent: 1 });
+    void settled(full.execute(hang));
+    await settle();
+    for (const service of ["http:open", "http:full"]) {
+      let runs = 0;
+      const pay = guards.operation("pay", {
+        targets: {
+          "http:a": () => {
+            runs += 1;
+            return guards.guard(service).execute(() => 1);
           },
-        })(),
-      ),
-    );
-    expect(outcome).toMatchObject({ error: { circuitName: "http:inner" } });
-    expect(runs).toBe(1);
+          "http:b": () => {
+            runs += 10;
+            return 1;
+          },
+        },
+      });
+      const outcome = await callContext.run(callOf({ type: "mutation" }), () => settled(pay()));
+      expect(outcome).toHaveProperty("error");
+      expect(runs).toBe(1);
+    }
   });
 });
 
@@ -502,6 +564,18 @@ describe("a user's strategy in the call", () => {
     });
     expect(await summarise.detailed()).toMatchObject({ value: "kept", rescue: { kind: "fallback", attempts: 3 } });
     expect(asked).toEqual(["a", "a", "again failed", "b", "next failed"]);
+  });
+
+  it("hears at once that a wait does not fit the deadline", async () => {
+    const heard: unknown[] = [];
+    const patient = userStrategy(async (_failure, operation) => {
+      await operation.again({ delayMs: 5_000 }).catch((error: { reason: string }) => heard.push(error.reason));
+      return {};
+    });
+    const { guards, clock } = createGuardHarness({ strategies: [patient] });
+    await settled(guards.guard("llm:a").execute(() => Promise.reject(httpError(500)), { timeoutMs: 5_000 }));
+    expect(heard).toEqual(["deadline"]);
+    expect(clock.monotonic()).toBe(0);
   });
 
   it("cannot break a rule: unsafe work stays where it is, and nothing runs once it has answered", async () => {
