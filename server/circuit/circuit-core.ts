@@ -59,8 +59,15 @@ export class CircuitCore {
   /** The ticket of an admitted call; undefined when it is refused. */
   admit(now: number | undefined): Ticket | undefined {
     const { status } = this;
-    // What the machine would answer, without asking it: the path of nearly every call.
-    if (status.state === "closed" && status.hold === undefined) return this.#closedTicket;
+    // What the machine would answer, without asking it, where nearly every call is: closed, or open in a storm of calls.
+    if (status.hold === undefined) {
+      if (status.state === "closed") return this.#closedTicket;
+      if (status.state === "open") {
+        const at = now ?? this.deps.clock.monotonic();
+        if (at < status.retryAt && this.#enforced()) return undefined;
+        return this.#admitByMachine(at);
+      }
+    }
     return this.#admitByMachine(now ?? this.deps.clock.monotonic());
   }
 

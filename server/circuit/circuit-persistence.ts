@@ -141,7 +141,7 @@ export function createCircuitPersistence(
   }
 
   function log({ circuitName, from, to, reason, version }: CircuitTransition): void {
-    const fields = { circuitName, from, to, reason, version };
+    const fields = { event: "circuit", subject: circuitName, from, to, reason, version };
     try {
       if (to === "open") logger.warn(fields, `circuit "${circuitName}" opened`);
       else logger.info(fields, `circuit "${circuitName}" is ${to}`);

@@ -1,0 +1,71 @@
+/** What the tRPC middleware adds to a procedure, beside an empty `.use()` and one written by hand on prom-client. */
+import { initTRPC } from "@trpc/server";
+import { Counter, Histogram, Registry } from "prom-client";
+import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
+import { createInstrumentation } from "../../server/instrumentation/instrumentation.js";
+import { Collector } from "../../server/metrics/collector.js";
+import { systemClock } from "../../server/ports/clock.js";
+import { systemIds } from "../../server/ports/ids.js";
+import { noJournal } from "../../server/ports/journal.js";
+import { atMost, compare, find, type Scenario } from "../harness.js";
+
+const t = initTRPC.create();
+
+function promClient() {
+  const registers = [new Registry()];
+  const labelNames = ["path", "type", "status"];
+  const duration = new Histogram({ name: "trpc_duration_seconds", help: "bench", labelNames, registers });
+  const calls = new Counter({ name: "trpc_calls_total", help: "bench", labelNames, registers });
+  return t.middleware(async ({ path, type, next }) => {
+    const startedAt = performance.now();
+    const result = await next();
+    const labels = { path, type, status: result.ok ? "success" : "error" };
+    duration.observe(labels, (performance.now() - startedAt) / 1_000);
+    calls.inc(labels);
+    return result;
+  });
+}
+
+export const middleware: Scenario = {
+  name: "middleware",
+  async run() {
+    const callContext = createAsyncCallContext();
+    const { middleware: ours } = createInstrumentation({
+      sink: new Collector({ clock: systemClock, stream: undefined, instance: "bench", boot: "bench" }),
+      journal: noJournal,
+      callContext,
+      clock: systemClock,
+      ids: systemIds,
+      onFault(error) {
+        throw error;
+      },
+    });
+    const { procedure } = t;
+    const router = t.router({
+      none: procedure.query(() => 1),
+      empty: procedure.use(({ next }) => next()).query(() => 1),
+      ours: procedure.use(ours).query(() => 1),
+      prom: procedure.use(promClient()).query(() => 1),
+    });
+    const caller = t.createCallerFactory(router)({});
+    const contenders = [
+      { name: "paramedic", run: () => caller.ours() },
+      { name: "prom-client by hand", run: () => caller.prom() },
+      { name: "no .use() at all", run: () => caller.none() },
+    ];
+    const empty = { name: "empty .use()", run: () => caller.empty() };
+    const plain = await compare("middleware, a call in process", empty, contenders);
+    // From the first linked call on, every await of this process is slower: so this comes last.
+    callContext.enable();
+    const linked = await compare("middleware, calls linked to guards", empty, contenders.slice(0, 1));
+    const share = find(plain, "paramedic").addedNs / find(plain, "prom-client by hand").addedNs;
+    const linking = find(linked, "paramedic").nsPerOp - find(plain, "paramedic").nsPerOp;
+    return {
+      groups: [plain, linked],
+      budgets: [
+        atMost("middleware's addition to prom-client's", share, 0.4),
+        atMost("call linking, more than without", linking, 5_000, "ns"),
+      ],
+    };
+  },
+};
