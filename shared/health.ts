@@ -23,8 +23,10 @@ export interface HealthCheckResult {
   readonly message: string | undefined;
   readonly metadata: JsonObject | undefined;
   readonly criticality: Criticality;
-  /** When it was measured; UTC milliseconds. */
+  /** When it was measured; UTC milliseconds. 0 while it was never measured. */
   readonly checkedAt: number;
+  /** How old the measurement is; undefined while it was never measured. */
+  readonly ageMs?: number | undefined;
 }
 
 export interface HealthReport {

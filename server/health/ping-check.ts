@@ -1,0 +1,34 @@
+/** Health by round trip: of the store, a guarded database, Redis. */
+import type { HealthCheckOutcome } from "../../shared/health.js";
+import type { Clock } from "../ports/clock.js";
+import type { HealthCheck } from "./run-health-check.js";
+
+/** Whatever can be asked for a sign of life. What it gives is not looked at; throwing or rejecting is no sign of life. */
+export interface Pingable {
+  ping(): unknown;
+}
+
+/**
+ * Healthy when the answer takes less than `healthyBelowMs`, degraded when it takes longer, unhealthy when there is none.
+ *
+ * @example registry.register("database", createPingCheck(clock, db, { healthyBelowMs: 100 }))
+ */
+export function createPingCheck(
+  clock: Clock,
+  target: Pingable,
+  { healthyBelowMs }: { readonly healthyBelowMs: number },
+): HealthCheck {
+  return async () => {
+    const startedAt = clock.monotonic();
+    await target.ping();
+    return judgeRoundTrip(clock.monotonic() - startedAt, healthyBelowMs);
+  };
+}
+
+export function judgeRoundTrip(tookMs: number, healthyBelowMs: number): HealthCheckOutcome {
+  if (tookMs < healthyBelowMs) return { status: "healthy" };
+  return {
+    status: "degraded",
+    message: `answered after ${Math.round(tookMs)} ms; healthy is under ${healthyBelowMs} ms`,
+  };
+}
