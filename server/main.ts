@@ -6,8 +6,9 @@ import express from "express";
 import { ParamedicError } from "../shared/errors.js";
 import { isLoopback, type Role, roleOfRequest } from "./api/access.js";
 import { accessRequestOf } from "./api/http-handler.js";
+import type { Paramedic } from "./door.js";
 import { readBackendEnvironment } from "./env.js";
-import { createParamedic, type Paramedic } from "./paramedic.js";
+import { createParamedic } from "./paramedic.js";
 
 export interface BackendContext {
   readonly role: Role | undefined;
@@ -40,6 +41,7 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
   }
   const paramedic = createParamedic<BackendContext>({
     authorize: ({ ctx }) => ctx.role,
+    identify: ({ ctx }) => ({ userId: ctx.actor }),
     overrides: { environment },
   });
   const t = initTRPC.context<BackendContext>().create();

@@ -179,8 +179,10 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
   };
   const keepAlive = () => {
     const socket = "nodes" in client ? undefined : client.stream;
-    if (busy > 0) socket?.ref?.();
-    else socket?.unref?.();
+    // On a socket without a connection, both only add a listener for each time they are called.
+    if (socket === undefined || socket.connecting || socket.destroyed) return;
+    if (busy > 0) socket.ref();
+    else socket.unref();
   };
 
   client.on("error", (error: unknown) => {

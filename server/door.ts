@@ -1,0 +1,54 @@
+/** The public door: what `createParamedic()` gives. */
+import type { FeatureFlags } from "../shared/feature-flags.js";
+import type { Accounting } from "../shared/series.js";
+import type { createHealthProcedure } from "./api/health-procedure.js";
+import type { HttpHandler } from "./api/http-handler.js";
+import type { ParamedicRouter } from "./api/router.js";
+import type { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
+import type { DatabasePolicy } from "./guard/database.js";
+import type { Guards } from "./guard/guards.js";
+import type { Llm, LlmOptions } from "./guard/llm.js";
+import type { Transaction } from "./guard/transaction.js";
+import type { HealthCheckRegistry } from "./health/health-check-registry.js";
+import type { Middleware } from "./instrumentation/middleware.js";
+import type { OnError } from "./instrumentation/on-error.js";
+import type { Settled } from "./options.js";
+import type { MetricSink } from "./ports/metric-sink.js";
+import type { Store } from "./ports/store.js";
+import type { RecoveryEngine } from "./recovery/recovery-engine.js";
+import type { Readiness } from "./store-opening.js";
+
+/** @see createParamedic */
+export interface Paramedic<Context extends object = object> {
+  /** After the first attempt to open the store and to restore the circuits. Awaiting it is optional; it never rejects. */
+  readonly ready: Promise<Readiness>;
+  /** `t.procedure.use(paramedic.middleware())`: sees every call, changes none. */
+  middleware(): Middleware;
+  /** For the adapter's `onError`: sees what no middleware does. */
+  readonly onError: OnError;
+  /** `app.use(paramedic.express())`: /livez /readyz /health. */
+  express(): HttpHandler;
+  /** Nests in the host app's router; denied to all that `authorize` does not let in. */
+  readonly router: ParamedicRouter;
+  readonly healthProcedure: ReturnType<typeof createHealthProcedure>;
+  readonly guard: Guards["guard"];
+  readonly operation: Guards["operation"];
+  readonly run: Guards["run"];
+  /** OpenAI-compatible providers in order of preference; needs the `openai` package. */
+  llm(options: LlmOptions): Llm;
+  /** Guards a Drizzle database on better-sqlite3; gives back what it got. */
+  guardDatabase<Db extends object>(name: string, db: Db, policy?: DatabasePolicy): Db;
+  readonly transaction: Transaction;
+  readonly metrics: MetricSink & { accounting(): Promise<Accounting> };
+  readonly health: HealthCheckRegistry;
+  readonly circuits: CircuitBreakerRegistry;
+  readonly recovery: RecoveryEngine;
+  readonly store: Store;
+  readonly options: Settled & { readonly instance: string; readonly flags: FeatureFlags };
+  /** Faults of our own, by part. */
+  faults(): Readonly<Record<string, number>>;
+  /** Flushes, then closes, within `shutdownTimeoutMs`. Never rejects; calling it twice is once. */
+  shutdown(): Promise<void>;
+  /** Only for inference. */
+  readonly _context?: Context;
+}

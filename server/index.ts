@@ -1,0 +1,68 @@
+/** The public door of the package: everything that is promised, by name. */
+
+export type {
+  CircuitConfig,
+  CircuitHold,
+  CircuitSnapshot,
+  CircuitState,
+  CircuitTransition,
+} from "../shared/circuit.js";
+export { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../shared/errors.js";
+export type {
+  DetectionMethod,
+  Failure,
+  FailureCategory,
+  FailureEvent,
+  FailureType,
+  Severity,
+} from "../shared/failure.js";
+export { type FeatureFlags, parseFeatureFlags, SELF_HEALING_FEATURE_FLAGS } from "../shared/feature-flags.js";
+export type {
+  Criticality,
+  HealthCheckOutcome,
+  HealthCheckResult,
+  HealthReport,
+  HealthStatus,
+} from "../shared/health.js";
+export type { Mode } from "../shared/mode.js";
+export type {
+  ActionStatus,
+  ActionType,
+  RecoveryAction,
+  RecoveryStrategy,
+  Rescue,
+  RescueKind,
+  RescueOperation,
+  StrategyResult,
+} from "../shared/recovery.js";
+export type { Accounting, Batch, SeriesPoint } from "../shared/series.js";
+export type { Authorize, Role } from "./api/access.js";
+export type { HttpHandler } from "./api/http-handler.js";
+export type { ParamedicRouter } from "./api/router.js";
+export { CircuitBreaker, type CircuitBreakerDeps, type CircuitBreakerState } from "./circuit/circuit-breaker.js";
+export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-breaker-error.js";
+export { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
+export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";
+export type { Paramedic } from "./door.js";
+export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
+export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
+export type { GuardPolicy } from "./guard/guard-policy.js";
+export type { ChatCompletion, ChatRequest, Llm, LlmOptions, LlmProvider } from "./guard/llm.js";
+export type { Operation, OperationDefinition } from "./guard/operation.js";
+export type { RunDefinition } from "./guard/run.js";
+export type { TransactionOptions } from "./guard/transaction.js";
+export { TransactionError } from "./guard/transaction-error.js";
+export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";
+export { HealthCheckRegistry } from "./health/health-check-registry.js";
+export { HealthMonitorService } from "./health/health-monitor-service.js";
+export { createInstrumentationMiddleware } from "./instrumentation/instrumentation-middleware.js";
+export { OperationTracker } from "./instrumentation/operation-tracker.js";
+export { MetricsCollector, type MetricsCollectorOptions } from "./metrics-collector.js";
+export type { ParamedicOptions } from "./options.js";
+export { createParamedic } from "./paramedic.js";
+export type { Logger } from "./ports/logger.js";
+export type { MetricPoint, SeriesHandle } from "./ports/metric-sink.js";
+export type { Store } from "./ports/store.js";
+export { FailoverStrategy } from "./recovery/failover-strategy.js";
+export { type HandledFailure, RecoveryEngine } from "./recovery/recovery-engine.js";
+export { RetryStrategy } from "./recovery/retry-strategy.js";

@@ -1,0 +1,365 @@
+/**
+ * `createParamedic()`: the only composition root. It settles the options, makes every part, connects them through ports and
+ * puts the public door in front. It is longer than other files because it is the one place where all parts are named.
+ */
+import { hostname } from "node:os";
+import { classify } from "../shared/classify.js";
+import type { FeatureFlags } from "../shared/feature-flags.js";
+import { permitsOf } from "../shared/mode.js";
+import type { Accounting, SeriesDescriptor } from "../shared/series.js";
+import { closeAccounts } from "./accounting.js";
+import { createAsyncCallContext } from "./adapters/async-call-context.js";
+import { createLocalControlChannel } from "./adapters/local-control-channel.js";
+import { createLocalStream } from "./adapters/local-stream.js";
+import { createPinoLogger } from "./adapters/pino-logger.js";
+import { connectRedis } from "./adapters/redis-connection.js";
+import { createRedisStream } from "./adapters/redis-stream.js";
+import { createSqliteStore } from "./adapters/sqlite/sqlite-store.js";
+import { type Role, roleOfRequest } from "./api/access.js";
+import { createHealthProcedure } from "./api/health-procedure.js";
+import { createHttpHandler } from "./api/http-handler.js";
+import { createRouter } from "./api/router.js";
+import { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
+import { createCircuitPersistence } from "./circuit/circuit-persistence.js";
+import type { Paramedic } from "./door.js";
+import { readEnvironment } from "./env.js";
+import { createFaults } from "./faults.js";
+import { createDatabaseGuards } from "./guard/database-guards.js";
+import type { GuardFlags } from "./guard/guard-engine.js";
+import { createGuards } from "./guard/guards.js";
+import { createLlm, type LlmOptions } from "./guard/llm.js";
+import { registerBuiltInHealthChecks, registerDatabaseHealthCheck } from "./health/built-in-checks.js";
+import { HealthCheckRegistry } from "./health/health-check-registry.js";
+import { HealthMonitorService } from "./health/health-monitor-service.js";
+import { createInstrumentation } from "./instrumentation/instrumentation.js";
+import type { Middleware } from "./instrumentation/middleware.js";
+import { limitLogger } from "./log-limiter.js";
+import { createAggregator } from "./metrics/aggregator.js";
+import { Collector } from "./metrics/collector.js";
+import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
+import { systemClock } from "./ports/clock.js";
+import { systemIds } from "./ports/ids.js";
+import { silentLogger } from "./ports/logger.js";
+import type { MetricPoint } from "./ports/metric-sink.js";
+import { systemRandom } from "./ports/random.js";
+import type { Settings } from "./ports/settings.js";
+import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
+import { createJournal } from "./recovery/journal.js";
+import { RecoveryEngine } from "./recovery/recovery-engine.js";
+import { shutDown } from "./shutdown.js";
+import { openStore } from "./store-opening.js";
+
+/**
+ * Synchronous. A configuration error throws; a dependency that is away does not.
+ *
+ * @throws ParamedicError `CONFIGURATION_INVALID` with one line per problem of the environment or the options
+ * @example
+ * const paramedic = createParamedic<Context>({ authorize: ({ ctx }) => (ctx.user?.isAdmin ? "operate" : undefined) });
+ */
+export function createParamedic<Context extends object = object>(
+  options: ParamedicOptions<Context> = {},
+): Paramedic<Context> {
+  const { overrides = {} } = options;
+  const environment = overrides.environment ?? readEnvironment();
+  const settled = settleOptions(options, environment);
+  const { flags } = environment;
+  const enabled = flags.SELF_HEALING_ENABLED;
+  const clock = overrides.clock ?? systemClock;
+  const random = overrides.random ?? systemRandom;
+  const ids = overrides.ids ?? systemIds;
+  const instance = options.instance ?? environment.instance ?? instanceOf(hostname(), process.pid);
+  const boot = ids();
+  const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
+  const logger = limitLogger({ clock, logger: given });
+  const faults = createFaults({ logger });
+  const settings: Settings = Object.freeze({ mode: () => settled.mode, stopped: () => false });
+
+  // Counting: collector → stream → aggregator → store.
+  const store =
+    overrides.store ??
+    createSqliteStore({ clock, logger, onFault: faults.at("store") }, { path: settled.databasePath });
+  const redisTarget = options.redis ?? environment.redisUrl ?? false;
+  const redis =
+    enabled && redisTarget !== false
+      ? connectRedis(redisTarget, { clock, random, onFault: faults.at("redis") })
+      : undefined;
+  const stream =
+    redis === undefined
+      ? createLocalStream({ clock })
+      : createRedisStream({ redis, clock }, { key: settled.metricsRedisStreamKey, consumer: `${instance}:${boot}` });
+  const collector = new Collector(
+    { clock, stream, instance, boot, logger, onFault: faults.at("collector") },
+    { batchSize: settled.metricsBatchSize, flushIntervalMs: settled.metricsFlushIntervalMs },
+  );
+  const aggregator = createAggregator({ clock, stream, store, logger, onFault: faults.at("aggregator") });
+
+  // Calls: middleware, guards, and the journal in which they write what they saw and did.
+  const callContext = createAsyncCallContext();
+  const journal = createJournal({ ids, onFault: faults.at("journal") });
+  const identify = identifyBy(options.identify);
+  const instrumentation = createInstrumentation({
+    sink: collector,
+    journal,
+    callContext,
+    clock,
+    ids,
+    identify,
+    onFault: faults.at("instrumentation"),
+  });
+  const circuits = new CircuitBreakerRegistry({
+    clock,
+    random,
+    instance,
+    logger,
+    onFault: faults.at("circuits"),
+    classify: (error, name) => classify(error, name).verdict,
+    enforce: (name) => permitsOf(settings.mode(), name, settled.limitedServices).circuits,
+  });
+  const channel = createLocalControlChannel({ onFault: faults.at("control channel") });
+  const persistence = enabled
+    ? createCircuitPersistence({
+        registry: circuits,
+        store,
+        channel,
+        clock,
+        journal,
+        logger,
+        onFault: faults.at("circuit persistence"),
+      })
+    : undefined;
+  const recovery = new RecoveryEngine(
+    {
+      clock,
+      random,
+      ids,
+      logger,
+      journal,
+      store,
+      settings,
+      callContext,
+      instance,
+      isEnabled: (name) => isStrategyEnabled(name, flags),
+      onFault: faults.at("recovery"),
+    },
+    { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
+  );
+  const strategies = createBuiltInStrategies(
+    {
+      clock,
+      random,
+      circuits: { channel, circuitState: (name) => circuits.get(name)?.getState().state },
+    },
+    {
+      maxAttempts: settled.maxRetryAttempts,
+      baseDelayMs: settled.retryBaseDelayMs,
+      maxDelayMs: settled.retryMaxDelayMs,
+    },
+  );
+  for (const strategy of strategies) recovery.registerStrategy(strategy);
+  const guardDeps = {
+    clock,
+    random,
+    ids,
+    registry: circuits,
+    journal,
+    callContext,
+    settings,
+    sink: collector,
+    strategies: () => recovery.strategies(),
+    classify,
+    instance,
+    flags: guardFlags(flags),
+    logger,
+    onFault: faults.at("guards"),
+    limitedServices: settled.limitedServices,
+  };
+  const { timeoutMs, failureThreshold, successThreshold, resetTimeoutMs } = settled;
+  const policy = { timeoutMs, failureThreshold, successThreshold, resetTimeoutMs };
+  const guards = createGuards(guardDeps, policy);
+  const databases = createDatabaseGuards(guardDeps, policy);
+
+  // Health. Calls succeed without the store of ours and the stream, so neither takes the app out of service.
+  const health = new HealthCheckRegistry(
+    { clock },
+    { timeoutMs: settled.healthCheckTimeoutMs, intervalMs: settled.healthCheckIntervalMs },
+  );
+  const snapshots = () => circuits.getAll().map((circuit) => circuit.snapshot());
+  const stopMeasuring = registerBuiltInHealthChecks(health, redis, collector, {
+    clock,
+    // While it is being opened for the first time, it is neither well nor ill.
+    store: { ping: () => opening?.first.then(() => store.ping()) },
+    circuits: snapshots,
+    redisCriticality: "important",
+  });
+  const monitor = new HealthMonitorService(
+    health,
+    collector,
+    { clock, ids, logger, journal, onFault: faults.at("health") },
+    { intervalMs: settled.healthCheckIntervalMs },
+  );
+  circuits.subscribe({ transitioned: () => monitor.poke() });
+  const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {
+    const known = databases.databases().length;
+    const guarded = databases.guardDatabase(name, db, databasePolicy);
+    for (const database of databases.databases().slice(known)) registerDatabaseHealthCheck(health, database, { clock });
+    return guarded;
+  };
+
+  let draining = false;
+  const opening = enabled
+    ? openStore({
+        clock,
+        store,
+        logger,
+        onOpen() {
+          persistence?.start();
+          if (settled.aggregate) aggregator.start();
+          recovery.start();
+        },
+      })
+    : undefined;
+  if (enabled && flags.INSTRUMENTATION_ENABLED) collector.start();
+  if (enabled && flags.HEALTH_MONITORING_ENABLED) monitor.start();
+
+  // What is shown, and to whom.
+  const accounting = async (): Promise<Accounting> => {
+    const { recorded, dropped, inFlight } = collector.accounting();
+    const backlog = await stream.backlog();
+    return closeAccounts(await store.ledger(), { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight });
+  };
+  const access = accessBy(options.authorize, identify);
+  const report = () => health.latest();
+  const router = createRouter({
+    clock,
+    store,
+    access,
+    onFault: faults.at("api"),
+    circuits: snapshots,
+    accounting,
+    health: report,
+    status: () => ({ instance, mode: settings.mode(), storeOpen: opening?.isOpen() ?? false }),
+  });
+
+  /** Folding needs the store; leaving it to others leaves them the stream. */
+  const aggregates = () => settled.aggregate && opening?.isOpen() === true;
+  let ended: Promise<void> | undefined;
+  const shutdown = (): Promise<void> => {
+    draining = true;
+    ended ??= shutDown({
+      clock,
+      timeoutMs: settled.shutdownTimeoutMs,
+      async stopSources() {
+        stopMeasuring();
+        await monitor.stop();
+        await opening?.stop();
+      },
+      stopCollector: () => collector.stop(),
+      drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),
+      stopAggregator: () => aggregator.stop(),
+      leftOver: () => (aggregates() ? collector.drain() : []),
+      fold: (batch) => aggregator.fold(batch),
+      async stopRecording() {
+        await recovery.stop();
+        await persistence?.stop();
+      },
+      async closeStream() {
+        await stream.close();
+        await redis?.close();
+      },
+      closeStore: () => store.close(),
+      onFault: faults.at("shutdown"),
+    });
+    return ended;
+  };
+
+  const measured = enabled && flags.INSTRUMENTATION_ENABLED;
+  return Object.freeze<Paramedic<Context>>({
+    ready:
+      opening?.first.then(async (readiness) => {
+        await persistence?.restored;
+        return readiness;
+      }) ?? Promise.resolve({ store: "unavailable", code: "CLOSED", message: "SELF_HEALING_ENABLED is false" }),
+    middleware: () => (measured ? instrumentation.middleware : passThrough),
+    onError: measured ? instrumentation.onError : () => {},
+    express: () =>
+      createHttpHandler({
+        health: report,
+        draining: () => draining,
+        roleOf: (request) => roleOfRequest(request, environment),
+      }),
+    router,
+    healthProcedure: createHealthProcedure({ health: report, access }),
+    guard: guards.guard,
+    operation: guards.operation,
+    run: guards.run,
+    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink: collector }, llmOptions),
+    guardDatabase,
+    transaction: databases.transaction,
+    metrics: Object.freeze({
+      record: (point: MetricPoint) => collector.record(point),
+      series: (descriptor: SeriesDescriptor) => collector.series(descriptor),
+      accounting,
+    }),
+    health,
+    circuits,
+    recovery,
+    store,
+    options: Object.freeze({ ...settled, instance, flags }),
+    faults: () => faults.counts(),
+    shutdown,
+  });
+}
+
+const passThrough: Middleware = (opts) => opts.next();
+
+/** Host and process: unique on one machine at one time, and legal as a name. */
+function instanceOf(host: string, pid: number): string {
+  return `${host.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 80)}-${pid}`;
+}
+
+function guardFlags(flags: FeatureFlags): GuardFlags {
+  return {
+    enabled: flags.SELF_HEALING_ENABLED,
+    circuitBreakers: flags.CIRCUIT_BREAKERS_ENABLED,
+    autoRecovery: flags.AUTO_RECOVERY_ENABLED,
+    retry: flags.RETRY_STRATEGY_ENABLED,
+    failover: flags.FAILOVER_STRATEGY_ENABLED,
+  };
+}
+
+/** The built-in strategies have a flag each; the user's own only the one for all. */
+function isStrategyEnabled(name: string, flags: FeatureFlags): boolean {
+  if (!flags.AUTO_RECOVERY_ENABLED) return false;
+  if (name === "exponential_backoff_retry") return flags.RETRY_STRATEGY_ENABLED;
+  if (name === "provider_failover") return flags.FAILOVER_STRATEGY_ENABLED;
+  return true;
+}
+
+/** Denied by default: without `authorize`, or when it throws, nobody has a role. */
+function accessBy<Context extends object>(
+  authorize: ParamedicOptions<Context>["authorize"],
+  identify: (ctx: unknown) => CallerIdentity | undefined,
+): (ctx: object) => Promise<{ readonly role: Role | undefined; readonly actor: string }> {
+  return async (ctx) => {
+    try {
+      const role = await authorize?.({ ctx: asContext<Context>(ctx) });
+      return {
+        role: role === "read" || role === "operate" ? role : undefined,
+        actor: identify(ctx)?.userId ?? "unnamed",
+      };
+    } catch {
+      return { role: undefined, actor: "unnamed" };
+    }
+  };
+}
+
+function identifyBy<Context extends object>(
+  identify: ParamedicOptions<Context>["identify"],
+): (ctx: unknown) => CallerIdentity | undefined {
+  return (ctx) => (typeof ctx === "object" && ctx !== null ? identify?.({ ctx: asContext<Context>(ctx) }) : undefined);
+}
+
+/** The host app's adapter made this object with the `createContext` of the app that `Context` was taken from. */
+function asContext<Context extends object>(ctx: object): Context {
+  return ctx as Context;
+}

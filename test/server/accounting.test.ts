@@ -1,0 +1,68 @@
+import fc from "fast-check";
+import { describe, expect, it } from "vitest";
+import { closeAccounts } from "../../server/accounting.js";
+
+const nothing = { backlog: 0, unsettledPoints: 0 };
+
+describe("the accounting of law 5", () => {
+  it("counts what this process holds as in flight, and what never arrived as lost", () => {
+    const ledger = [{ boot: "old", recorded: 100, dropped: { not_finite: 1 }, rolledUp: 90 }];
+    expect(
+      closeAccounts(ledger, { boot: "new", recorded: 10, dropped: {} }, { backlog: 0, unsettledPoints: 10 }),
+    ).toEqual({
+      recorded: 110,
+      rolledUp: 90,
+      dropped: { not_finite: 1 },
+      lost: 9,
+      inFlight: 10,
+    });
+  });
+
+  it("calls nothing lost while the stream still holds entries", () => {
+    const ledger = [{ boot: "a", recorded: 100, dropped: {}, rolledUp: 40 }];
+    const accounts = closeAccounts(
+      ledger,
+      { boot: "a", recorded: 100, dropped: {} },
+      { backlog: 1, unsettledPoints: 0 },
+    );
+    expect(accounts).toMatchObject({ lost: 0, inFlight: 60 });
+  });
+
+  it("believes the ledger where a batch committed after this process was asked", () => {
+    const ledger = [{ boot: "a", recorded: 12, dropped: {}, rolledUp: 12 }];
+    expect(closeAccounts(ledger, { boot: "a", recorded: 10, dropped: {} }, nothing)).toMatchObject({
+      recorded: 12,
+      lost: 0,
+    });
+  });
+
+  it("always closes: recorded = rolled up + dropped + lost + in flight", () => {
+    const count = fc.nat({ max: 1_000 });
+    const boot = fc
+      .record({ boot: fc.constantFrom("a", "b", "c"), rolledUp: count, notRolledUp: count, invalid: count })
+      .map(({ boot, rolledUp, notRolledUp, invalid }) => ({
+        boot,
+        rolledUp,
+        recorded: rolledUp + notRolledUp + invalid,
+        dropped: { invalid },
+      }));
+    fc.assert(
+      fc.property(
+        fc.uniqueArray(boot, { selector: (entry) => entry.boot }),
+        fc.record({ more: count, dropped: count, backlog: fc.nat({ max: 3 }), unsettledPoints: count }),
+        (ledger, { more, dropped, ...arriving }) => {
+          const before = ledger.find((entry) => entry.boot === "a");
+          const live = {
+            boot: "a",
+            recorded: (before?.recorded ?? 0) + more + dropped,
+            dropped: { invalid: (before?.dropped.invalid ?? 0) + dropped },
+          };
+          const { recorded, rolledUp, dropped: lostBy, lost, inFlight } = closeAccounts(ledger, live, arriving);
+          const droppedSum = Object.values(lostBy).reduce((sum, points) => sum + points, 0);
+          expect(rolledUp + droppedSum + lost + inFlight).toBe(recorded);
+          expect(Math.min(lost, inFlight)).toBeGreaterThanOrEqual(0);
+        },
+      ),
+    );
+  });
+});
