@@ -220,6 +220,8 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
         keepAlive();
         return await send(client);
       } catch (error) {
+        // What stayed silent once may be half open; and a late reply must not be taken for that of a later command.
+        if (isTimeout(error)) client.disconnect(true);
         // While there is no connection the client only says so; why there is none says more.
         throw redisFailure(client.status === "ready" ? error : (lastError ?? error), doing);
       } finally {
@@ -234,4 +236,8 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
       client.disconnect();
     },
   };
+}
+
+function isTimeout(error: unknown): boolean {
+  return error instanceof Error && error.message === "Command timed out";
 }

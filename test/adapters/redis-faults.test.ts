@@ -1,0 +1,310 @@
+import { spawn } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { Cluster, Redis } from "ioredis";
+import { afterEach, describe, expect, inject, it } from "vitest";
+import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { connectRedis, type RedisConnection } from "../../server/adapters/redis-connection.js";
+import { createRedisStream } from "../../server/adapters/redis-stream.js";
+import { createAggregator } from "../../server/metrics/aggregator.js";
+import { Collector } from "../../server/metrics/collector.js";
+import { systemClock } from "../../server/ports/clock.js";
+import { readNow, seqsOf } from "../conformance/metric-stream.js";
+import { ownKey } from "../services/own-key.js";
+import { type RedisServer, startRedis } from "../services/redis-server.js";
+import { batchOf } from "../support/batches.js";
+import { startTcpProxy } from "../support/tcp-proxy.js";
+
+const cleanups: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+});
+
+async function ownRedis(args: readonly string[] = []): Promise<RedisServer> {
+  const redis = await startRedis({ args });
+  cleanups.push(() => redis.stop());
+  return redis;
+}
+
+function connectTo(target: string | Redis | Cluster, commandTimeoutMs = 1_000): RedisConnection {
+  const redis = connectRedis(target, { clock: systemClock, random: () => 0 }, { commandTimeoutMs });
+  cleanups.push(() => redis.close());
+  return redis;
+}
+
+function streamOn(redis: RedisConnection, key = ownKey("stream"), consumer = "a") {
+  return createRedisStream({ redis, clock: systemClock }, { key, consumer, claimAfterMs: 50 });
+}
+
+function adminOf(url: string): Redis {
+  const admin = new Redis(url, { protocol: 2 });
+  admin.on("error", () => undefined);
+  cleanups.push(async () => admin.disconnect());
+  return admin;
+}
+
+async function proxyTo(port: number) {
+  const proxy = await startTcpProxy({ port });
+  cleanups.push(() => proxy.close());
+  return { proxy, url: `redis://127.0.0.1:${proxy.port}` };
+}
+
+/** Waits for the world outside, with patience for a busy machine. */
+function eventually<T>(read: () => T) {
+  return expect.poll(read, { timeout: 10_000, interval: 20 });
+}
+
+const unavailable = { code: "STREAM_UNAVAILABLE" };
+const misconfigured = { code: "STREAM_MISCONFIGURED" };
+
+describe("a command always settles", () => {
+  it("at once while nobody listens, and works as soon as Redis is there", async () => {
+    const redis = await ownRedis();
+    await redis.kill();
+    const stream = streamOn(connectTo(redis.url));
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject({
+      ...unavailable,
+      message: expect.stringContaining("ECONNREFUSED"),
+    });
+    await redis.restart();
+    await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
+  });
+
+  it("when Redis is killed while a read waits in it, and reads on after its restart", async () => {
+    const redis = await ownRedis();
+    const stream = streamOn(connectTo(redis.url));
+    await stream.append(batchOf(1));
+    await stream.acknowledge((await readNow(stream)).map(({ id }) => id));
+    const waiting = stream.read({ count: 1, waitMs: 60_000, signal: new AbortController().signal });
+    const rejected = expect(waiting).rejects.toMatchObject(unavailable);
+    await eventually(() => adminOf(redis.url).info("clients")).toMatch(/blocked_clients:1/);
+    await redis.kill();
+    await rejected;
+    await redis.restart();
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toEqual([2]);
+  });
+
+  it("when the reply is lost, and the command is not sent again by itself", async () => {
+    const { proxy, url } = await proxyTo(Number(new URL(inject("redisUrl")).port));
+    const key = ownKey("stream");
+    const stream = streamOn(connectTo(url), key);
+    const admin = adminOf(inject("redisUrl"));
+    cleanups.push(() => admin.del(key));
+    await stream.append(batchOf(1));
+    proxy.blackhole("to_client");
+    const lost = expect(stream.append(batchOf(2))).rejects.toMatchObject(unavailable);
+    await eventually(() => admin.xlen(key)).toBe(2);
+    proxy.cut();
+    await lost;
+    proxy.resume();
+    await eventually(() => stream.append(batchOf(3)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toEqual([1, 2, 3]);
+  });
+
+  it("when everything vanishes on the way, after the time it was given", async () => {
+    const { proxy, url } = await proxyTo(Number(new URL(inject("redisUrl")).port));
+    const stream = streamOn(connectTo(url, 100));
+    await stream.backlog();
+    proxy.blackhole();
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
+    await expect(readNow(stream)).rejects.toMatchObject(unavailable);
+  });
+
+  it("when a waiting read hears nothing any more, and the next one has a new connection", async () => {
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
+    const stream = streamOn(connectTo(url));
+    await stream.append(batchOf(1));
+    await readNow(stream);
+    const waiting = stream.read({ count: 1, waitMs: 500, signal: new AbortController().signal });
+    const rejected = expect(waiting).rejects.toMatchObject(unavailable);
+    await eventually(() => adminOf(server.url).info("clients")).toMatch(/blocked_clients:1/);
+    proxy.blackhole("to_client");
+    await rejected;
+    proxy.resume();
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    const found = new Set<number>();
+    await eventually(async () => {
+      const entries = await stream.read({ count: 10, waitMs: 1, signal: new AbortController().signal });
+      for (const seq of seqsOf(entries)) found.add(seq);
+      return found;
+    }).toEqual(new Set([1, 2]));
+  });
+
+  it("after it was closed, with a clear error", async () => {
+    const redis = connectTo(inject("redisUrl"));
+    const stream = streamOn(redis);
+    await redis.close();
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject({ code: "CLOSED" });
+    await stream.close();
+  });
+});
+
+describe("what Redis refuses", () => {
+  it("is waited for when it may pass: out of memory", async () => {
+    const redis = await ownRedis();
+    const stream = streamOn(connectTo(redis.url));
+    await adminOf(redis.url).config("SET", "maxmemory", "1");
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject({
+      ...unavailable,
+      message: expect.stringContaining("OOM"),
+    });
+    await adminOf(redis.url).config("SET", "maxmemory", "0");
+    await stream.append(batchOf(1));
+  });
+
+  it("is waited for when it may pass: a replica, and we connect anew", async () => {
+    const redis = await ownRedis();
+    const stream = streamOn(connectTo(redis.url));
+    await adminOf(redis.url).call("REPLICAOF", "127.0.0.1", "1");
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
+    await adminOf(redis.url).call("REPLICAOF", "NO", "ONE");
+    await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
+  });
+
+  it("is waited for when it may pass: too few replicas", async () => {
+    const redis = await ownRedis();
+    const stream = streamOn(connectTo(redis.url));
+    await adminOf(redis.url).config("SET", "min-replicas-to-write", "1");
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
+  });
+
+  it("is somebody's to correct: no password, or a wrong one, which is not repeated", async () => {
+    const redis = await ownRedis(["--requirepass", "correct-horse"]);
+    await expect(streamOn(connectTo(redis.url)).append(batchOf(1))).rejects.toMatchObject(misconfigured);
+    const wrong = redis.url.replace("//", "//:battery-staple@");
+    const failure = await streamOn(connectTo(wrong))
+      .append(batchOf(1))
+      .catch((error: unknown) => error);
+    expect(failure).toMatchObject(misconfigured);
+    expect(String(failure)).not.toContain("staple");
+    const right = redis.url.replace("//", "//:correct-horse@");
+    await streamOn(connectTo(right)).append(batchOf(1));
+  });
+
+  it("is somebody's to correct: a user without permission", async () => {
+    const redis = await ownRedis();
+    await adminOf(redis.url).call("ACL", "SETUSER", "app", "on", ">secret", "~*", "+@all", "-xadd");
+    const stream = streamOn(connectTo(redis.url.replace("//", "//app:secret@")));
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject(misconfigured);
+  });
+});
+
+describe("a client that was given", () => {
+  it("is left alone: its options, its connection and its end are its owner's", async () => {
+    const mine = new Redis(inject("redisUrl"), { keyPrefix: "app:" });
+    cleanups.push(async () => mine.disconnect());
+    const key = ownKey("stream");
+    const redis = connectTo(mine);
+    const stream = streamOn(redis, key);
+    await stream.append(batchOf(1));
+    const entries = await readNow(stream);
+    expect(seqsOf(entries)).toEqual([1]);
+    expect(await mine.xlen(key)).toBe(1);
+    await stream.acknowledge(entries.map(({ id }) => id));
+    await stream.trim();
+    expect(await mine.xlen(key)).toBe(0);
+    await redis.close();
+    expect(await mine.ping()).toBe("PONG");
+    await mine.del(key);
+  });
+
+  it("may be a cluster", async () => {
+    const node = await ownRedis(["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1"]);
+    await adminOf(node.url).cluster("ADDSLOTSRANGE", 0, 16_383);
+    await eventually(() => adminOf(node.url).cluster("INFO")).toContain("cluster_state:ok");
+    const mine = new Cluster([{ host: "127.0.0.1", port: node.port }]);
+    mine.on("error", () => undefined);
+    cleanups.push(async () => mine.disconnect());
+    const redis = connectTo(mine, 1_000);
+    const stream = streamOn(redis);
+    await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
+    const entries = await stream.read({ count: 10, waitMs: 1_000, signal: new AbortController().signal });
+    expect(seqsOf(entries)).toEqual([1]);
+    await stream.acknowledge(entries.map(({ id }) => id));
+    await stream.trim();
+    expect(await stream.backlog()).toBe(0);
+  });
+
+  it("is refused in one line when it is no Redis address, without its password", () => {
+    const connect = () => connectTo("localhost:6379/hunter2");
+    expect(connect).toThrow("redis://");
+    expect(connect).not.toThrow("hunter2");
+  });
+});
+
+describe("an idle connection", () => {
+  it.each([
+    ["there", false],
+    ["away", true],
+  ])("keeps no process alive while Redis is %s", async (_, isAway) => {
+    const url = isAway ? "redis://127.0.0.1:1" : inject("redisUrl");
+    const at = (path: string) => JSON.stringify(fileURLToPath(new URL(path, import.meta.url)));
+    const script = `
+      import { connectRedis } from ${at("../../server/adapters/redis-connection.ts")};
+      import { createRedisStream } from ${at("../../server/adapters/redis-stream.ts")};
+      import { systemClock as clock } from ${at("../../server/ports/clock.ts")};
+      const redis = connectRedis(${JSON.stringify(url)}, { clock, random: Math.random });
+      const stream = createRedisStream({ redis, clock }, { key: "paramedic-test:idle", consumer: "a" });
+      const signal = new AbortController().signal;
+      await redis.ping().then(() => console.log("pong"), () => console.log("none"));
+      stream.read({ count: 1, waitMs: 60_000, signal }).catch(() => undefined);
+      setTimeout(() => console.log("end"), 300);`;
+    const child = spawn(process.execPath, ["--import", "tsx", "--input-type=module", "-e", script]);
+    cleanups.push(async () => child.kill("SIGKILL"));
+    let output = "";
+    child.stdout.on("data", (data) => {
+      output += String(data);
+    });
+    const code = await new Promise((resolve) => child.once("exit", resolve));
+    expect(output).toBe(`${isAway ? "none" : "pong"}\nend\n`);
+    expect(code).toBe(0);
+  });
+});
+
+describe("collector, Redis and aggregator together", () => {
+  it("account for every point although Redis is killed, comes back empty and replies get lost", async () => {
+    const server = await ownRedis(["--appendonly", "yes", "--appendfsync", "always"]);
+    const { proxy, url } = await proxyTo(server.port);
+    const key = ownKey("stream");
+    const store = createMemoryStore({ clock: systemClock });
+    const redis = connectTo(url, 300);
+    const stream = streamOn(redis, key);
+    const deps = { clock: systemClock, stream, instance: "web-1", boot: "b1" };
+    const collector = new Collector(deps, { batchSize: 2, flushIntervalMs: 20, appendTimeoutMs: 400 });
+    const aggregator = createAggregator({ clock: systemClock, stream, store }, { waitMs: 50 });
+    collector.start();
+    aggregator.start();
+
+    let recorded = 0;
+    const record = async (flushes: number) => {
+      for (let at = 0; at < flushes; at += 1) {
+        for (const name of ["a_total", "b_total", "c_total"]) {
+          collector.record({ metricType: "custom", metricName: name, value: 1 });
+          recorded += 1;
+        }
+        await collector.flush();
+      }
+    };
+    await record(20);
+    await server.kill();
+    await record(5);
+    await server.restart();
+    await eventually(() => redis.ping().then(() => "there")).toBe("there");
+    await record(10);
+    for (let cut = 0; cut < 5; cut += 1) {
+      proxy.blackhole("to_client");
+      await record(1);
+      proxy.cut();
+      proxy.resume();
+      await record(1);
+    }
+    await eventually(() => collector.flush().then(() => collector.accounting().inFlight)).toBe(0);
+    await eventually(() => stream.backlog().catch(() => -1)).toBe(0);
+    await collector.stop();
+    await aggregator.stop();
+    expect(collector.accounting()).toMatchObject({ recorded, sent: recorded });
+    expect(await store.ledger()).toMatchObject([{ recorded, rolledUp: recorded }]);
+    expect(aggregator.stats().duplicates).toBeGreaterThan(0);
+  });
+});

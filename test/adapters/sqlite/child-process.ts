@@ -1,0 +1,37 @@
+/** Starts `child.ts` as a process of its own. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { createInterface } from "node:readline";
+import { fileURLToPath } from "node:url";
+
+export interface Child {
+  readonly process: ChildProcess;
+  /** The next line it prints; rejects when it ends before. */
+  nextLine(): Promise<string>;
+  /** Its exit code, once it has ended. */
+  readonly ended: Promise<number | null>;
+  kill(): Promise<void>;
+}
+
+const SCRIPT = fileURLToPath(new URL("./child.ts", import.meta.url));
+
+export function startChild(task: string, path: string): Child {
+  const child = spawn(process.execPath, ["--import", "tsx", SCRIPT, task, path], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
+  const ended = once(child, "exit").then(([code]): number | null => code);
+  return {
+    process: child,
+    async nextLine() {
+      const { value, done } = await lines.next();
+      if (done) throw new Error(`the child that was to ${task} ended without a word`);
+      return value;
+    },
+    ended,
+    async kill() {
+      child.kill("SIGKILL");
+      await ended;
+    },
+  };
+}
