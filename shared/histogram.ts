@@ -39,8 +39,18 @@ const FIRST_IN_SLOT = Int8Array.from({ length: 256 }, (_, slot) => {
 const asFloat = new Float64Array(1);
 const asWords = new Uint32Array(asFloat.buffer);
 asFloat[0] = 1;
-/** The word with sign and exponent; 1.0 has all its set bits there, so this holds on either byte order. */
+/** The word with sign, exponent and the mantissa's leading 20 bits; 1.0 has all its set bits there. */
 const HIGH_WORD = asWords[0] === 0 ? 1 : 0;
+const LOW_WORD = 1 - HIGH_WORD;
+
+/** The mantissas of the bounds as two whole numbers: comparing those is cheaper than putting a float together again. */
+const BOUND_HIGH = new Int32Array(PER_DOUBLING + 1);
+const BOUND_LOW = new Float64Array(PER_DOUBLING + 1);
+for (const [step, bound] of BOUNDS.entries()) {
+  asFloat[0] = bound;
+  BOUND_HIGH[step] = bound === 2 ? 0x100000 : (asWords[HIGH_WORD] ?? 0) & 0xfffff;
+  BOUND_LOW[step] = asWords[LOW_WORD] ?? 0;
+}
 
 /**
  * The bucket of a finite value >= 0, read from the bits of the float: no logarithm, no allocation.
@@ -52,11 +62,11 @@ export function bucketIndex(value: number): number {
   if (value > HIGHEST) return MAX_BUCKET_INDEX;
   asFloat[0] = value;
   const high = asWords[HIGH_WORD] ?? 0;
-  asWords[HIGH_WORD] = (high & 0xfffff) | 0x3ff00000;
-  const mantissa = asFloat[0];
-  const first = FIRST_IN_SLOT[(high >>> 12) & 0xff] ?? 0;
-  const within = mantissa > (BOUNDS[first + 1] ?? 2) ? first + 1 : first;
-  return ((high >>> 20) - 1023) * PER_DOUBLING + within;
+  const mantissa = high & 0xfffff;
+  const first = FIRST_IN_SLOT[mantissa >> 12] ?? 0;
+  const bound = BOUND_HIGH[first + 1] ?? 0;
+  const isAbove = mantissa > bound || (mantissa === bound && (asWords[LOW_WORD] ?? 0) > (BOUND_LOW[first + 1] ?? 0));
+  return ((high >> 20) - 1023) * PER_DOUBLING + first + (isAbove ? 1 : 0);
 }
 
 /** The upper bound of a bucket, itself included; infinite for the highest. */
