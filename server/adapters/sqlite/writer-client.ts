@@ -3,7 +3,6 @@
  * replaced by the next command; the command it had may or may not be done, which its ids make harmless. While nothing is
  * asked of it, the thread does not keep the process alive.
  */
-import type { Worker } from "node:worker_threads";
 import { ParamedicError } from "../../../shared/errors.js";
 import type { Clock, Timer } from "../../ports/clock.js";
 import { spawnWriter } from "./spawn-writer.js";
@@ -25,6 +24,25 @@ export interface WriterClientOptions extends WriterOptions {
   readonly maxWaiting: number;
 }
 
+export interface WriterClientDeps {
+  readonly clock: Clock;
+  readonly onFault: (error: unknown) => void;
+  /** @default the real thread */
+  readonly spawn?: ((options: WriterOptions) => WriterThread) | undefined;
+}
+
+/** What is used of a thread. */
+export interface WriterThread {
+  on(event: "message", listener: (reply: WriterReply) => void): unknown;
+  on(event: "error", listener: (error: unknown) => void): unknown;
+  on(event: "exit", listener: () => void): unknown;
+  removeAllListeners(event: "message"): unknown;
+  postMessage(request: WriterRequest): void;
+  ref(): void;
+  unref(): void;
+  terminate(): Promise<unknown>;
+}
+
 export interface WriterClient {
   call<Name extends CommandName>(
     command: Name,
@@ -43,14 +61,12 @@ interface Pending {
   timer: Timer | undefined;
 }
 
-export function createWriterClient(
-  deps: { readonly clock: Clock; readonly onFault: (error: unknown) => void },
-  options: WriterClientOptions,
-): WriterClient {
+export function createWriterClient(deps: WriterClientDeps, options: WriterClientOptions): WriterClient {
   const { clock, onFault } = deps;
+  const spawn = deps.spawn ?? spawnWriter;
   const waiting: Pending[] = [];
   let running: Pending | undefined;
-  let worker: Worker | undefined;
+  let worker: WriterThread | undefined;
   let lastId = 0;
 
   const unavailable = (what: string, cause?: unknown) =>
@@ -66,15 +82,15 @@ export function createWriterClient(
     sendNext();
   };
 
-  const lose = (lost: Worker, error: ParamedicError) => {
+  const lose = (lost: WriterThread, error: ParamedicError) => {
     if (worker !== lost) return;
     worker = undefined;
     lost.removeAllListeners("message");
     settle(({ reject }) => reject(error));
   };
 
-  const start = (): Worker => {
-    const started = spawnWriter(options);
+  const start = (): WriterThread => {
+    const started = spawn(options);
     started.unref();
     let crash: unknown;
     started.on("message", (reply: WriterReply) => {

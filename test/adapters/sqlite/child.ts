@@ -21,7 +21,9 @@ switch (task) {
   case "write-until-killed": {
     const store = createSqliteStore({ clock: systemClock }, { path });
     await store.open();
-    for (let seq = 1; ; seq += 1) {
+    let seq = 0;
+    while (seq < Number.MAX_SAFE_INTEGER) {
+      seq += 1;
       await store.commitBatch(batchOf({ seq, recordedTotal: seq * 3 }));
       console.log(seq);
     }

@@ -120,7 +120,9 @@ describe("the file of an SQLite store", () => {
     const other = join(temp.folder, "other.db");
     migrateSqlite(other);
     renameSync(other, temp.path);
-    await expect(store.ping()).rejects.toMatchObject(refusal("STORE_UNAVAILABLE", "it was replaced while it was open"));
+    await expect(store.ping()).rejects.toMatchObject(
+      refusal("STORE_UNAVAILABLE", "the file was replaced while it was open"),
+    );
   });
 
   it("that lost a table is not taken for an empty one", async () => {

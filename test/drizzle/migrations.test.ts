@@ -1,0 +1,218 @@
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import Database from "better-sqlite3";
+import { getTableColumns, getTableName, getViewName, is } from "drizzle-orm";
+import { drizzle } from "drizzle-orm/better-sqlite3";
+import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { SQLiteTable } from "drizzle-orm/sqlite-core";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import * as relations from "../../drizzle/relations.js";
+import * as schema from "../../drizzle/self-healing-schema.js";
+import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
+import { findMigrationsFolder } from "../../server/adapters/sqlite/migrations-folder.js";
+import { createSqliteWriter } from "../../server/adapters/sqlite/sqlite-writer.js";
+import { createTempFolder, type TempFolder } from "../adapters/sqlite/temp-database.js";
+import {
+  batchOf,
+  circuitOf,
+  durations,
+  rescueOf,
+  START,
+  sightingOf,
+  summaryOf,
+  transitionOf,
+} from "../conformance/store-fixtures.js";
+
+describe("migrations", () => {
+  let temp: TempFolder;
+
+  beforeEach(() => {
+    temp = createTempFolder();
+  });
+  afterEach(() => temp.remove());
+
+  const inspect = <T>(look: (raw: Database.Database) => T): T => {
+    const raw = new Database(temp.path, { readonly: true });
+    try {
+      return look(raw);
+    } finally {
+      raw.close();
+    }
+  };
+
+  /** A folder as the next version of the package will have it: one migration more. */
+  const nextVersion = (sql: string): string => {
+    const folder = join(temp.folder, "next");
+    cpSync(findMigrationsFolder(), folder, { recursive: true });
+    const journalPath = join(folder, "meta", "_journal.json");
+    const journal = JSON.parse(readFileSync(journalPath, "utf8"));
+    const last = journal.entries.at(-1);
+    journal.entries.push({ ...last, idx: last.idx + 1, when: last.when + 1, tag: "9999_next" });
+    writeFileSync(journalPath, JSON.stringify(journal));
+    writeFileSync(join(folder, "9999_next.sql"), sql);
+    return folder;
+  };
+
+  it("make every table of the schema with every column", () => {
+    migrateSqlite(temp.path);
+    const tables = Object.values(schema).filter((value) => is(value, SQLiteTable));
+    expect(tables.length).toBeGreaterThan(20);
+    for (const table of tables) {
+      const columns = inspect((raw) => raw.pragma(`table_info(${getTableName(table)})`));
+      const expected = Object.values(getTableColumns(table)).map(({ name }) => ({ name }));
+      expect(columns, getTableName(table)).toEqual(expected.map((column) => expect.objectContaining(column)));
+    }
+    const view = inspect((raw) => raw.pragma(`table_info(${getViewName(schema.systemHealthMetrics)})`));
+    expect(view).toEqual(
+      ["id", "timestamp", "metric_type", "metric_name", "value", "unit", "tags", "source", "created_at"]
+        .concat("resolution_ms", "count", "sum", "min", "max", "buckets")
+        .map((name) => expect.objectContaining({ name })),
+    );
+  });
+
+  it("keep rollups in their key, without a rowid", () => {
+    migrateSqlite(temp.path);
+    const made = inspect((raw) =>
+      raw.prepare("select sql from sqlite_master where name = 'paramedic_rollups'").pluck().get(),
+    );
+    expect(made).toMatch(/WITHOUT ROWID$/);
+  });
+
+  it("are applied once", () => {
+    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+    expect(migrateSqlite(temp.path)).toEqual({ applied: 0 });
+  });
+
+  it("stand beside a host app's own migrations, whoever comes first", () => {
+    const hostFolder = join(temp.folder, "host");
+    mkdirSync(join(hostFolder, "meta"), { recursive: true });
+    const hostMigration = (idx: number, sql: string) => {
+      const path = join(hostFolder, "meta", "_journal.json");
+      const entries = existsSync(path) ? JSON.parse(readFileSync(path, "utf8")).entries : [];
+      entries.push({ idx, version: "6", when: 1_000 + idx, tag: `000${idx}_host`, breakpoints: true });
+      writeFileSync(path, JSON.stringify({ version: "7", dialect: "sqlite", entries }));
+      writeFileSync(join(hostFolder, `000${idx}_host.sql`), sql);
+      const raw = new Database(temp.path);
+      migrate(drizzle(raw), { migrationsFolder: hostFolder });
+      raw.close();
+    };
+    hostMigration(0, "create table users (id integer primary key, name text)");
+    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+    hostMigration(1, "alter table users add column mail text");
+    expect(migrateSqlite(temp.path)).toEqual({ applied: 0 });
+    expect(inspect((raw) => raw.prepare("select count(*) from __drizzle_migrations").pluck().get())).toBe(2);
+    expect(inspect((raw) => raw.prepare("select count(*) from paramedic_migrations").pluck().get())).toBe(1);
+    expect(inspect((raw) => raw.pragma("table_info(users)"))).toHaveLength(3);
+  });
+
+  it("copy a file of ours before they change it, for its owner alone", () => {
+    migrateSqlite(temp.path);
+    const writer = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    writer.commands.commitBatch(batchOf(), START);
+    writer.close();
+    expect(
+      migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") }),
+    ).toEqual({
+      applied: 1,
+    });
+    const copy = `${temp.path}.before-1.backup`;
+    expect(statSync(copy).mode & 0o777).toBe(0o600);
+    const raw = new Database(copy, { readonly: true });
+    expect(raw.prepare("select points from paramedic_ingest_ledger").pluck().all()).toEqual([3]);
+    expect(raw.prepare("select count(*) from sqlite_master where name = 'paramedic_next'").pluck().get()).toBe(0);
+    raw.close();
+    expect(readdirSync(temp.folder).filter((name) => name.includes("backup"))).toEqual([
+      "paramedic.db.before-1.backup",
+    ]);
+  });
+
+  it("do not copy a host app's file", () => {
+    migrateSqlite(temp.path);
+    const host = new Database(temp.path);
+    host.exec("create table users (id integer primary key)");
+    host.close();
+    migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") });
+    expect(existsSync(`${temp.path}.before-1.backup`)).toBe(false);
+  });
+
+  it("are all applied or none, and can be tried again", () => {
+    const folder = nextVersion("create table paramedic_next (id integer);\n--> statement-breakpoint\nnot sql at all");
+    expect(() => migrateSqlite(temp.path, { migrationsFolder: folder })).toThrow(
+      expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
+    );
+    expect(inspect((raw) => raw.prepare("select count(*) from sqlite_master").pluck().get())).toBe(0);
+    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+  });
+
+  it("refuse a newer schema in one line", () => {
+    migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") });
+    try {
+      migrateSqlite(temp.path);
+      expect.fail("a newer schema was accepted");
+    } catch (error) {
+      expect(error).toMatchObject({ code: "STORE_SCHEMA_NEWER" });
+      expect(String(error)).not.toContain("\n");
+    }
+  });
+
+  it("are found from the sources and from a flat bundle, and not taken from a host app", () => {
+    const shipped = findMigrationsFolder();
+    expect(existsSync(join(shipped, "0000_paramedic.sql"))).toBe(true);
+    const root = join(temp.folder, "app");
+    const installed = join(root, "node_modules", "paramedic");
+    for (const folder of [root, installed]) {
+      const migrations = join(folder, "drizzle", "sqlite", "migrations", "meta");
+      mkdirSync(migrations, { recursive: true });
+      const tag = folder === root ? "0000_host" : "0000_paramedic";
+      writeFileSync(join(migrations, "_journal.json"), JSON.stringify({ entries: [{ idx: 0, tag }] }));
+    }
+    expect(findMigrationsFolder(join(installed, "dist", "index.js"))).toBe(
+      join(installed, "drizzle", "sqlite", "migrations"),
+    );
+    expect(() => findMigrationsFolder(join(root, "bundle", "server.js"))).toThrow(
+      expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
+    );
+  });
+
+  it("carry the view of metrics: mean of a histogram, sum of a counter, last of a gauge", () => {
+    migrateSqlite(temp.path);
+    const writer = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    const kinds = ["histogram", "counter", "gauge"] as const;
+    writer.commands.commitBatch(
+      {
+        ...batchOf(),
+        series: kinds.map((kind) => ({ ...durations, metricName: kind, kind, ...summaryOf([1, 2, 6]) })),
+      },
+      START,
+    );
+    writer.close();
+    const raw = new Database(temp.path, { readonly: true });
+    const rows = drizzle(raw).select().from(schema.systemHealthMetrics).all();
+    raw.close();
+    expect(rows.map(({ metricName, value }) => [metricName, value])).toEqual([
+      ["histogram", 3],
+      ["counter", 9],
+      ["gauge", 6],
+    ]);
+    expect(rows[0]).toMatchObject({ timestamp: START, tags: durations.tags, source: durations.source, count: 3 });
+  });
+
+  it("fit the relations: a failure is read with its recovery actions and transitions in one query", () => {
+    migrateSqlite(temp.path);
+    const writer = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    const sighting = sightingOf();
+    const { eventId } = sighting.failure;
+    writer.commands.recordFailures([sighting], START);
+    writer.commands.recordRescues([rescueOf(eventId)], START);
+    writer.commands.commitTransition(circuitOf({ version: 1 }), transitionOf({ failureEventId: eventId }), START);
+    writer.close();
+    const raw = new Database(temp.path, { readonly: true });
+    const found = drizzle(raw, { schema: { ...schema, ...relations } })
+      .query.failureEvents.findMany({ with: { recoveryActions: true, transitions: { with: { circuit: true } } } })
+      .sync();
+    raw.close();
+    expect(found).toMatchObject([
+      { eventId, recoveryActions: [{ status: "succeeded" }], transitions: [{ circuit: { version: 1 } }] },
+    ]);
+  });
+});
