@@ -1,5 +1,5 @@
 /** Starts the demo's processes, waits until each is ready, and makes sure that none outlives the demo. */
-import { fork } from "node:child_process";
+import { type ChildProcess, fork } from "node:child_process";
 import { once } from "node:events";
 import { appendFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
@@ -27,10 +27,23 @@ export interface ChildOptions {
 const START_WITHIN_MS = 30_000;
 const STOP_WITHIN_MS = 5_000;
 
-const alive = new Set<{ kill(signal: NodeJS.Signals): boolean }>();
+/** Every process that was started here and has not ended, with the promise of its end. */
+const alive = new Map<ChildProcess, Promise<unknown>>();
 process.on("exit", () => {
-  for (const child of alive) child.kill("SIGKILL");
+  for (const child of alive.keys()) child.kill("SIGKILL");
 });
+
+/** Asks every process that was started here to end, and ends those that have not after 5 s. */
+export async function stopChildren(): Promise<void> {
+  await Promise.all([...alive.keys()].map(stopChild));
+}
+
+async function stopChild(child: ChildProcess): Promise<void> {
+  const force = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
+  child.kill("SIGTERM");
+  await alive.get(child);
+  clearTimeout(force);
+}
 
 /** Rejects with the last lines of its output when the process ends before it is ready. */
 export async function startChild<Ready>({ script, args, env, logFile }: ChildOptions): Promise<Child<Ready>> {
@@ -39,8 +52,8 @@ export async function startChild<Ready>({ script, args, env, logFile }: ChildOpt
     execArgv: ["--import", "tsx"],
     stdio: ["ignore", "pipe", "pipe", "ipc"],
   });
-  alive.add(child);
-  const ended = once(child, "exit").then(() => void alive.delete(child));
+  const ended = once(child, "exit").then(() => alive.delete(child));
+  alive.set(child, ended);
   let tail = "";
   const keep = (chunk: Buffer) => {
     tail = (tail + chunk.toString("utf8")).slice(-2_000);
@@ -61,12 +74,7 @@ export async function startChild<Ready>({ script, args, env, logFile }: ChildOpt
     send(message: object) {
       if (child.connected) child.send(message);
     },
-    async stop() {
-      const force = setTimeout(() => child.kill("SIGKILL"), STOP_WITHIN_MS);
-      child.kill("SIGTERM");
-      await ended;
-      clearTimeout(force);
-    },
+    stop: () => stopChild(child),
     async kill() {
       child.kill("SIGKILL");
       await ended;
