@@ -28,7 +28,7 @@ export function observeStream<T extends object>(stream: T, { run, onEnd, signal 
     if (ended) return;
     ended = true;
     signal?.removeEventListener("abort", onAbort);
-    onEnd(signal?.aborted ? { type: "aborted" } : how);
+    onEnd(how);
   };
   const onAbort = () => end({ type: "aborted" });
 

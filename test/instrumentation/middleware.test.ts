@@ -88,6 +88,19 @@ describe("middleware", () => {
     expect(harness.ended("p")).toEqual({ success: 2, client_error: 1 });
   });
 
+  it("copies the result of a stream instead of changing it, and keeps all else that is in it", async () => {
+    const harness = createHarness();
+    const result = Object.freeze({ ok: true, data: (async function* () {})(), marker: "m", ctx: { user: "ann" } });
+    const opts = { path: "p", type: "subscription", ctx: {}, signal: undefined } as const;
+    const observed = await harness.middleware({ ...opts, next: async () => result });
+    expect(observed).not.toBe(result);
+    expect(observed).toEqual({ ...result, data: observed.data });
+    expect(harness.ended("p")).toEqual({});
+    expect(harness.faults).toEqual([]);
+    expect(await observed.data.next()).toEqual({ value: undefined, done: true });
+    expect(harness.ended("p")).toEqual({ success: 1 });
+  });
+
   it("throws the very error that next threw, and counts it", async () => {
     const harness = createHarness();
     const thrown = Object.freeze(new Error("from another middleware"));
