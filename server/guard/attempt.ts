@@ -21,6 +21,10 @@ export interface AttemptOwner {
   delivered(): void;
   /** May run the work again when the attempt fails, so guards inside it need not. Asked only by those. */
   readonly runsAgain: boolean;
+  /** The tRPC call it belongs to. */
+  readonly info: CallInfo | undefined;
+  /** The caller's own signal, beside the call's. */
+  readonly signal: AbortSignal | undefined;
 }
 
 export interface AttemptDeps {
@@ -40,10 +44,6 @@ export interface AttemptTerms {
   readonly timeoutMs: number;
   /** Monotonic; the moment it begins. */
   readonly now: number;
-  /** The call it belongs to. */
-  readonly call: CallInfo | undefined;
-  /** The caller's own signal, beside the call's. */
-  readonly signal: AbortSignal | undefined;
 }
 
 export class Attempt extends Deadline implements GuardContext {
@@ -82,10 +82,11 @@ export class Attempt extends Deadline implements GuardContext {
   }
 
   run(fn: TargetFunction, args: readonly unknown[]): void {
-    const { service, timeoutMs, now, call, signal } = this.terms;
+    const { service, timeoutMs, now } = this.terms;
+    const { info, signal } = this.#owner;
     service.inFlight += 1;
     this.#deps.timers.arm(this, now, timeoutMs);
-    call?.signal?.addEventListener("abort", this);
+    info?.signal?.addEventListener("abort", this);
     signal?.addEventListener("abort", this);
     try {
       // `resolve` adopts thenables and plain values alike, and returns a promise as it is.
@@ -116,16 +117,16 @@ export class Attempt extends Deadline implements GuardContext {
 
   /** The caller is gone. Named by the platform: a listener that is an object costs no closure. */
   handleEvent(event: { readonly type: string }): void {
-    const { call, signal } = this.terms;
-    const gone = call?.signal?.aborted ? call.signal : signal;
+    const { info, signal } = this.#owner;
+    const gone = info?.signal?.aborted ? info.signal : signal;
     if (event.type === "abort" && gone?.aborted) this.#end("aborted", gone.reason);
   }
 
   #invoke(fn: TargetFunction, args: readonly unknown[]): unknown {
-    const { call } = this.terms;
+    const { info } = this.#owner;
     const { callContext } = this.#deps;
-    if (call === undefined || !callContext.enabled) return applyTarget(fn, this, args);
-    return callContext.run(new AttemptCall(call, this), () => applyTarget(fn, this, args));
+    if (info === undefined || !callContext.enabled) return applyTarget(fn, this, args);
+    return callContext.run(new AttemptCall(info, this), () => applyTarget(fn, this, args));
   }
 
   /** A place in the bulkhead is taken for as long as work goes on, also after the caller was told that its time is up. */
@@ -137,11 +138,11 @@ export class Attempt extends Deadline implements GuardContext {
 
   #end(state: Exclude<AttemptState, "running">, result: unknown): void {
     if (this.state !== "running") return;
-    const { now, call, signal } = this.terms;
+    const { info, signal } = this.#owner;
     this.state = state;
-    this.durationMs = this.#deps.clock.monotonic() - now;
+    this.durationMs = this.#deps.clock.monotonic() - this.terms.now;
     this.#deps.timers.cancel(this);
-    call?.signal?.removeEventListener("abort", this);
+    info?.signal?.removeEventListener("abort", this);
     signal?.removeEventListener("abort", this);
     if (state === "succeeded") {
       this.value = result;

@@ -8,12 +8,12 @@ import type { Journal, RescueRecord } from "../ports/journal.js";
 import type { Sighting } from "./sighting.js";
 
 export class CallRecord {
-  readonly #sightings: Sighting[] = [];
+  #last: Sighting | undefined = undefined;
   readonly #entries: (Failure | RescueRecord)[] = [];
 
   /** The failure's id goes to the tRPC call at once, so that the procedure's own failure can name its causes. */
   see(sighting: Sighting, call: CallInfo | undefined): void {
-    this.#sightings.push(sighting);
+    this.#last = sighting;
     if (sighting.failure === undefined) return;
     this.#entries.push(sighting.failure);
     call?.causes.push(sighting.failure.eventId);
@@ -24,12 +24,7 @@ export class CallRecord {
   }
 
   get last(): Sighting | undefined {
-    return this.#sightings.at(-1);
-  }
-
-  /** What a service or its work gave last, as against what the guard refused. */
-  get lastThrown(): Sighting | undefined {
-    return this.#sightings.findLast((sighting) => !sighting.refused);
+    return this.#last;
   }
 
   tell(journal: Journal, rescued: boolean): void {

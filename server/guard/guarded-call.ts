@@ -25,7 +25,7 @@ import type { Runnable } from "./pass-through.js";
 import { type Refusal, refusedByBulkhead, refusedByCircuit, refusedByCooldown, refusedByDeadline } from "./refusal.js";
 import { rescue } from "./rescue.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
-import { failureOf, isCallersOwn, outcomeOf, type Sighting, withoutForeignProof } from "./sighting.js";
+import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
 
 /** What stays the same from call to call. */
 export interface Work {
@@ -33,13 +33,13 @@ export interface Work {
   readonly name: string | undefined;
   /** In order of preference. */
   readonly services: readonly [GuardedService, ...GuardedService[]];
-  /** One for each service. */
-  readonly functions: readonly [TargetFunction, ...TargetFunction[]];
   readonly fallback: FallbackFunction | undefined;
   readonly idempotent: boolean | undefined;
   readonly timeoutMs: number | undefined;
   readonly signal: AbortSignal | undefined;
 }
+
+export type TargetFunctions = readonly [TargetFunction, ...TargetFunction[]];
 
 export class GuardedCall implements AttemptOwner, Runnable {
   readonly engine: GuardEngine;
@@ -49,6 +49,9 @@ export class GuardedCall implements AttemptOwner, Runnable {
   /** Attempts that really asked a service. */
   attempts = 0;
   outputDelivered = false;
+  /** What an attempt ended with last, as against what was refused at the door. */
+  lastThrown: { readonly error: unknown } | undefined = undefined;
+  readonly #functions: TargetFunctions;
   readonly #args: readonly unknown[];
   readonly #startedAt: number;
   /** Monotonic. */
@@ -62,10 +65,18 @@ export class GuardedCall implements AttemptOwner, Runnable {
   #resolve: (value: unknown) => void = ignore;
   #reject: (error: unknown) => void = ignore;
 
-  constructor(engine: GuardEngine, work: Work, args: readonly unknown[], info: CallInfo | undefined) {
+  /** @param functions one for each service of `work` */
+  constructor(
+    engine: GuardEngine,
+    work: Work,
+    functions: TargetFunctions,
+    args: readonly unknown[],
+    info: CallInfo | undefined,
+  ) {
     this.engine = engine;
     this.work = work;
     this.info = info;
+    this.#functions = functions;
     this.#args = args;
     this.#startedAt = engine.clock.monotonic();
     const ownDeadlineAt = this.#startedAt + (work.timeoutMs ?? Number.POSITIVE_INFINITY);
@@ -73,11 +84,13 @@ export class GuardedCall implements AttemptOwner, Runnable {
   }
 
   run(): Promise<unknown> {
-    return new Promise((resolve, reject) => {
+    const first = new Promise<unknown>((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
       this.#begin();
     });
+    // A deadline ends an attempt in a timer, whose async context is another call's; what follows runs in this caller's.
+    return first.then(undefined, () => rescue(this));
   }
 
   async runDetailed(): Promise<Detailed<unknown>> {
@@ -90,22 +103,21 @@ export class GuardedCall implements AttemptOwner, Runnable {
   }
 
   #begin(): void {
-    const { gone } = this;
-    if (gone !== undefined) {
-      this.#reject(gone.reason);
+    if (this.gone !== undefined) {
+      this.#reject(undefined);
       return;
     }
     this.#index = this.#firstIndex();
     const { service } = this;
     const circuit = this.#circuitOf(service);
     if (service.bulkhead !== undefined || circuit?.ready !== undefined) {
-      this.#ask(this.#index).then(this.#resolve, () => this.#rescue());
+      this.#ask(this.#index).then(this.#resolve, this.#reject);
       return;
     }
     const admission = this.#admit(this.#index, circuit, this.#startedAt);
     if (admission.refused) {
       this.#sightRefusal(admission, service);
-      this.#rescue();
+      this.#reject(undefined);
     } else {
       this.#start(admission, this);
     }
@@ -114,11 +126,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
   /** Of the first attempt. */
   attemptEnded(attempt: Attempt): void {
     if (this.#conclude(attempt)) this.#resolve(attempt.value);
-    else this.#rescue();
-  }
-
-  #rescue(): void {
-    rescue(this).then(this.#resolve, this.#reject);
+    else this.#reject(undefined);
   }
 
   /** The target asked last. */
@@ -135,6 +143,11 @@ export class GuardedCall implements AttemptOwner, Runnable {
   get gone(): AbortSignal | undefined {
     if (this.info?.signal?.aborted) return this.info.signal;
     return this.work.signal?.aborted ? this.work.signal : undefined;
+  }
+
+  /** The caller's own. */
+  get signal(): AbortSignal | undefined {
+    return this.work.signal;
   }
 
   delivered(): void {
@@ -194,7 +207,9 @@ export class GuardedCall implements AttemptOwner, Runnable {
     }
     if (waitMs > 0) await delay(clock, waitMs, signal);
     this.#requireSafe();
-    return this.#ask(this.#index);
+    const admission = await this.#admitted(this.#index);
+    if (admission.refused) throw admission.error;
+    return this.#finish(admission);
   }
 
   /** Runs the next target that admits the call. */
@@ -245,7 +260,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
     return new GuardError(reason, this.service.name, `${this.service.name} ${why}`, { cause });
   }
 
-  /** Asks one target, and rejects with what it threw, by reference. */
+  /** Asks the first target where that has to wait. */
   async #ask(index: number): Promise<unknown> {
     const admission = await this.#admitted(index);
     if (!admission.refused) return this.#finish(admission);
@@ -263,6 +278,8 @@ export class GuardedCall implements AttemptOwner, Runnable {
         },
         delivered: () => this.delivered(),
         runsAgain: this.runsAgain,
+        info: this.info,
+        signal: this.signal,
       });
     });
   }
@@ -307,40 +324,50 @@ export class GuardedCall implements AttemptOwner, Runnable {
     if (restMs > 0) return refusedByCooldown(service.name, restMs);
     const permit = circuit?.tryAcquire(now);
     if (circuit !== undefined && permit === undefined) return refusedByCircuit(circuit.refusal(now));
-    const { info: call, work } = this;
-    return { refused: false, service, permit, place: undefined, timeoutMs, now, call, signal: work.signal };
+    return { refused: false, service, permit, place: undefined, timeoutMs, now };
   }
 
   #start(terms: AttemptTerms, owner: AttemptOwner): void {
     this.attempts += 1;
     this.#mayHaveRun += 1;
     terms.service.budget.earn();
-    new Attempt(terms, this.engine, owner).run(this.work.functions[this.#index] ?? this.work.functions[0], this.#args);
+    new Attempt(terms, this.engine, owner).run(this.#functions[this.#index] ?? this.#functions[0], this.#args);
   }
 
   /** Tells the circuit and the metrics how an attempt ended, and says whether it gave a value. */
   #conclude(attempt: Attempt): boolean {
+    const isSuccess = attempt.state === "succeeded";
+    if (!isSuccess) this.lastThrown = attempt;
+    try {
+      this.#account(attempt);
+    } catch (fault) {
+      this.engine.onFault(fault);
+    }
+    return isSuccess;
+  }
+
+  #account(attempt: Attempt): void {
     const { state, terms, durationMs } = attempt;
     switch (state) {
       case "succeeded":
         terms.permit?.success(terms.now + durationMs);
         terms.service.record("success", durationMs);
-        return true;
+        break;
       case "failed":
       case "timed_out":
         this.#sightAttempt(attempt);
-        return false;
+        break;
       case "running":
       case "aborted":
         terms.permit?.ignored();
         terms.service.record("aborted", durationMs);
-        return false;
+        break;
     }
   }
 
   #sightAttempt({ error, state, terms, durationMs }: Attempt): void {
     const { service, permit, timeoutMs, now } = terms;
-    const found = withoutForeignProof(error, service.name, this.engine.classify(error, service.name));
+    const found = this.engine.classify(error, service.name);
     const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
     const classification: Classification = hurried ? { ...found, verdict: "ignored" } : found;
     const { failure } = this.#sight(error, service, classification, false);
@@ -370,7 +397,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
 
   #sight(error: unknown, service: GuardedService, classification: Classification, refused: boolean): Sighting {
     const { engine, work, info } = this;
-    const seen = { error, service, classification, refused };
+    const seen = { error, service, classification };
     const isFailure = refused || !isCallersOwn(classification);
     const where = { operation: work.name, attempt: this.attempts, call: info };
     const sighting = { ...seen, failure: isFailure ? failureOf(seen, where, engine) : undefined };

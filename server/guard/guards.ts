@@ -4,7 +4,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT } from "../../shared/mode.js";
 import type { RecoveryStrategy } from "../../shared/recovery.js";
 import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
-import type { CallContext } from "../ports/call-context.js";
+import type { CallContext, CallInfo } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
@@ -15,9 +15,9 @@ import { AttemptCall } from "./attempt-call.js";
 import type { Detailed, ExecuteOptions, Guard, GuardContext } from "./guard.js";
 import type { GuardEngine, GuardFlags } from "./guard-engine.js";
 import type { GuardPolicy } from "./guard-policy.js";
-import { GuardedCall, type Work } from "./guarded-call.js";
+import { GuardedCall, type TargetFunctions, type Work } from "./guarded-call.js";
 import type { GuardedService } from "./guarded-service.js";
-import { createGuardedServices, type GuardedServices } from "./guarded-services.js";
+import { createGuardedServices } from "./guarded-services.js";
 import {
   applyTarget,
   type Operation,
@@ -97,42 +97,35 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     limitedServices: deps.limitedServices ?? LIMITED_SERVICES_DEFAULT,
   };
 
-  const begin = (work: Work, args: readonly unknown[]): Runnable => {
-    const call = callContext.current();
-    if (flags.enabled) return new GuardedCall(engine, work, args, call);
+  const begin = (
+    work: Work,
+    functions: TargetFunctions,
+    args: readonly unknown[],
+    call: CallInfo | undefined,
+  ): Runnable => {
+    if (flags.enabled) return new GuardedCall(engine, work, functions, args, call);
     const context = unguardedContext(work.signal ?? call?.signal);
     const [{ name: target }] = work.services;
-    return passThrough(() => applyTarget(work.functions[0], context, args), { target, clock });
+    return passThrough(() => applyTarget(functions[0], context, args), { target, clock });
   };
 
-  const executeOn = <T>(service: GuardedService, fn: GuardedFunction<T>, options: ExecuteOptions<T>): Runnable => {
-    const call = callContext.current();
-    // An attempt of this very service is under way around it: what a guard does is done there.
-    const around = call instanceof AttemptCall ? call.within(service.name) : undefined;
-    if (around !== undefined) return passThrough(() => fn(around.attempt), { target: service.name, clock });
-    return begin(
-      {
-        name: undefined,
-        services: [service],
-        functions: [fn],
-        fallback: options.fallback,
-        idempotent: options.idempotent,
-        timeoutMs: options.timeoutMs,
-        signal: options.signal,
-      },
-      NOTHING,
-    );
-  };
-
-  const createGuard = (service: GuardedService): Guard =>
-    Object.freeze({
+  const createGuard = (service: GuardedService): Guard => {
+    const plain = workOf([service], NO_OPTIONS);
+    const beginOne = <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> | undefined): Runnable => {
+      const call = callContext.current();
+      // An attempt of this very service is under way around it: what a guard does is done there.
+      const around = call instanceof AttemptCall ? call.within(service.name) : undefined;
+      if (around !== undefined) return passThrough(() => fn(around.attempt), { target: service.name, clock });
+      return begin(options === undefined ? plain : workOf([service], options), [fn], NOTHING, call);
+    };
+    return Object.freeze({
       name: service.name,
-      execute: <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> = NO_OPTIONS) =>
-        typed<T>(executeOn(service, fn, options).run()),
-      executeDetailed: <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> = NO_OPTIONS) =>
-        typed<Detailed<T>>(executeOn(service, fn, options).runDetailed()),
+      execute: <T>(fn: GuardedFunction<T>, options?: ExecuteOptions<T>) => typed<T>(beginOne(fn, options).run()),
+      executeDetailed: <T>(fn: GuardedFunction<T>, options?: ExecuteOptions<T>) =>
+        typed<Detailed<T>>(beginOne(fn, options).runDetailed()),
       snapshot: () => service.snapshot(),
     });
+  };
 
   const guardOf = (service: GuardedService): Guard => {
     const guard = guards.get(service) ?? createGuard(service);
@@ -140,19 +133,22 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     return guard;
   };
 
+  const prepare = (
+    name: string,
+    targets: readonly (readonly [string, TargetFunction])[],
+    options: WorkOptions,
+  ): ((args: readonly unknown[]) => Runnable) => {
+    const used = atLeastOne(targets.map(([service]) => services.of(service)));
+    const functions = atLeastOne(targets.map(([, run]) => run));
+    const work = workOf(used, options, name);
+    return (args) => begin(work, functions, args, callContext.current());
+  };
+
   const beginRun = <T>(name: string, definition: RunDefinition<T>): Runnable => {
     validateRun(name, definition);
     callContext.enable();
-    const { targets, ...options } = definition;
-    return begin(
-      workOf(
-        services,
-        name,
-        targets.map(({ service, run }) => [service, run] as const),
-        options,
-      ),
-      NOTHING,
-    );
+    const targets = definition.targets.map(({ service, run }) => [service, run] as const);
+    return prepare(name, targets, definition)(NOTHING);
   };
 
   return Object.freeze({
@@ -163,11 +159,11 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     operation<const T extends Targets, F = never>(name: string, definition: OperationDefinition<T, F>) {
       validateOperation(name, definition);
       callContext.enable();
-      const { targets, ...options } = definition;
-      let work: Work | undefined;
+      // At the first call, so that policies given after this definition count.
+      let prepared: ((args: readonly unknown[]) => Runnable) | undefined;
       const beginCall = (args: readonly unknown[]): Runnable => {
-        work ??= workOf(services, name, Object.entries(targets), options);
-        return begin(work, args);
+        prepared ??= prepare(name, Object.entries(definition.targets), definition);
+        return prepared(args);
       };
       const operation = (...args: TargetArgs<T>) => typed<TargetResult<T> | F>(beginCall(args).run());
       return Object.assign(operation, {
@@ -184,26 +180,20 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
 
 type GuardedFunction<T> = (context: GuardContext) => T | Promise<T>;
 
-const NOTHING: readonly unknown[] = Object.freeze([]);
-const NO_OPTIONS = Object.freeze({});
+type WorkOptions = Partial<Pick<Work, "fallback" | "idempotent" | "timeoutMs" | "signal">>;
 
-function workOf(
-  services: GuardedServices,
-  name: string,
-  targets: readonly (readonly [string, TargetFunction])[],
-  options: Partial<Pick<Work, "fallback" | "idempotent" | "timeoutMs" | "signal">>,
-): Work {
-  const [first, ...rest] = targets.map(([service, run]) => ({ service: services.of(service), run }));
-  if (first === undefined) throw new ParamedicError("OPERATION_INVALID", `operation "${name}" has no target`);
-  return {
-    fallback: options.fallback,
-    idempotent: options.idempotent,
-    timeoutMs: options.timeoutMs,
-    signal: options.signal,
-    name,
-    services: [first.service, ...rest.map(({ service }) => service)],
-    functions: [first.run, ...rest.map(({ run }) => run)],
-  };
+const NOTHING: readonly unknown[] = Object.freeze([]);
+const NO_OPTIONS: WorkOptions = Object.freeze({});
+
+function workOf(services: Work["services"], options: WorkOptions, name?: string): Work {
+  const { fallback, idempotent, timeoutMs, signal } = options;
+  return { name, services, fallback, idempotent, timeoutMs, signal };
+}
+
+/** Definitions are validated before: an operation without a target does not come this far. */
+function atLeastOne<T>([first, ...rest]: readonly T[]): readonly [T, ...T[]] {
+  if (first === undefined) throw new ParamedicError("OPERATION_INVALID", "an operation needs at least one target");
+  return [first, ...rest];
 }
 
 /** Sound because a value comes from a target or a fallback, which are typed `T`, or from a strategy that answers for them. */

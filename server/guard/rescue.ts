@@ -66,8 +66,7 @@ async function tryStrategies(call: GuardedCall): Promise<{ readonly value: unkno
 
 /** The last error that a service gave, else what refused the call; of open circuits the one that admits calls soonest. */
 function errorFor(call: GuardedCall): unknown {
-  const thrown = call.record.lastThrown;
-  if (thrown !== undefined) return thrown.error;
+  if (call.lastThrown !== undefined) return call.lastThrown.error;
   const refused = call.record.last;
   if (refused?.classification.reason !== "circuit_open") return refused?.error;
   let soonest = refused.error;

@@ -3,7 +3,6 @@
 import type { Classification } from "../../shared/classification.js";
 import { severityOf } from "../../shared/classify.js";
 import { describeError } from "../../shared/describe-error.js";
-import { readProperty } from "../../shared/error-facts.js";
 import type { Failure, Json } from "../../shared/failure.js";
 import type { Outcome } from "../../shared/outcome.js";
 import { isRejection } from "../../shared/rejection.js";
@@ -20,8 +19,6 @@ export interface Sighting {
   readonly classification: Classification;
   /** Undefined for what is the caller's own fault: it is no failure of the service, and nothing can be rescued. */
   readonly failure: Failure | undefined;
-  /** The guard refused it at the door: the service was not asked. */
-  readonly refused: boolean;
 }
 
 /** @param operation name of the operation, if the work has one */
@@ -60,13 +57,6 @@ export function failureOf(
 /** Neither the service nor the way to it is at fault, and no other way would help. */
 export function isCallersOwn({ blame, retryable, failover }: Classification): boolean {
   return blame === "caller" && !retryable && !failover;
-}
-
-/** What a guard inside the work refused for another service proves nothing about the work around it. */
-export function withoutForeignProof(error: unknown, service: string, found: Classification): Classification {
-  if (!found.nothingSent || !isRejection(error)) return found;
-  const refusing = readProperty(error, "circuitName") ?? readProperty(error, "service");
-  return refusing === service ? found : { ...found, nothingSent: false };
 }
 
 /** The outcome under which an attempt that threw is measured. */

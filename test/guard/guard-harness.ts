@@ -12,7 +12,7 @@ import { RetryStrategy } from "../../server/recovery/retry-strategy.js";
 import type { Classification } from "../../shared/classification.js";
 import { classify } from "../../shared/classify.js";
 import type { Failure } from "../../shared/failure.js";
-import type { Mode } from "../../shared/mode.js";
+import { type Mode, permitsOf } from "../../shared/mode.js";
 import type { RecoveryStrategy, RescueOperation, StrategyResult } from "../../shared/recovery.js";
 import type { SeriesDescriptor } from "../../shared/series.js";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.js";
@@ -47,7 +47,12 @@ export function createGuardHarness(options: GuardHarnessOptions = {}): GuardHarn
   const points: { name: string; outcome: string | undefined; value: number }[] = [];
   const faults: unknown[] = [];
   const warnings: string[] = [];
-  const registry = new CircuitBreakerRegistry({ clock, random: () => 0, onFault: (error) => faults.push(error) });
+  const registry = new CircuitBreakerRegistry({
+    clock,
+    random: () => 0,
+    enforce: (name) => permitsOf(harness.mode, name).circuits,
+    onFault: (error) => faults.push(error),
+  });
   let nextId = 0;
   const strategies = options.strategies ?? builtIn(clock);
   const guards = createGuards(

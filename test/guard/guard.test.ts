@@ -576,6 +576,14 @@ describe("modes and flags", () => {
     expect(registry.get("http:billing")?.getState().failureCount).toBe(1);
   });
 
+  it("shadow: an open circuit refuses nobody", async () => {
+    const { guards, registry } = createGuardHarness({ mode: "shadow", defaults: { failureThreshold: 1 } });
+    const guard = guards.guard("http:billing");
+    await settled(guard.execute(() => Promise.reject(httpError(500))));
+    expect(registry.get("http:billing")?.getState().state).toBe("open");
+    expect(await guard.execute(() => 1)).toBe(1);
+  });
+
   it("shadow: a cooldown has no effect", async () => {
     const { guards } = createGuardHarness({ mode: "shadow" });
     const guard = guards.guard("http:billing");
@@ -639,6 +647,55 @@ describe("modes and flags", () => {
     });
     expect({ entries, points, circuits: registry.getAll() }).toEqual({ entries: [], points: [], circuits: [] });
     expect(await guards.operation("twice", { targets: { "http:a": (_context, n: number) => n * 2 } })(2)).toBe(4);
+  });
+});
+
+describe("the caller's own async context", () => {
+  it("holds in retries and fallbacks, whoever's timer ended the attempt before", async () => {
+    const callContext = createAsyncCallContext();
+    const { guards, clock } = createGuardHarness({
+      callContext,
+      defaults: { failureThreshold: 100, timeoutMs: 1_000 },
+    });
+    const guard = guards.guard("llm:openai");
+    const seen: string[] = [];
+    const where = (what: string) => seen.push(`${what} in ${callContext.current()?.path ?? "no call"}`);
+    const ask = () =>
+      guard.execute(
+        () => {
+          where("attempt");
+          return new Promise<string>(() => {});
+        },
+        {
+          timeoutMs: 1_500,
+          fallback: () => {
+            where("fallback");
+            return "kept";
+          },
+        },
+      );
+    const calls = ["a", "b"].map((path) => callContext.run(callOf({ path }), ask));
+    calls.push(ask());
+    for (let step = 0; step < 30; step += 1) await clock.advance(100);
+    expect(await Promise.all(calls)).toEqual(["kept", "kept", "kept"]);
+    for (const path of ["a", "b", "no call"]) {
+      expect(seen.filter((line) => line.endsWith(` in ${path}`)).length).toBeGreaterThanOrEqual(2);
+      expect(seen).toContain(`fallback in ${path}`);
+    }
+    expect(seen).toHaveLength(seen.filter((line) => / in (a|b|no call)$/.test(line)).length);
+  });
+});
+
+describe("a fault of our own", () => {
+  it("in the metrics or the classification changes nothing for the caller", async () => {
+    const { guards, faults } = createGuardHarness({
+      classify: () => {
+        throw new Error("a bug");
+      },
+    });
+    const error = httpError(500);
+    expect(await settled(guards.guard("llm:openai").execute(() => Promise.reject(error)))).toEqual({ error });
+    expect(faults).toHaveLength(1);
   });
 });
 
