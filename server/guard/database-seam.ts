@@ -11,6 +11,14 @@ import { TransactionError } from "./transaction-error.js";
 type Client = BetterSqlite3.Database;
 type Statement = BetterSqlite3.Statement<unknown[]>;
 
+export interface GuardedWork {
+  /** `part`: a statement of an asynchronous transaction, which itself tells of contention. */
+  readonly kind: "statement" | "part" | "transaction";
+  readonly sql: string;
+  /** The circuit may refuse it; off for the parts of a transaction that was admitted. */
+  readonly gated: boolean;
+}
+
 /** What a statement, or a synchronous transaction as a whole, passes through. */
 export interface StatementGuard {
   /** Whose guard it is; one owner guards a connection once. */
@@ -18,11 +26,7 @@ export interface StatementGuard {
   readonly service: string;
   /** How long a transaction may take unless it says otherwise. */
   readonly timeoutMs: number;
-  /** @param gated the circuit may refuse it; off for the parts of a transaction that was admitted */
-  run<T>(
-    work: { readonly kind: "statement" | "transaction"; readonly sql: string; readonly gated: boolean },
-    execute: () => T,
-  ): T;
+  run<T>(work: GuardedWork, execute: () => T): T;
   /** Told of an error in preparing a statement. */
   prepareFailed(sql: string, error: unknown): void;
 }
@@ -130,7 +134,7 @@ export class DatabaseSeam {
   own<T>(sql: string, gated: boolean, execute: () => T): T {
     this.#closeCursor();
     try {
-      return this.#guarded("statement", sql, gated, execute);
+      return this.#guarded({ kind: "part", sql, gated }, execute);
     } finally {
       if (this.#hold !== undefined && this.client.inTransaction) this.#openTheCursor();
     }
@@ -205,13 +209,12 @@ export class DatabaseSeam {
 
   #shared<T>(kind: "statement" | "transaction", sql: string, execute: () => T): T {
     if (this.#hold !== undefined) throw new TransactionError(this.isInside ? "use_tx" : "transaction_open");
-    return this.#guarded(kind, sql, this.#depth === 0, execute);
+    return this.#guarded({ kind, sql, gated: this.#depth === 0 }, execute);
   }
 
-  #guarded<T>(kind: "statement" | "transaction", sql: string, gated: boolean, execute: () => T): T {
+  #guarded<T>(work: GuardedWork, execute: () => T): T {
     const [only, ...more] = this.guards;
     if (only === undefined) return execute();
-    const work = { kind, sql, gated };
     if (more.length === 0) return only.run(work, execute);
     return this.guards.reduceRight<() => T>((inner, guard) => () => guard.run(work, inner), execute)();
   }
@@ -219,7 +222,6 @@ export class DatabaseSeam {
   #openTheCursor(): void {
     this.#cursor ??= this.#native.prepare("SELECT 1 UNION ALL SELECT 2");
     this.#openCursor = this.#cursor.iterate();
-    this.#openCursor.next();
   }
 
   #closeCursor(): void {

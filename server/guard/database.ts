@@ -1,4 +1,5 @@
 /** Puts a circuit, measurements and failure events in front of every statement of a Drizzle database on better-sqlite3. */
+import { classify } from "../../shared/classify.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import { SECOND_MS } from "../../shared/units.js";
@@ -7,7 +8,7 @@ import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry
 import type { Permit } from "../circuit/permit.js";
 import type { MetricSink, SeriesHandle } from "../ports/metric-sink.js";
 import { letQueriesWait, requireClient } from "./database-drizzle.js";
-import type { DatabaseFailures, DatabaseFailuresDeps } from "./database-failures.js";
+import { type DatabaseFailures, type DatabaseFailuresDeps, isContention } from "./database-failures.js";
 import { nameQuery, type QueryName } from "./database-query.js";
 import { DatabaseSeam, type StatementGuard } from "./database-seam.js";
 import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "./guard-policy.js";
@@ -114,13 +115,13 @@ function makeStatementGuard(
         return result;
       } catch (error) {
         // Inside a transaction the user's own errors pass by, and its statements have told of theirs.
-        if (kind === "transaction" && (failures.knows(error) || !isDriverError(error))) permit?.ignored();
-        else {
-          const { found, failure } = failures.observe(error, service, sql);
-          durationsOf(sql, found.reason).record((clock.monotonic() - startedAt) / SECOND_MS);
-          if (found.verdict === "failure") fail(permit ?? circuit()?.tryAcquire(), error, failure);
-          else permit?.ignored();
-        }
+        const passesBy = kind === "transaction" && (failures.knows(error) || !isDriverError(error));
+        const found = classify(error, service);
+        if (!passesBy) durationsOf(sql, found.reason).record((clock.monotonic() - startedAt) / SECOND_MS);
+        const isTold = passesBy || (kind === "part" && isContention(found));
+        const failure = isTold ? undefined : failures.observe(error, service, sql).failure;
+        if (!passesBy && found.verdict === "failure") fail(permit ?? circuit()?.tryAcquire(), error, failure);
+        else permit?.ignored();
         throw error;
       }
     },

@@ -212,8 +212,8 @@ function createStory(
     rescues: switchedOn && permitted,
     met(error) {
       if (!isContention(classify(error, service))) return false;
-      const { failure } = failures.observe(error, service, "BEGIN IMMEDIATE");
-      first ??= failure;
+      // One event for all the waiting, however often it was tried.
+      first ??= failures.observe(error, service, "BEGIN IMMEDIATE").failure;
       return true;
     },
     ended(status, attempts) {

@@ -6,6 +6,7 @@ import { CircuitBreakerError } from "../../server/circuit/circuit-breaker-error.
 import { nameQuery } from "../../server/guard/database-query.js";
 import { makeGuards, openDatabase, schema, users } from "../support/database-fixture.js";
 import { type DatabaseLock, lockDatabase } from "../support/database-lock.js";
+import { createFakeClock } from "../support/fake-clock.js";
 
 let opened: ReturnType<typeof openDatabase>;
 let lock: DatabaseLock | undefined;
@@ -218,6 +219,24 @@ describe("a guarded statement", () => {
     expect(failures()).toHaveLength(3);
     registry.get("db:main")?.reset("operator");
     expect(db.select().from(users).all()).toEqual([]);
+  });
+
+  it("in a transaction is a part of the transaction's probe while the circuit is half open", async () => {
+    const clock = createFakeClock();
+    const guards = makeGuards({ clock }, { halfOpenPermits: 1, successThreshold: 2, resetTimeoutMs: 1_000 });
+    const db = guards.guardDatabase("db:main", opened.db);
+    guards.registry.get("db:main")?.forceOpen("operator");
+    await clock.advance(1_000);
+    db.transaction((tx) => {
+      tx.insert(users).values({ name: "ada" }).run();
+      tx.insert(users).values({ name: "grace" }).run();
+    });
+    expect(guards.registry.get("db:main")?.snapshot()).toMatchObject({ state: "half_open", successCount: 1 });
+    await guards.transaction(db, async (tx) => {
+      await tx.insert(users).values({ name: "edsger" });
+    });
+    expect(guards.registry.get("db:main")?.snapshot().state).toBe("closed");
+    expect(opened.names()).toEqual(["ada", "grace", "edsger"]);
   });
 
   it("that fails inside a transaction is counted once, whatever the transaction rethrows", () => {

@@ -7,6 +7,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import { createDatabaseGuards, type DatabaseGuardsDeps } from "../../server/guard/database-guards.js";
+import type { GuardPolicy } from "../../server/guard/guard-policy.js";
 import { noCallContext } from "../../server/ports/call-context.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { JournalEntry } from "../../server/ports/journal.js";
@@ -41,7 +42,7 @@ export function openDatabase(options: { busyTimeoutMs?: number } = {}) {
   };
 }
 
-export function makeGuards(overrides: Partial<DatabaseGuardsDeps> = {}, limits: { failureThreshold?: number } = {}) {
+export function makeGuards(overrides: Partial<DatabaseGuardsDeps> = {}, policy: GuardPolicy = {}) {
   const journal: JournalEntry[] = [];
   const measured: { descriptor: SeriesDescriptor; value: number }[] = [];
   const clock = overrides.clock ?? systemClock;
@@ -66,7 +67,7 @@ export function makeGuards(overrides: Partial<DatabaseGuardsDeps> = {}, limits: 
       },
       ...overrides,
     },
-    limits,
+    policy,
   );
   return {
     ...guards,
