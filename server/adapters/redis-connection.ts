@@ -94,7 +94,7 @@ export function connectRedis(
         );
         signal.addEventListener("abort", onAbort, { once: true });
         link
-          .run(doing, (client) => client.call(name, [...args]), { idle: true })
+          .run(doing, (client) => client.call(name, [...args]))
           .then(resolve, reject)
           .finally(() => {
             timer.cancel();
@@ -155,8 +155,7 @@ function openClient(
 }
 
 interface Link {
-  /** @param idle the command waits for something to happen, and does not keep the process alive meanwhile */
-  run<T>(doing: string, send: (client: Redis | Cluster) => Promise<T>, how?: { readonly idle: boolean }): Promise<T>;
+  run<T>(doing: string, send: (client: Redis | Cluster) => Promise<T>): Promise<T>;
   /** Ends the connection and makes a new one. */
   drop(): void;
   close(): void;
@@ -165,7 +164,6 @@ interface Link {
 function keepConnected(client: Redis | Cluster, { clock, random, onFault }: RedisDeps, patienceMs: number): Link {
   let closed = false;
   let attempts = 0;
-  let busy = 0;
   let retry: Timer | undefined;
   let lastError: unknown;
 
@@ -177,23 +175,17 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
       lastError ??= error;
     }
   };
-  const keepAlive = () => {
-    const socket = "nodes" in client ? undefined : client.stream;
-    // On a socket without a connection, both only add a listener for each time they are called.
-    if (socket === undefined || socket.connecting || socket.destroyed) return;
-    if (busy > 0) socket.ref();
-    else socket.unref();
-  };
-
   client.on("error", (error: unknown) => {
     lastError = error;
     onFault?.(error);
   });
-  client.on("connect", keepAlive);
+  // A command under way keeps the process alive by its time limit; a connection by itself does not.
+  client.on("connect", () => {
+    if (!("nodes" in client)) client.stream.unref();
+  });
   client.on("ready", () => {
     attempts = 0;
     lastError = undefined;
-    keepAlive();
   });
   client.on("end", () => {
     if (closed) return;
@@ -211,22 +203,16 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
   });
 
   return {
-    async run(doing, send, how) {
+    async run(doing, send) {
       if (closed) throw new ParamedicError("CLOSED", `cannot ${doing}: the connection to Redis was closed`);
-      const counted = how?.idle === true ? 0 : 1;
-      busy += counted;
       try {
         if (firstAttempt) await firstAttempt;
-        keepAlive();
         return await send(client);
       } catch (error) {
         // What stayed silent once may be half open; and a late reply must not be taken for that of a later command.
         if (isTimeout(error)) client.disconnect(true);
         // While there is no connection the client only says so; why there is none says more.
         throw redisFailure(client.status === "ready" ? error : (lastError ?? error), doing);
-      } finally {
-        busy -= counted;
-        keepAlive();
       }
     },
     drop: () => client.disconnect(true),

@@ -49,14 +49,14 @@ export class SeriesRegistry {
   /** Forgets series without points since `before`, monotonic milliseconds. Handles to them still count. */
   forgetIdle(before: number): void {
     for (const [key, series] of this.live) {
-      if (series.lastActiveAt >= before || series.count > 0) continue;
+      if (series.lastActiveAt >= before) continue;
       this.live.delete(key);
       const left = (this.perMetric.get(series.descriptor.metricName) ?? 1) - 1;
       if (left > 0) this.perMetric.set(series.descriptor.metricName, left);
       else this.perMetric.delete(series.descriptor.metricName);
     }
     for (const [key, series] of this.overflow) {
-      if (series.lastActiveAt < before && series.count === 0) this.overflow.delete(key);
+      if (series.lastActiveAt < before) this.overflow.delete(key);
     }
   }
 

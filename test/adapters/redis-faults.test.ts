@@ -108,6 +108,10 @@ describe("a command always settles", () => {
     proxy.blackhole();
     await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
     await expect(readNow(stream)).rejects.toMatchObject(unavailable);
+    // The swallowed replies never come: had the connection been kept, each reply would be taken for an earlier command's.
+    proxy.resume();
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    expect(await stream.backlog()).toBeGreaterThan(0);
   });
 
   it("when a waiting read hears nothing any more, and the next one has a new connection", async () => {
