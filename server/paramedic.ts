@@ -39,6 +39,7 @@ import { Collector } from "./metrics/collector.js";
 import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
+import type { Journal } from "./ports/journal.js";
 import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
@@ -96,10 +97,17 @@ export function createParamedic<Context extends object = object>(
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
   const journal = createJournal({ ids, onFault: faults.at("journal") });
+  /** What a call saw fail moves health at once. */
+  const callJournal: Journal = {
+    append(entry) {
+      journal.append(entry);
+      if (entry.type === "failure.observed") monitor.poke();
+    },
+  };
   const identify = identifyBy(options.identify);
   const instrumentation = createInstrumentation({
     sink: collector,
-    journal,
+    journal: callJournal,
     callContext,
     clock,
     ids,
@@ -161,7 +169,7 @@ export function createParamedic<Context extends object = object>(
     random,
     ids,
     registry: circuits,
-    journal,
+    journal: callJournal,
     callContext,
     settings,
     sink: collector,
@@ -284,6 +292,7 @@ export function createParamedic<Context extends object = object>(
     express: () =>
       createHttpHandler({
         health: report,
+        monitored: enabled && flags.HEALTH_MONITORING_ENABLED,
         draining: () => draining,
         roleOf: (request) => roleOfRequest(request, environment),
       }),

@@ -9,6 +9,8 @@ export type HttpHandler = (request: IncomingMessage, response: ServerResponse, n
 
 export interface HttpHandlerDeps {
   readonly health: () => HealthReport;
+  /** Whether anything is checked at all: without checks, readiness says only that the process takes calls. */
+  readonly monitored: boolean;
   /** Set while shutting down: readiness fails first, so that no new traffic comes. */
   readonly draining: () => boolean;
   readonly roleOf: (request: AccessRequest) => Role | undefined;
@@ -21,7 +23,7 @@ interface Answer {
 
 /**
  * - `/livez`: 200 as long as the process answers; never depends on a dependency.
- * - `/readyz`: 503 while draining, unhealthy or unknown.
+ * - `/readyz`: 503 while draining, and while monitored health is unhealthy or unknown.
  * - `/health`: the report; 503 when unhealthy or unknown; messages and metadata only for those who may read.
  */
 export function createHttpHandler(deps: HttpHandlerDeps): HttpHandler {
@@ -54,7 +56,7 @@ function answerOf(deps: HttpHandlerDeps, request: IncomingMessage): Answer | und
       return { status: 200, body: { status: "ok" } };
     case "/readyz": {
       const { overall } = deps.health();
-      const ready = !deps.draining() && serves(overall);
+      const ready = !deps.draining() && (!deps.monitored || serves(overall));
       return { status: ready ? 200 : 503, body: { status: deps.draining() ? "draining" : overall } };
     }
     case "/health": {

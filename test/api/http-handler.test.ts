@@ -22,9 +22,13 @@ const report: HealthReport = {
 let stop: (() => void) | undefined;
 afterEach(() => stop?.());
 
-async function serve(overall: HealthReport["overall"], options: { draining?: boolean; role?: "read" } = {}) {
+async function serve(
+  overall: HealthReport["overall"],
+  options: { draining?: boolean; monitored?: boolean; role?: "read" } = {},
+) {
   const handler = createHttpHandler({
     health: () => ({ ...report, overall }),
+    monitored: options.monitored ?? true,
     draining: () => options.draining ?? false,
     roleOf: () => options.role,
   });
@@ -53,6 +57,12 @@ describe("the probes over HTTP", () => {
     const get = await serve("healthy", { draining: true });
     expect((await get("/readyz")).status).toBe(503);
     expect((await get("/livez")).status).toBe(200);
+  });
+
+  it("is ready without any checks when health is not monitored", async () => {
+    const get = await serve("unknown", { monitored: false });
+    expect((await get("/readyz")).status).toBe(200);
+    expect((await get("/health")).status).toBe(503);
   });
 
   it("gives strangers the shape without messages and metadata, and never lets it be cached", async () => {
