@@ -22,14 +22,23 @@ export function encodeBuckets(buckets: SparseBuckets): Uint8Array {
 /** @throws RangeError when the bytes end inside a number. */
 export function decodeBuckets(bytes: Uint8Array): SparseBuckets {
   const buckets: [number, number][] = [];
+  visitBuckets(bytes, (index, count) => buckets.push([index, count]));
+  return buckets;
+}
+
+/**
+ * The buckets one by one, without a list of them.
+ *
+ * @throws RangeError when the bytes end inside a number
+ */
+export function visitBuckets(bytes: Uint8Array, visit: (index: number, count: number) => void): void {
   const reader = { bytes, at: 0 };
-  let index = 0;
+  let index: number | undefined;
   while (reader.at < bytes.length) {
     const step = readVarint(reader);
-    index = buckets.length === 0 ? unzigzag(step) : index + step;
-    buckets.push([index, readVarint(reader)]);
+    index = index === undefined ? unzigzag(step) : index + step;
+    visit(index, readVarint(reader));
   }
-  return buckets;
 }
 
 /** Arithmetic instead of bit operations: those would cut a count to 32 bits. */
@@ -43,6 +52,11 @@ function writeVarint(bytes: number[], value: number): void {
 }
 
 function readVarint(reader: { readonly bytes: Uint8Array; at: number }): number {
+  const first = reader.bytes[reader.at];
+  if (first !== undefined && first < 0x80) {
+    reader.at += 1;
+    return first;
+  }
   let value = 0;
   let scale = 1;
   for (;;) {

@@ -1,12 +1,12 @@
 /** Reads series and the ledger. A range touches only the keys of the series that are asked for. */
 import { and, asc, eq, gte, lt, sql } from "drizzle-orm";
 import { ingestBoots, metricRollups, metricSeries } from "../../../drizzle/self-healing-schema.js";
-import { decodeBuckets } from "../../../shared/buckets-codec.js";
 import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
 import type { LedgerEntry, RollupStore } from "../../ports/store.js";
 import { ROLLUP_RESOLUTION_MS } from "../folding.js";
 import { checkLimit } from "../page-cursor.js";
 import { type BucketSummary, carriesTags, checkStep, stepPoints } from "../series-steps.js";
+import { foldSteps } from "./packed-steps.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface RollupQueries {
@@ -59,7 +59,7 @@ export function createRollupQueries(db: Db): RollupQueries {
       for (const series of seriesOfMetric.all({ metricName: query.metricName })) {
         if (!carriesTags(series.tags, query.tags)) continue;
         const rows = readRange.all({ seriesId: series.id, from: query.from, to: query.to, mostBuckets });
-        for (const row of rows) summaries.push({ ...row, buckets: decodeBuckets(row.buckets) });
+        summaries.push(...foldSteps(rows, stepMs));
       }
       return stepPoints(summaries, stepMs, limit);
     },

@@ -6,7 +6,7 @@ import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
-import { createWriterClient } from "./writer-client.js";
+import { createWriterClient, type WriterClientDeps } from "./writer-client.js";
 
 export interface SqliteStoreDeps {
   readonly clock: Clock;
@@ -14,6 +14,8 @@ export interface SqliteStoreDeps {
   readonly logger?: Logger | undefined;
   /** Told of faults of the store's own machinery, such as a crash of its thread. @default logged */
   readonly onFault?: ((error: unknown) => void) | undefined;
+  /** What writes. @default a worker thread */
+  readonly spawn?: WriterClientDeps["spawn"];
 }
 
 export interface SqliteStoreOptions {
@@ -66,7 +68,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
   );
 
   const writer = createWriterClient(
-    { clock, onFault },
+    { clock, onFault, spawn: deps.spawn },
     {
       path,
       busyTimeoutMs,

@@ -174,6 +174,19 @@ describe("the file of an SQLite store", () => {
     expect((await store.listFailures({ limit: 10 })).items).toEqual([]);
   });
 
+  it("forgets the series of a batch that was refused", async () => {
+    await store.open();
+    const fresh = batchOf();
+    const [series] = fresh.series;
+    if (!series) return expect.fail("the batch has no series");
+    const refused = { ...fresh, series: [series, { ...series, metricName: "broken", sum: Number.NaN }] };
+    await expect(store.commitBatch(refused)).rejects.toMatchObject({ code: "STORE_REQUEST_INVALID" });
+    expect(await store.ledger()).toEqual([]);
+    expect(await store.commitBatch({ ...fresh, series: [{ ...series, metricName: "another" }, series] })).toBe(true);
+    const query = { metricName: series.metricName, from: 0, to: Number.MAX_SAFE_INTEGER, stepMs: 10_000, limit: 10 };
+    expect(await store.readSeries(query)).toMatchObject([{ count: 3 }]);
+  });
+
   it("refuses time limits out of their range", () => {
     const create = (options: object) => () =>
       createSqliteStore({ clock: createFakeClock() }, { path: temp.path, ...options });

@@ -1,22 +1,48 @@
+import { EventEmitter } from "node:events";
 import { afterAll } from "vitest";
-import { createSqliteStore } from "../../../server/adapters/sqlite/sqlite-store.js";
+import { createRequestHandler } from "../../../server/adapters/sqlite/request-handler.js";
+import { createSqliteStore, type SqliteStoreDeps } from "../../../server/adapters/sqlite/sqlite-store.js";
+import type { WriterThread } from "../../../server/adapters/sqlite/writer-client.js";
+import type { WriterOptions, WriterRequest } from "../../../server/adapters/sqlite/writer-protocol.js";
 import { describeStore } from "../../conformance/store.js";
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder } from "./temp-database.js";
 
-const { path, removeDatabase, remove } = createTempFolder();
-const clock = createFakeClock();
-const store = createSqliteStore({ clock }, { path });
-const second = createSqliteStore({ clock }, { path });
+/** The thread's work done in this thread, where a debugger and a coverage report can see it. */
+class InThread extends EventEmitter implements WriterThread {
+  readonly #handle: ReturnType<typeof createRequestHandler>;
 
-afterAll(async () => {
-  await Promise.all([store.close(), second.close()]);
-  remove();
-});
+  constructor(options: WriterOptions) {
+    super();
+    this.#handle = createRequestHandler(options);
+  }
+  postMessage(request: WriterRequest) {
+    const reply = structuredClone(this.#handle(structuredClone(request)));
+    queueMicrotask(() => this.emit("message", reply));
+  }
+  ref() {}
+  unref() {}
+  async terminate() {}
+}
 
 /** Each test finds a new file: the stores notice that theirs is gone and open the path anew, in the threads they have. */
-describeStore("the SQLite store", async () => {
-  removeDatabase();
-  await Promise.all([store.open(), second.open()]);
-  return { store, second, dispose: async () => undefined };
-});
+function describeSqliteStore(name: string, spawn?: SqliteStoreDeps["spawn"]): void {
+  const { path, removeDatabase, remove } = createTempFolder();
+  const clock = createFakeClock();
+  const store = createSqliteStore({ clock, spawn }, { path });
+  const second = createSqliteStore({ clock, spawn }, { path });
+
+  afterAll(async () => {
+    await Promise.all([store.close(), second.close()]);
+    remove();
+  });
+
+  describeStore(name, async () => {
+    removeDatabase();
+    await Promise.all([store.open(), second.open()]);
+    return { store, second, dispose: async () => undefined };
+  });
+}
+
+describeSqliteStore("the SQLite store");
+describeSqliteStore("the SQLite store without its thread", (options) => new InThread(options));
