@@ -5,27 +5,26 @@
  * A point is, at any time, in exactly one of four places, which is law 5 inside one process:
  *
  *   recorded = sent + handedOver + dropped{reason} + inFlight (live windows, the unsent window, frozen batches)
+ *
+ * It is one file because every move of a point from one place to another stands here, and only here.
  */
 import { isParamedicError, ParamedicError } from "../../shared/errors.js";
-import {
-  type Batch,
-  METRIC_TYPES,
-  pointsIn,
-  SERIES_KINDS,
-  type SeriesDescriptor,
-  type SeriesKind,
-} from "../../shared/series.js";
+import { type Batch, METRIC_TYPES, pointsIn, SERIES_KINDS, type SeriesDescriptor } from "../../shared/series.js";
 import { MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop, type Loop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricPoint, MetricSink, SeriesHandle } from "../ports/metric-sink.js";
 import type { MetricStream } from "../ports/metric-stream.js";
+import { type CollectorOptions, type ResolvedCollectorOptions, resolveCollectorOptions } from "./collector-options.js";
 import type { LiveSeries, SeriesOwner } from "./live-series.js";
 import { createOutage, type Outage } from "./outage.js";
+import { descriptorOf } from "./point-descriptor.js";
 import { SeriesRegistry } from "./series-registry.js";
 import { settlesWithin } from "./settles-within.js";
 import { UnsentWindow } from "./unsent-window.js";
+
+export type { CollectorOptions } from "./collector-options.js";
 
 export interface CollectorDeps {
   readonly clock: Clock;
@@ -39,30 +38,6 @@ export interface CollectorDeps {
   /** Told of every fault of the stream. Must not throw. */
   readonly onFault?: ((error: unknown) => void) | undefined;
 }
-
-export interface CollectorOptions {
-  /** Series in one batch; 1 to 10,000. @default 100 */
-  readonly batchSize?: number | undefined;
-  /** Length of a window, aligned to the wall clock; 1 to 2^31-1. @default 1_000 */
-  readonly flushIntervalMs?: number | undefined;
-  /** Series that live at once; what exceeds it goes into overflow series. 1 to 1,000,000. @default 10_000 */
-  readonly maxSeries?: number | undefined;
-  /** Series of one metric name; 1 to 1,000,000. @default 2_000 */
-  readonly maxSeriesPerMetric?: number | undefined;
-  /** A series without points for this long is forgotten; 1 to 2^31-1. @default 600_000 */
-  readonly seriesIdleMs?: number | undefined;
-  /** How long one batch may take to arrive before it is sent again; 1 to 2^31-1. @default 3_000 */
-  readonly appendTimeoutMs?: number | undefined;
-}
-
-export const COLLECTOR_DEFAULTS = Object.freeze({
-  batchSize: 100,
-  flushIntervalMs: SECOND_MS,
-  maxSeries: 10_000,
-  maxSeriesPerMetric: 2_000,
-  seriesIdleMs: 10 * MINUTE_MS,
-  appendTimeoutMs: 3 * SECOND_MS,
-}) satisfies Required<CollectorOptions>;
 
 /** Why a point was dropped: no finite number, negative where none can be, not a point at all, or after `stop`. */
 export type DropReason = "not_finite" | "negative" | "invalid" | "closed";
@@ -95,7 +70,7 @@ const SWEEP_MS = MINUTE_MS;
  */
 export class Collector implements MetricSink {
   private readonly clock: Clock;
-  private readonly options: ReturnType<typeof resolveOptions>;
+  private readonly options: ResolvedCollectorOptions;
   private readonly registry: SeriesRegistry;
   private readonly loop: Loop;
   private readonly outage: Outage;
@@ -124,7 +99,7 @@ export class Collector implements MetricSink {
     options: CollectorOptions = {},
   ) {
     this.clock = deps.clock;
-    this.options = resolveOptions(options);
+    this.options = resolveCollectorOptions(options);
     if (deps.boot === "" || deps.boot.includes(":") || deps.instance === "") {
       throw new ParamedicError(
         "CONFIGURATION_INVALID",
@@ -348,43 +323,4 @@ export class Collector implements MetricSink {
   private fault(error: unknown): void {
     this.deps.onFault?.(error);
   }
-}
-
-function descriptorOf(point: MetricPoint): SeriesDescriptor {
-  const unit = point.unit ?? "1";
-  return {
-    metricType: point.metricType,
-    metricName: point.metricName,
-    kind: point.kind ?? kindOf(point.metricName, unit),
-    unit,
-    source: point.source ?? point.metricName,
-    tags: point.tags ?? {},
-  };
-}
-
-function kindOf(metricName: string, unit: string): SeriesKind {
-  if (unit === "ms" || unit === "s") return "histogram";
-  return metricName.endsWith("_count") || metricName.endsWith("_total") ? "counter" : "gauge";
-}
-
-const MAX_MS = 2 ** 31 - 1;
-
-function resolveOptions(given: CollectorOptions) {
-  return Object.freeze({
-    batchSize: wholeOption(given, "batchSize", 10_000),
-    flushIntervalMs: wholeOption(given, "flushIntervalMs", MAX_MS),
-    maxSeries: wholeOption(given, "maxSeries", 1_000_000),
-    maxSeriesPerMetric: wholeOption(given, "maxSeriesPerMetric", 1_000_000),
-    seriesIdleMs: wholeOption(given, "seriesIdleMs", MAX_MS),
-    appendTimeoutMs: wholeOption(given, "appendTimeoutMs", MAX_MS),
-  });
-}
-
-function wholeOption(given: CollectorOptions, name: keyof CollectorOptions, highest: number): number {
-  const value = given[name] ?? COLLECTOR_DEFAULTS[name];
-  if (Number.isSafeInteger(value) && value >= 1 && value <= highest) return value;
-  throw new ParamedicError(
-    "CONFIGURATION_INVALID",
-    `the collector's ${name} is whole and in [1, ${highest}], got ${value}`,
-  );
 }
