@@ -85,11 +85,11 @@ describe("a command always settles", () => {
   });
 
   it("when the reply is lost, and the command is not sent again by itself", async () => {
-    const { proxy, url } = await proxyTo(Number(new URL(inject("redisUrl")).port));
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
     const key = ownKey("stream");
     const stream = streamOn(connectTo(url), key);
-    const admin = adminOf(inject("redisUrl"));
-    cleanups.push(() => admin.del(key));
+    const admin = adminOf(server.url);
     await stream.append(batchOf(1));
     proxy.blackhole("to_client");
     const lost = expect(stream.append(batchOf(2))).rejects.toMatchObject(unavailable);
@@ -102,7 +102,8 @@ describe("a command always settles", () => {
   });
 
   it("when everything vanishes on the way, after the time it was given", async () => {
-    const { proxy, url } = await proxyTo(Number(new URL(inject("redisUrl")).port));
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
     const stream = streamOn(connectTo(url, 100));
     await stream.backlog();
     proxy.blackhole();
