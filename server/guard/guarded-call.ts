@@ -109,7 +109,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
     }
     this.#index = this.#firstIndex();
     const { service } = this;
-    const circuit = this.#circuitOf(service);
+    const circuit = this.#circuitOf(service, this.#startedAt);
     if (service.bulkhead !== undefined || circuit?.ready !== undefined) {
       this.#ask(this.#index).then(this.#resolve, this.#reject);
       return;
@@ -288,7 +288,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
   async #admitted(index: number): Promise<AttemptTerms | Refusal> {
     const service = this.#serviceAt(index);
     const bulkhead = this.#isWithin(service) ? undefined : service.bulkhead;
-    const circuit = this.#circuitOf(service);
+    const circuit = this.#circuitOf(service, this.engine.clock.monotonic());
     if (circuit?.ready !== undefined) await circuit.ready;
     if (bulkhead !== undefined && !bulkhead.tryEnter() && !(await this.#waitForPlace(bulkhead, index))) {
       this.#requireCaller();
@@ -410,8 +410,8 @@ export class GuardedCall implements AttemptOwner, Runnable {
     return this.info instanceof AttemptCall && this.info.within(service.name) !== undefined;
   }
 
-  #circuitOf(service: GuardedService): CircuitBreaker | undefined {
-    return this.#isWithin(service) ? undefined : service.circuit();
+  #circuitOf(service: GuardedService, now: number): CircuitBreaker | undefined {
+    return this.#isWithin(service) ? undefined : service.circuit(now);
   }
 
   #serviceAt(index: number): GuardedService {

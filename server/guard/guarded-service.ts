@@ -16,6 +16,8 @@ export interface GuardedServiceDeps {
   readonly registry: CircuitBreakerRegistry | undefined;
 }
 
+const CIRCUIT_KNOWN_MS = 1_000;
+
 export class GuardedService {
   readonly name: string;
   readonly policy: ResolvedGuardPolicy;
@@ -26,6 +28,9 @@ export class GuardedService {
   readonly #deps: GuardedServiceDeps;
   readonly #durations = new Map<Outcome, SeriesHandle>();
   readonly #successDurations: SeriesHandle;
+  #circuit: CircuitBreaker | undefined = undefined;
+  /** Monotonic. */
+  #circuitIsKnownUntil = Number.NEGATIVE_INFINITY;
   /** Monotonic; until then the service rests. */
   #restsUntil = Number.NEGATIVE_INFINITY;
 
@@ -37,13 +42,21 @@ export class GuardedService {
     this.bulkhead = maxConcurrent === undefined ? undefined : createBulkhead({ maxConcurrent, maxQueued });
     this.budget = createRetryBudget(policy.retryBudget, deps.clock.monotonic());
     this.#successDurations = this.#durationsOf("success");
-    deps.registry?.getOrCreate(name, policy.circuit);
+    this.circuit();
   }
 
-  /** Asked for each time: a registry lets circuits leave that nobody used for long. */
-  circuit(): CircuitBreaker | undefined {
-    const { registry } = this.#deps;
-    return registry?.get(this.name) ?? registry?.getOrCreate(this.name, this.policy.circuit);
+  /**
+   * A registry lets circuits leave that nobody used for long, so it is asked again now and then: not at each call, where the
+   * look-up would cost more than the circuit.
+   *
+   * @param now monotonic milliseconds, when the caller has just read them
+   */
+  circuit(now: number = this.#deps.clock.monotonic()): CircuitBreaker | undefined {
+    if (now < this.#circuitIsKnownUntil) return this.#circuit;
+    this.#circuitIsKnownUntil = now + CIRCUIT_KNOWN_MS;
+    this.#circuit =
+      this.#deps.registry?.get(this.name) ?? this.#deps.registry?.getOrCreate(this.name, this.policy.circuit);
+    return this.#circuit;
   }
 
   /** Lets the service rest for `holdMs`; a rest that is longer already stays. */
@@ -58,7 +71,7 @@ export class GuardedService {
   /** As far as can be told without asking: a half-open circuit may still refuse. */
   admits(now: number): boolean {
     if (this.#restsUntil > now) return false;
-    const circuit = this.circuit()?.snapshot();
+    const circuit = this.circuit(now)?.snapshot();
     if (circuit === undefined) return true;
     switch (circuit.held?.state) {
       case "forced_open":
@@ -80,7 +93,7 @@ export class GuardedService {
     const now = this.#deps.clock.monotonic();
     return {
       name: this.name,
-      circuit: this.circuit()?.snapshot(),
+      circuit: this.circuit(now)?.snapshot(),
       inFlight: this.inFlight,
       queued: this.bulkhead?.queued ?? 0,
       cooldownMs: this.restsForMs(now),
