@@ -314,6 +314,37 @@ describe("a permit", () => {
   });
 });
 
+describe("a snapshot", () => {
+  it("says since when the circuit is not closed, across reopenings of its last opening, and forgets it when it closed", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 1, successThreshold: 1, resetTimeoutMs: 1_000 });
+    const fails = () => breaker.execute(fail).catch(() => {});
+    expect(breaker.snapshot().openedAt).toBeUndefined();
+    await fails();
+    const opened = clock.now();
+    await clock.advance(1_000);
+    const probe = breaker.tryAcquire();
+    expect(breaker.snapshot()).toMatchObject({ state: "half_open", openedAt: opened, nextRetryAt: undefined });
+    probe?.failure();
+    expect(breaker.snapshot()).toMatchObject({
+      state: "open",
+      openedAt: clock.now(),
+      nextRetryAt: clock.now() + 1_000,
+    });
+    await clock.advance(1_000);
+    await breaker.execute(() => 1);
+    expect(breaker.snapshot()).toMatchObject({ state: "closed", openedAt: undefined });
+  });
+
+  it("keeps the cause of refusals no longer than the circuit is open", async () => {
+    const { breaker } = circuit({ failureThreshold: 1 });
+    await breaker.execute(fail).catch(() => {});
+    expect(breaker.refusal().cause).toBe(boom);
+    breaker.reset("operator");
+    breaker.forceOpen("operator");
+    expect(breaker.refusal().cause).toBeUndefined();
+  });
+});
+
 describe("listeners and hooks that throw", () => {
   it("disturb no call and are told as faults", async () => {
     const faults: unknown[] = [];

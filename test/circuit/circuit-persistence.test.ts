@@ -5,9 +5,9 @@ import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import { type CircuitPersistenceOptions, createCircuitPersistence } from "../../server/circuit/circuit-persistence.js";
 import type { JournalEntry } from "../../server/ports/journal.js";
-import { silentLogger } from "../../server/ports/logger.js";
+import { type Logger, silentLogger } from "../../server/ports/logger.js";
 import type { CircuitStore } from "../../server/ports/store.js";
-import type { CircuitHold } from "../../shared/circuit.js";
+import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
 
 const stops: (() => Promise<void>)[] = [];
@@ -43,12 +43,24 @@ function createStore(clock: FakeClock) {
 function instance(
   clock: FakeClock,
   store: { circuits: CircuitStore },
-  options: CircuitPersistenceOptions & { name?: string; channel?: ReturnType<typeof createLocalControlChannel> } = {},
+  options: CircuitPersistenceOptions & {
+    name?: string;
+    channel?: ReturnType<typeof createLocalControlChannel>;
+    logger?: Logger;
+    maxCircuits?: number;
+  } = {},
 ) {
-  const { name = "a", channel = createLocalControlChannel({ onFault() {} }), ...settings } = options;
-  const registry = new CircuitBreakerRegistry({ clock, instance: name, random: () => 0 });
   const journal: JournalEntry[] = [];
   const faults: unknown[] = [];
+  const onFault = (fault: unknown) => void faults.push(fault);
+  const {
+    name = "a",
+    channel = createLocalControlChannel({ onFault }),
+    logger = silentLogger,
+    maxCircuits = 100,
+    ...settings
+  } = options;
+  const registry = new CircuitBreakerRegistry({ clock, instance: name, random: () => 0 }, { maxCircuits });
   const persistence = createCircuitPersistence(
     {
       registry,
@@ -56,8 +68,8 @@ function instance(
       channel,
       clock,
       journal: { append: (entry) => journal.push(entry) },
-      logger: silentLogger,
-      onFault: (fault) => faults.push(fault),
+      logger,
+      onFault,
     },
     settings,
   );
@@ -76,6 +88,17 @@ async function started(...given: Parameters<typeof instance>) {
   await settle();
   return made;
 }
+
+const moved: CircuitTransition = {
+  circuitName: "svc",
+  from: "closed",
+  to: "open",
+  reason: "failure_threshold",
+  version: 7,
+  at: 0,
+  instance: "c",
+  failureEventId: undefined,
+};
 
 const hold: CircuitHold = { state: "forced_open", by: "ada", reason: "migration", until: undefined };
 
@@ -394,6 +417,207 @@ describe("two instances", () => {
   });
 });
 
+describe("in step with the store", () => {
+  it("a sync leaves alone what is as new as the store: streaks, probes in flight, holds of this process", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store);
+    a.fail(1);
+    await clock.advance(1_000);
+    a.fail(1);
+    a.svc().hold({ ...hold, state: "metrics_only" });
+    await clock.advance(10_000);
+    const probe = a.svc().tryAcquire();
+    await clock.advance(6_000);
+    expect(a.svc().snapshot()).toMatchObject({ state: "half_open", version: 2, held: { state: "metrics_only" } });
+    probe?.success();
+    expect(a.svc().getState().state).toBe("closed");
+    await clock.advance(6_000);
+    expect(store.asked.filter((name) => name === "load").length).toBeGreaterThan(2);
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", version: 3, held: { state: "metrics_only" } });
+  });
+
+  it("a sync leaves a streak alone that was not written yet", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    await a.svc().execute(() => 1);
+    await clock.advance(1_000);
+    a.fail(1);
+    store.control.asked.length = 0;
+    await clock.advance(1_000);
+    expect(store.asked).toEqual(["refresh", "load"]);
+    expect(a.svc().getState().failureCount).toBe(1);
+  });
+
+  it("each part of a hold that changed in the store is taken over", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    a.svc();
+    const changes: CircuitHold[] = [
+      hold,
+      { ...hold, state: "disabled" },
+      { ...hold, state: "disabled", by: "bob" },
+      { ...hold, state: "disabled", by: "bob", reason: "other" },
+      { ...hold, state: "disabled", by: "bob", reason: "other", until: clock.now() + 60_000 },
+    ];
+    for (const change of changes) {
+      await store.inner.holdCircuit("svc", change, clock.now());
+      await clock.advance(1_000);
+      expect(a.svc().snapshot().held).toEqual(change);
+    }
+  });
+
+  it("a hold that arrived by message is not taken for a change when the store tells it again", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    a.svc();
+    await clock.advance(1_000);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    a.channel.publish({ type: "circuit.hold", circuitName: "svc", hold });
+    a.svc().release();
+    await clock.advance(1_000);
+    expect(a.svc().snapshot().held).toBeUndefined();
+  });
+
+  it("counts are written when they changed, and not otherwise", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { syncIntervalMs: 1_000_000 });
+    const refreshes = async (ms: number) => {
+      store.asked.length = 0;
+      await clock.advance(ms);
+      return store.asked.length;
+    };
+    a.svc();
+    expect(await refreshes(1_000)).toBe(1);
+    expect(await refreshes(10_000)).toBe(0);
+    a.fail(1);
+    expect(await refreshes(1_000)).toBe(1);
+    a.svc().reset("operator");
+    expect(await refreshes(1_000)).toBe(1);
+    await a.svc().execute(() => 1);
+    expect(await refreshes(1_000)).toBe(1);
+    expect(await store.row()).toMatchObject({ failureCount: 0, lastSuccessAt: expect.any(Number) });
+  });
+
+  it("a circuit that left the registry and came back counts on where it was", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { maxCircuits: 1 });
+    const first = a.svc();
+    first.forceOpen("operator");
+    first.reset("operator");
+    await settle();
+    a.registry.getOrCreate("other");
+    expect(a.registry.get("svc")).toBeUndefined();
+    expect(a.svc()).not.toBe(first);
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", version: 2 });
+  });
+
+  it("a transition heard of while one's own is on its way to the store replaces it", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { name: "a" });
+    a.svc().forceOpen("operator");
+    await settle();
+    let arrive: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (arrive = resolve));
+    const slow = {
+      ...store.circuits,
+      commitTransition: async (...args: Parameters<CircuitStore["commitTransition"]>) => {
+        await store.control.gate;
+        return store.inner.commitTransition(...args);
+      },
+    };
+    const b = await started(
+      clock,
+      { circuits: { ...store.inner, ...slow, loadCircuits: store.inner.loadCircuits } },
+      { name: "b" },
+    );
+    b.svc().reset("operator");
+    b.channel.publish({
+      type: "circuit.transitioned",
+      transition: { ...moved, at: clock.now() },
+    });
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 7 });
+    expect(b.persistence.stats()).toEqual({ pending: 0, merged: 0, superseded: 1 });
+    arrive();
+    await settle();
+    expect(b.persistence.stats()).toEqual({ pending: 0, merged: 0, superseded: 1 });
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 7 });
+    expect(b.faults).toEqual([]);
+  });
+
+  it("a probing circuit is not put after another history: it gives way", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    const a = await started(clock, store, { name: "a" });
+    const b = await started(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
+    a.fail(2);
+    await settle();
+    b.fail(2);
+    await settle();
+    await clock.advance(10_000);
+    a.svc().tryAcquire();
+    await settle();
+    // b does not know that a probes: both went from open to half open.
+    expect(b.svc().tryAcquire()).toBeDefined();
+    await settle();
+    expect(await store.rows()).toMatchObject([{ version: 1 }, { version: 2, instance: "a" }]);
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 2 });
+    expect(b.svc().tryAcquire()).toBeUndefined();
+  });
+
+  it("a store that always says somebody was faster is asked a few times, then at the next flush", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    let commits = 0;
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      async commitTransition(snapshot) {
+        commits += 1;
+        return { committed: false, stored: { ...snapshot, state: "closed", version: 100 + commits, updatedAt: 0 } };
+      },
+    };
+    const a = await started(clock, { circuits }, { syncIntervalMs: 1_000_000 });
+    a.fail(2);
+    await settle();
+    expect(commits).toBe(4);
+    expect(a.persistence.stats().pending).toBe(1);
+    await clock.advance(1_000);
+    expect(commits).toBe(8);
+  });
+});
+
+describe("logs", () => {
+  it("have one line per transition, a warning when it opened, and a logger that throws is a fault of ours", async () => {
+    const clock = createFakeClock();
+    const lines: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (fields: object, message: string) => void lines.push(["warn", fields, message]),
+      info: (): void => {
+        throw new Error("disk full");
+      },
+    };
+    const a = await started(clock, createStore(clock), { logger });
+    a.fail(2);
+    a.svc().reset("operator");
+    expect(lines).toEqual([
+      [
+        "warn",
+        expect.objectContaining({ from: "closed", to: "open", reason: "failure_threshold", version: 1 }),
+        'circuit "svc" opened',
+      ],
+    ]);
+    expect(a.faults).toEqual([new Error("disk full")]);
+    expect(a.journal).toHaveLength(2);
+  });
+});
+
 describe("control messages", () => {
   it("open, reset, hold and release; a hold for a circuit that does not exist yet waits for it", async () => {
     const clock = createFakeClock();
@@ -416,8 +640,14 @@ describe("control messages", () => {
     expect(a.svc().tryAcquire()).toBeDefined();
     send({ type: "circuit.hold", circuitName: "later", hold });
     expect(a.registry.getOrCreate("later").tryAcquire()).toBeUndefined();
-    send({ type: "circuit.open", circuitName: "nobody", reason: "operator", failureEventId: undefined });
-    expect(a.registry.get("nobody")).toBeUndefined();
+    const circuitName = "nobody";
+    send({ type: "circuit.open", circuitName, reason: "operator", failureEventId: undefined });
+    send({ type: "circuit.reset", circuitName, reason: "operator" });
+    send({ type: "circuit.release", circuitName });
+    send({ type: "circuit.transitioned", transition: { ...moved, circuitName } });
+    send({ type: "mode.set", mode: "full" });
+    expect(a.registry.get(circuitName)).toBeUndefined();
+    expect(a.faults).toEqual([]);
   });
 });
 
