@@ -9,7 +9,7 @@ export interface Child<Ready> {
   readonly ready: Ready;
   readonly pid: number;
   send(message: object): void;
-  /** Asks it to end, and ends it after 5 s if it has not. */
+  /** Asks it to end, and ends it after 15 s if it has not. */
   stop(): Promise<void>;
   /** Ends it as a power cut would. */
   kill(): Promise<void>;
@@ -25,7 +25,8 @@ export interface ChildOptions {
 }
 
 const START_WITHIN_MS = 30_000;
-const STOP_WITHIN_MS = 5_000;
+/** Longer than Paramedic's own deadline for shutting down. */
+const STOP_WITHIN_MS = 15_000;
 
 /** Every process that was started here and has not ended, with the promise of its end. */
 const alive = new Map<ChildProcess, Promise<unknown>>();
@@ -33,7 +34,7 @@ process.on("exit", () => {
   for (const child of alive.keys()) child.kill("SIGKILL");
 });
 
-/** Asks every process that was started here to end, and ends those that have not after 5 s. */
+/** Asks every process that was started here to end, and ends those that have not after 15 s. */
 export async function stopChildren(): Promise<void> {
   await Promise.all([...alive.keys()].map(stopChild));
 }

@@ -1,7 +1,6 @@
 /** Reads what Paramedic wrote down, from its own tables, on a connection that can only read. */
-import { setTimeout as wait } from "node:timers/promises";
 import Database from "better-sqlite3";
-import { and, asc, count, desc, eq, inArray, max, type SQL, sql } from "drizzle-orm";
+import { and, asc, count, desc, eq, inArray, type SQL, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import {
   circuitTransitions,
@@ -51,7 +50,7 @@ export interface ParamedicSide {
     readonly recorded: number;
     readonly rolledUp: number;
     readonly dropped: number;
-    /** Lost, or still in flight: recorded and neither rolled up nor dropped. */
+    /** Recorded and neither rolled up nor dropped: lost, because the clinic has closed and nothing is in flight. */
     readonly missing: number;
     readonly batches: number;
   };
@@ -191,40 +190,4 @@ function readAccounting(db: Db): ParamedicSide["accounting"] {
 
 function timesOf(db: Db, condition: SQL | undefined): number {
   return db.select({ times: RECOVERED }).from(recoveryActions).where(condition).get()?.times ?? 0;
-}
-
-const LOOK_EVERY_MS = 100;
-const WAIT_AT_MOST_MS = 15_000;
-
-/**
- * Resolves once the rows hold `calls` calls and nothing more was written about failures for `quietMs`, or after 15 s: then
- * the report shows what is missing.
- */
-export async function waitUntilWritten(path: string, calls: number, quietMs: number): Promise<void> {
-  const db = open(path);
-  try {
-    const began = performance.now();
-    let last = "";
-    let changedAt = began;
-    while (performance.now() - began < WAIT_AT_MOST_MS) {
-      const now = JSON.stringify([
-        db
-          .select({ newest: max(circuitTransitions.id) })
-          .from(circuitTransitions)
-          .get(),
-        db
-          .select({ times: sql<number>`sum(${failureEvents.occurrences})` })
-          .from(failureEvents)
-          .get(),
-        timesOf(db, undefined),
-      ]);
-      if (now !== last) changedAt = performance.now();
-      last = now;
-      const seen = readProcedures(db).reduce((sum, procedure) => sum + procedure.calls, 0);
-      if (seen >= calls && performance.now() - changedAt >= quietMs) return;
-      await wait(LOOK_EVERY_MS);
-    }
-  } finally {
-    db.$client.close();
-  }
 }

@@ -7,30 +7,22 @@ import { type Child, startChild } from "./child.js";
 import { createUsers } from "./driver.js";
 import type { LockerOrder } from "./locker.js";
 import type { Plan } from "./planned-calls.js";
-import type { Phase, Schedule } from "./schedule.js";
+import type { Schedule } from "./schedule.js";
 import { type Run, storyPhases, type UserCall, type UserCalls, userCalls } from "./user-calls.js";
 
-export interface PlayOptions {
+export interface ClinicOptions {
   readonly run: Run;
   /** At the speed at which it is to be played. */
   readonly schedule: Schedule;
-  readonly plan: Plan;
   readonly providers: Child<ProvidersReady>;
-  readonly rows: UserCalls;
   /** Of the clinic, for this run. */
   readonly database: string;
   readonly env: Readonly<Record<string, string>>;
   readonly logFile: string;
-  /** `undefined` while the first calls are made. */
-  readonly onPhase: (phase: Phase | undefined) => void;
-  readonly onEnded: (call: Omit<UserCall, "run">) => void;
 }
 
-/** Resolves when the last call has ended; the providers are healthy again and the clinic is still up. */
-export async function play(options: PlayOptions): Promise<Child<ClinicReady>> {
-  const { run, schedule, plan, providers, rows, database } = options;
-  await behave(providers, schedule, {});
-  const clinic = await startChild<ClinicReady>({
+export function startClinic({ run, schedule, providers, database, env, logFile }: ClinicOptions) {
+  return startChild<ClinicReady>({
     script: "clinic/main.ts",
     env: {
       ...Object.fromEntries(Object.entries(schedule.settings).map(([name, ms]) => [name, String(ms)])),
@@ -38,12 +30,25 @@ export async function play(options: PlayOptions): Promise<Child<ClinicReady>> {
       CLINIC_DATABASE: database,
       CLINIC_PARAMEDIC: run === "with" ? "on" : "off",
       CLINIC_PROVIDERS: providers.ready.providers.map(({ name, baseURL }) => `${name}=${baseURL}`).join(","),
-      ...options.env,
+      ...env,
     },
-    logFile: options.logFile,
+    logFile,
   });
-  const locker = await startChild({ script: "demo/locker.ts", args: [database] });
+}
 
+export interface PlayOptions extends ClinicOptions {
+  readonly plan: Plan;
+  readonly rows: UserCalls;
+  readonly onPhase: (name: string) => void;
+  readonly onEnded: (call: Omit<UserCall, "run">) => void;
+}
+
+/** Resolves when the last call has ended and the clinic has closed, which writes down whatever it still held. */
+export async function play(options: PlayOptions): Promise<void> {
+  const { run, schedule, plan, providers, rows, database } = options;
+  await behave(providers, schedule, {});
+  const clinic = await startClinic(options);
+  const locker = await startChild({ script: "demo/locker.ts", args: [database] });
   const users = createUsers({
     url: clinic.ready.url,
     userDeadlineMs: schedule.userDeadlineMs,
@@ -55,14 +60,15 @@ export async function play(options: PlayOptions): Promise<Child<ClinicReady>> {
       options.onEnded(call);
     },
   });
-  const enter = (phase: number, name: string) =>
+  const enter = (phase: number, name: string) => {
+    options.onPhase(name);
     rows.insert(storyPhases).values({ run, phase, name, startedAt: Date.now() }).run();
+  };
 
   const breakThings = async () => {
     const began = performance.now();
     let endMs = 0;
     for (const [index, phase] of schedule.phases.entries()) {
-      options.onPhase(phase);
       enter(index + 1, phase.name);
       await behave(providers, schedule, phase.providers);
       locker.send({ hold: phase.databaseLock } satisfies LockerOrder);
@@ -72,17 +78,17 @@ export async function play(options: PlayOptions): Promise<Child<ClinicReady>> {
     locker.send({ hold: undefined } satisfies LockerOrder);
   };
 
-  options.onPhase(undefined);
   enter(0, "before the story");
   await users.oneByOne(plan.before);
   await Promise.all([breakThings(), users.whenDue(plan.story)]);
-  await locker.stop();
+  options.onPhase("closing");
   await behave(providers, schedule, {});
-  return clinic;
+  await locker.stop();
+  await clinic.stop();
 }
 
 /** Those not named in `broken` become healthy. */
-export async function behave(providers: Child<ProvidersReady>, schedule: Schedule, broken: Control): Promise<void> {
+async function behave(providers: Child<ProvidersReady>, schedule: Schedule, broken: Control): Promise<void> {
   const wanted: Control = Object.fromEntries(
     providers.ready.providers.map(({ name }) => [name, broken[name] ?? schedule.healthy]),
   );

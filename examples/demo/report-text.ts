@@ -9,8 +9,8 @@ export function reportText(report: Report): string {
   const { speed, seed, checks } = report;
   const title = `The same ${report.with.calls} calls with Paramedic and without it (speed ${speed}, seed ${seed})`;
   const verdict = textTable(
-    ["check", "numbers", ""],
-    checks.map(({ claim, numbers, holds }) => [claim, numbers, holds ? "holds" : "FAILS"]),
+    ["", "check", "numbers"],
+    checks.map(({ claim, numbers, holds }) => [holds ? "holds" : "FAILS", claim, numbers]),
   );
   return [
     title,
@@ -34,17 +34,19 @@ function section(title: string, source: string, body: string): string {
   return `${title} ${"-".repeat(Math.max(3, WIDTH - title.length - source.length - 2))} ${source}\n${body}`;
 }
 
-function failuresSeen({ with: withParamedic, without }: Report): string {
+function failuresSeen({ with: withParamedic, without, failedWhileHealthy }: Report): string {
   const rows = withParamedic.phases.map(({ phase, name, calls, failed }): readonly Cell[] => [
     name,
     calls,
     failed,
     without.phases.find((other) => other.phase === phase)?.failed,
   ]);
-  return textTable(
+  const table = textTable(
     ["phase", "calls", "failed with", "failed without"],
     [...rows, ["total", withParamedic.calls, withParamedic.failed, without.failed]],
   );
+  if (failedWhileHealthy === 0) return table;
+  return `${table}\n  ${failedWhileHealthy} of these came before anything was broken: this machine is too busy for this speed.`;
 }
 
 function answers({ with: withParamedic, without }: Report): string {
@@ -116,7 +118,8 @@ function phaseAt(phases: readonly PhaseSeen[], at: number): string | undefined {
   return phases.findLast(({ startedAt }) => startedAt <= at)?.name;
 }
 
+/** The clinic has closed: what it did not hand on is not in flight any more but lost. */
 function accounting({ paramedic }: Report): string {
   const { recorded, rolledUp, dropped, missing, batches } = paramedic.accounting;
-  return `  recorded ${recorded} = rolled up ${rolledUp} + dropped ${dropped} + lost or in flight ${missing}   (${batches} batches)`;
+  return `  recorded ${recorded} = rolled up ${rolledUp} + dropped ${dropped} + lost ${missing}, in ${batches} batches; none in flight`;
 }

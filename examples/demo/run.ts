@@ -1,99 +1,96 @@
 /**
- * `npm run demo`: plays the story of `schedule.json` twice, with Paramedic and without, and reports from the rows that both
- * runs left behind. Exits 1 when the report's checks do not hold.
+ * `npm run demo`: plays one story twice, with Paramedic and without, and reports from the rows that both runs left behind.
+ * Exits 1 when the report's checks do not hold.
  */
-import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join, resolve } from "node:path";
-import type { ClinicReady } from "../clinic/main.js";
 import type { ProvidersReady } from "../providers/main.js";
-import { type Child, startChild, stopChildren } from "./child.js";
+import { startChild, stopChildren } from "./child.js";
 import { type DemoOptions, readOptions, USAGE } from "./options.js";
-import { waitUntilWritten } from "./paramedic-rows.js";
 import { planCalls } from "./planned-calls.js";
-import { play } from "./play.js";
+import { type ClinicOptions, play, startClinic } from "./play.js";
 import { createProgress } from "./progress.js";
 import { readReport } from "./report.js";
 import { reportText } from "./report-text.js";
-import { atSpeed, SCHEDULE } from "./schedule.js";
+import { atSpeed, readSchedule } from "./schedule.js";
 import { expireStream, newStreamKey } from "./stream.js";
-import { openUserCalls, type Run } from "./user-calls.js";
+import { openUserCalls, RUNS, type Run } from "./user-calls.js";
 
-const options = (() => {
-  try {
-    return readOptions(process.argv.slice(2));
-  } catch (error) {
-    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
-    process.exit(2);
-  }
-})();
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => void stopChildren().then(() => process.exit(130)));
+  process.once(signal, () => {
+    process.once(signal, () => process.exit(130));
+    void stopChildren().then(() => process.exit(130));
+  });
 }
-/** Failures reach the rows within seconds; after this much quiet nothing more is to come. */
-const QUIET_MS = 5_000;
+await demo(optionsOf(process.argv.slice(2)));
 
-await demo(options);
-
-async function demo({ speed, once, folder: kept }: DemoOptions): Promise<void> {
-  const folder = kept === undefined ? mkdtempSync(join(tmpdir(), "paramedic-demo-")) : resolve(kept);
-  mkdirSync(folder, { recursive: true });
-  if (kept === undefined) process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-
-  const schedule = atSpeed(SCHEDULE, speed);
+async function demo({ speed, once, schedule: story, folder: kept }: DemoOptions): Promise<void> {
+  const schedule = atSpeed(readSchedule(story), speed);
   const plan = planCalls(schedule);
-  const rows = openUserCalls(join(folder, "user-calls.db"));
+  const folder = newFolder(kept);
   const paramedicDatabase = join(folder, "paramedic.db");
-  const providers = await startChild<ProvidersReady>({ script: "providers/main.ts" });
-
-  const playOnce = async (run: Run, env: Readonly<Record<string, string>>): Promise<Child<ClinicReady>> => {
-    const progress = createProgress(
-      `${run} Paramedic`.padEnd(17),
-      plan.before.length + plan.story.length,
-      process.stdout,
-    );
-    const clinic = await play({
-      run,
-      schedule,
-      plan,
-      providers,
-      rows,
-      env,
-      database: join(folder, `clinic-${run}.db`),
-      logFile: join(folder, `clinic-${run}.log`),
-      onPhase: (phase) => progress.phase(phase?.name ?? "first calls"),
-      onEnded: (call) => progress.ended(call),
-    });
-    progress.done();
-    return clinic;
-  };
-
   const redisUrl = process.env.PARAMEDIC_REDIS_URL ?? process.env.REDIS_URL;
   const streamKey = newStreamKey();
-  const clinic = await playOnce("with", {
-    PARAMEDIC_DATABASE_URL: `file:${paramedicDatabase}`,
-    METRICS_REDIS_STREAM_KEY: streamKey,
-  });
-  await waitUntilWritten(paramedicDatabase, plan.before.length + plan.story.length, QUIET_MS / speed);
-  const plain = await playOnce("without", {});
-  await plain.stop();
+  const rows = openUserCalls(join(folder, "user-calls.db"));
+  const providers = await startChild<ProvidersReady>({ script: "providers/main.ts" });
 
-  const report = readReport({ rows, paramedicDatabase, speed, seed: schedule.seed });
+  const clinicOf = (run: Run): ClinicOptions => ({
+    run,
+    schedule,
+    providers,
+    database: join(folder, `clinic-${run}.db`),
+    logFile: join(folder, `clinic-${run}.log`),
+    env: { PARAMEDIC_DATABASE_URL: `file:${paramedicDatabase}`, METRICS_REDIS_STREAM_KEY: streamKey },
+  });
+  for (const run of RUNS) {
+    const title = `${run} Paramedic`.padEnd(17);
+    const progress = createProgress(title, plan.before.length + plan.story.length, process.stdout);
+    await play({ ...clinicOf(run), plan, rows, onPhase: progress.phase, onEnded: progress.ended });
+    progress.done();
+  }
+
+  const report = readReport({ rows, paramedicDatabase, speed, seed: schedule.seed, redis: redisUrl !== undefined });
   console.log(`\n${reportText(report)}\n`);
   process.exitCode = report.checks.every(({ holds }) => holds) ? 0 : 1;
-
   if (redisUrl !== undefined) console.log(`The stream: redis-cli -u "$REDIS_URL" XRANGE ${streamKey} - + COUNT 3\n`);
   if (kept !== undefined) console.log(`The rows: ${folder}\n`);
+
   if (!once) {
-    console.log(`The clinic stays up until Ctrl-C:
-  health    ${clinic.ready.url}/health
-  metrics   ${clinic.ready.url}/metrics
-  tRPC      ${clinic.ready.url}/trpc
-  rows      ${folder}`);
+    const { url } = (await startClinic(clinicOf("with"))).ready;
+    console.log(`The clinic is up again on the same database until Ctrl-C, its circuits as they were:
+  health  ${url}/health
+  tRPC    ${url}/trpc/ask?input=${encodeURIComponent('{"json":{"question":"What should I bring?"}}')}
+  rows    ${folder}`);
     return;
   }
   await stopChildren();
   rows.$client.close();
   if (redisUrl !== undefined) await expireStream(redisUrl, streamKey);
   process.exit();
+}
+
+function optionsOf(args: readonly string[]): DemoOptions {
+  try {
+    return readOptions(args);
+  } catch (error) {
+    console.error(`${error instanceof Error ? error.message : String(error)}\n\n${USAGE}`);
+    process.exit(2);
+  }
+}
+
+/** Rows of an earlier story would be counted into this one: a folder that is kept starts empty. */
+function newFolder(kept: string | undefined): string {
+  if (kept === undefined) {
+    const folder = mkdtempSync(join(tmpdir(), "paramedic-demo-"));
+    process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+    return folder;
+  }
+  const folder = resolve(kept);
+  if (existsSync(join(folder, "user-calls.db"))) {
+    console.error(`--folder: ${folder} holds the rows of an earlier story; name a new folder`);
+    process.exit(2);
+  }
+  mkdirSync(folder, { recursive: true });
+  return folder;
 }

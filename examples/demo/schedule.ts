@@ -1,7 +1,8 @@
 /** The story that the demo plays: what is broken when, how many calls come, and how fast it all goes. */
+import { readFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { type Behaviour, behaviourSchema } from "../providers/behaviour.js";
-import written from "./schedule.json" with { type: "json" };
 
 export const PROCEDURES = ["ask", "appointments.list", "appointments.book", "notes.add"] as const;
 export type Procedure = (typeof PROCEDURES)[number];
@@ -42,8 +43,17 @@ const scheduleSchema = z.strictObject({
 export type Phase = z.infer<typeof phaseSchema>;
 export type Schedule = z.infer<typeof scheduleSchema>;
 
-/** The committed story at its own speed. */
-export const SCHEDULE: Schedule = Object.freeze(scheduleSchema.parse(written));
+/** The committed story. */
+const COMMITTED = fileURLToPath(new URL("./schedule.json", import.meta.url));
+
+/**
+ * A story at its own speed.
+ *
+ * @throws Error when the file is missing or says something that no story can
+ */
+export function readSchedule(path: string = COMMITTED): Schedule {
+  return scheduleSchema.parse(JSON.parse(readFileSync(path, "utf8")));
+}
 
 /**
  * The same story `speed` times as fast: every time in it is divided and every rate multiplied, so that the same calls meet

@@ -1,6 +1,8 @@
 import { describe, expect, it } from "vitest";
 import { type Plan, planCalls } from "../../examples/demo/planned-calls.js";
-import { atSpeed, PROCEDURES, SCHEDULE } from "../../examples/demo/schedule.js";
+import { atSpeed, PROCEDURES, readSchedule } from "../../examples/demo/schedule.js";
+
+const SCHEDULE = readSchedule();
 
 const callsOf = ({ before, story }: Plan) => [...before, ...story].map(({ phase, call }) => ({ phase, call }));
 
