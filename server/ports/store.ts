@@ -83,11 +83,12 @@ export interface FailureSighting {
 export interface FailureStore {
   /**
    * Writes new failures and counts repeats into the open event of the same fingerprint. Maps each sighting's event id to
-   * the id under which it is stored.
+   * the id under which it is stored. A sighting that is delivered again adds only what its `occurrences` grew by.
    */
   recordFailures(sightings: readonly FailureSighting[]): Promise<ReadonlyMap<string, string>>;
   /** Newest first. */
   listFailures(query: FailureQuery): Promise<Page<FailureEvent>>;
+  /** By its own id, or by the id of a sighting that was folded into it within the last hour. */
   getFailure(eventId: string): Promise<FailureEvent | undefined>;
   /** `false` when there is no open event of that id. */
   resolveFailure(eventId: string, resolvedAt: number): Promise<boolean>;
@@ -107,7 +108,10 @@ export interface RecoveryQuery {
 }
 
 export interface RecoveryStore {
-  /** Writes rescues; one whose (failure event, strategy, target, status, dry run) has a row adds to its `occurrences`. */
+  /**
+   * Writes rescues; one whose (failure event, strategy, target, status, dry run) has a row adds to its `occurrences`. One
+   * that is delivered again adds only what its own grew by. Its failure may be named by a folded sighting's id.
+   */
   recordRescues(actions: readonly RecoveryAction[]): Promise<void>;
   /**
    * Writes the lease row of a repair before its effect. `false` when another instance holds a lease for the same
