@@ -194,8 +194,7 @@ export function createParamedic<Context extends object = object>(
   const snapshots = () => circuits.getAll().map((circuit) => circuit.snapshot());
   const stopMeasuring = registerBuiltInHealthChecks(health, redis, collector, {
     clock,
-    // While it is being opened for the first time, it is neither well nor ill.
-    store: { ping: () => opening?.first.then(() => store.ping()) },
+    store: { ping: () => store.ping(), isReady: () => opening?.attempted() ?? false },
     circuits: snapshots,
     redisCriticality: "important",
   });
@@ -232,7 +231,8 @@ export function createParamedic<Context extends object = object>(
   // What is shown, and to whom.
   const accounting = async (): Promise<Accounting> => {
     const { recorded, dropped, inFlight } = collector.accounting();
-    const backlog = await stream.backlog();
+    // A stream that cannot be asked may hold anything: then nothing is called lost.
+    const backlog = await stream.backlog().catch(() => Number.POSITIVE_INFINITY);
     return closeAccounts(await store.ledger(), { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight });
   };
   const access = accessBy(options.authorize, identify);

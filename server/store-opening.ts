@@ -15,6 +15,8 @@ export interface StoreOpening {
   /** After the first attempt, whatever came of it. Never rejects. */
   readonly first: Promise<Readiness>;
   readonly isOpen: () => boolean;
+  /** Whether the first attempt has ended. */
+  readonly attempted: () => boolean;
   /** No further attempt begins; resolves when the present one has ended. */
   stop(): Promise<void>;
 }
@@ -38,6 +40,7 @@ export function openStore({
   readonly onOpen: () => void;
 }): StoreOpening {
   let open = false;
+  let attempted = false;
   let stopped = false;
   let timer: Timer | undefined;
   let attempt: Promise<Readiness>;
@@ -58,6 +61,8 @@ export function openStore({
         }, waitMs);
       }
       return { store: "unavailable", code, message };
+    } finally {
+      attempted = true;
     }
   };
 
@@ -65,6 +70,7 @@ export function openStore({
   return Object.freeze({
     first: attempt,
     isOpen: () => open,
+    attempted: () => attempted,
     async stop() {
       stopped = true;
       timer?.cancel();

@@ -6,6 +6,8 @@ import type { HealthCheck } from "./run-health-check.js";
 /** Whatever can be asked for a sign of life. What it gives is not looked at; throwing or rejecting is no sign of life. */
 export interface Pingable {
   ping(): unknown;
+  /** False while it is being made ready for the first time: then it is not asked, and is neither well nor ill. */
+  isReady?(): boolean;
 }
 
 /**
@@ -19,6 +21,7 @@ export function createPingCheck(
   { healthyBelowMs }: { readonly healthyBelowMs: number },
 ): HealthCheck {
   return async () => {
+    if (target.isReady?.() === false) return { status: "unknown", message: "it is being opened" };
     const startedAt = clock.monotonic();
     await target.ping();
     return judgeRoundTrip(clock.monotonic() - startedAt, healthyBelowMs);

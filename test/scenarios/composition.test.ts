@@ -78,14 +78,21 @@ describe("a composed Paramedic", () => {
         (await api.paramedic.failures.list()).items.map((failure) => failure.affectedService).toSorted(),
       )
       .toEqual(["http:weather", "trpc.broken", "trpc.weather"]);
-    const { items: actions } = await api.paramedic.recoveries.list({ limit: 50 });
-    expect(actions.map((action) => [action.actionStrategy, action.status, action.target])).toEqual(
-      expect.arrayContaining([
-        ["exponential_backoff_retry", "failed", "http:weather"],
-        ["circuit_break", "succeeded", "http:weather"],
-        ["none", "skipped", "trpc.broken"],
-      ]),
-    );
+    await expect
+      .poll(async () =>
+        (await api.paramedic.recoveries.list()).items.map((action) => [
+          action.actionStrategy,
+          action.status,
+          action.target,
+        ]),
+      )
+      .toEqual(
+        expect.arrayContaining([
+          ["exponential_backoff_retry", "failed", "http:weather"],
+          ["circuit_break", "succeeded", "http:weather"],
+          ["none", "skipped", "trpc.broken"],
+        ]),
+      );
     expect((await api.paramedic.circuits.transitions()).items).toMatchObject([
       { from: "closed", to: "open", version: 1 },
     ]);
@@ -275,6 +282,8 @@ describe("Redis", () => {
     await expect.poll(async () => (await api.paramedic.metrics.accounting()).rolledUp).toBeGreaterThanOrEqual(200);
     await redis.kill();
     for (let i = 0; i < 100; i += 1) expect(await api.good()).toBe("good");
+    const { recorded, rolledUp, inFlight, lost } = await api.paramedic.metrics.accounting();
+    expect([lost, rolledUp + inFlight]).toEqual([0, recorded]);
     await paramedic.shutdown();
     const next = start({}, { HEALTH_MONITORING_ENABLED: "false" });
     await next.ready;

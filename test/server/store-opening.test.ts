@@ -29,6 +29,7 @@ function harness(failures: number) {
 describe("opening the store", () => {
   it("tells once that it is open", async () => {
     const { opening, opened } = harness(0);
+    expect(opening.attempted()).toBe(false);
     expect(await opening.first).toEqual({ store: "open" });
     expect([opening.isOpen(), opened()]).toEqual([true, 1]);
   });
