@@ -1,4 +1,5 @@
 /** How many attempts one service may have at work, and how many may wait for a place, in the order they came. */
+import type { Clock } from "../ports/clock.js";
 
 export interface Bulkhead {
   /** Takes a place at once, or says that there is none. */
@@ -51,4 +52,24 @@ export function createBulkhead(options: { readonly maxConcurrent: number; readon
       return waiting.size;
     },
   };
+}
+
+/** Waits for a place while there is time and the caller is there; says whether it was taken. */
+export async function waitForPlace(
+  bulkhead: Bulkhead,
+  {
+    clock,
+    signals,
+    timeoutMs,
+  }: { readonly clock: Clock; readonly signals: readonly (AbortSignal | undefined)[]; readonly timeoutMs: number },
+): Promise<boolean> {
+  const waiting = new AbortController();
+  const giveUp = () => waiting.abort();
+  const timer = clock.setTimer(giveUp, timeoutMs);
+  for (const signal of signals) signal?.addEventListener("abort", giveUp);
+  if (signals.some((signal) => signal?.aborted)) giveUp();
+  const isEntered = await bulkhead.enter(waiting.signal);
+  timer.cancel();
+  for (const signal of signals) signal?.removeEventListener("abort", giveUp);
+  return isEntered;
 }

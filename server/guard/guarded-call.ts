@@ -1,18 +1,18 @@
 /**
  * One piece of guarded work for one caller: its targets, its time and its attempts. The first attempt is the path of nearly
  * every call and stays synchronous up to the service. Every rule about when work may run at all (law 17) is enforced here,
- * where it runs, so that neither a plan nor a strategy can break one.
+ * where it runs, so that neither a plan nor a strategy can break one; that is why it is one file although it is long.
  */
-import type { Classification } from "../../shared/classification.js";
 import type { Failure } from "../../shared/failure.js";
 import { type ModePermits, permitsOf } from "../../shared/mode.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import type { CallInfo } from "../ports/call-context.js";
 import { delay } from "../ports/clock.js";
+import { accountAttempt, accountRefusal } from "./accounting.js";
 import { Attempt, type AttemptOwner, type AttemptTerms } from "./attempt.js";
 import { AttemptCall } from "./attempt-call.js";
-import { attemptTimeMs, FALLBACK_LEAST_MS, isTooShortToTell } from "./attempt-time.js";
-import type { Bulkhead } from "./bulkhead.js";
+import { attemptTimeMs, FALLBACK_LEAST_MS } from "./attempt-time.js";
+import { type Bulkhead, waitForPlace } from "./bulkhead.js";
 import { CallRecord } from "./call-record.js";
 import { withDeadline } from "./deadline.js";
 import type { Detailed } from "./guard.js";
@@ -25,7 +25,9 @@ import type { Runnable } from "./pass-through.js";
 import { type Refusal, refusedByBulkhead, refusedByCircuit, refusedByCooldown, refusedByDeadline } from "./refusal.js";
 import { rescue } from "./rescue.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
-import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
+
+/** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
+const TIMER_SLACK_MS = 1;
 
 /** What stays the same from call to call. */
 export interface Work {
@@ -90,7 +92,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
       this.#begin();
     });
     // A deadline ends an attempt in a timer, whose async context is another call's; what follows runs in this caller's.
-    return first.then(undefined, () => rescue(this));
+    return first.then(undefined, (fault: unknown) => rescue(this, fault));
   }
 
   async runDetailed(): Promise<Detailed<unknown>> {
@@ -116,7 +118,7 @@ export class GuardedCall implements AttemptOwner, Runnable {
     }
     const admission = this.#admit(this.#index, circuit, this.#startedAt);
     if (admission.refused) {
-      this.#sightRefusal(admission, service);
+      accountRefusal(this, admission, service);
       this.#reject(undefined);
     } else {
       this.#start(admission, this);
@@ -200,7 +202,8 @@ export class GuardedCall implements AttemptOwner, Runnable {
     const { service } = this;
     if (this.nested) throw this.refusal("unsafe", "is run again by the guard around it");
     this.#requireSafe();
-    const waitMs = Math.max(delayMs, service.restsForMs(clock.monotonic()));
+    const restMs = service.restsForMs(clock.monotonic());
+    const waitMs = Math.max(delayMs, restMs > 0 ? restMs + TIMER_SLACK_MS : 0);
     if (waitMs >= this.remainingMs()) throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
     if (!service.budget.take(RETRY_COST, clock.monotonic())) {
       throw this.refusal("retry_budget", "has spent its retries");
@@ -264,11 +267,17 @@ export class GuardedCall implements AttemptOwner, Runnable {
   async #ask(index: number): Promise<unknown> {
     const admission = await this.#admitted(index);
     if (!admission.refused) return this.#finish(admission);
-    this.#sightRefusal(admission, this.#serviceAt(index));
+    this.#requireCaller();
+    accountRefusal(this, admission, this.#serviceAt(index));
     throw admission.error;
   }
 
-  #finish(terms: AttemptTerms): Promise<unknown> {
+  async #finish(terms: AttemptTerms): Promise<unknown> {
+    if (this.gone !== undefined) {
+      terms.permit?.ignored();
+      terms.place?.leave();
+      throw this.gone.reason;
+    }
     this.#fellBack = false;
     return new Promise((resolve, reject) => {
       this.#start(terms, {
@@ -284,36 +293,26 @@ export class GuardedCall implements AttemptOwner, Runnable {
     });
   }
 
-  /** As `#admit`, and waits for restored circuits and for a place in the bulkhead. Rejects when the caller is gone. */
+  /** As `#admit`, and waits for restored circuits and for a place in the bulkhead. */
   async #admitted(index: number): Promise<AttemptTerms | Refusal> {
     const service = this.#serviceAt(index);
     const bulkhead = this.#isWithin(service) ? undefined : service.bulkhead;
     const circuit = this.#circuitOf(service, this.engine.clock.monotonic());
     if (circuit?.ready !== undefined) await circuit.ready;
+    this.#requireCaller();
     if (bulkhead !== undefined && !bulkhead.tryEnter() && !(await this.#waitForPlace(bulkhead, index))) {
-      this.#requireCaller();
       return refusedByBulkhead(service.name);
     }
-    if (this.gone !== undefined) bulkhead?.leave();
-    this.#requireCaller();
     const admission = this.#admit(index, circuit, this.engine.clock.monotonic());
     if (!admission.refused) return { ...admission, place: bulkhead };
     bulkhead?.leave();
     return admission;
   }
 
-  /** Says whether a place was taken: it is waited for as long as the attempt might take, and while the caller is there. */
-  async #waitForPlace(bulkhead: Bulkhead, index: number): Promise<boolean> {
+  #waitForPlace(bulkhead: Bulkhead, index: number): Promise<boolean> {
     const { clock } = this.engine;
-    const waiting = new AbortController();
-    const giveUp = () => waiting.abort();
-    const signals = [this.info?.signal, this.work.signal];
-    for (const signal of signals) signal?.addEventListener("abort", giveUp);
-    const timer = clock.setTimer(giveUp, this.#timeFor(index, clock.monotonic()));
-    const entered = await bulkhead.enter(waiting.signal);
-    timer.cancel();
-    for (const signal of signals) signal?.removeEventListener("abort", giveUp);
-    return entered;
+    const signals = [this.info?.signal, this.signal];
+    return waitForPlace(bulkhead, { clock, signals, timeoutMs: this.#timeFor(index, clock.monotonic()) });
   }
 
   #admit(index: number, circuit: CircuitBreaker | undefined, now: number): AttemptTerms | Refusal {
@@ -334,75 +333,18 @@ export class GuardedCall implements AttemptOwner, Runnable {
     new Attempt(terms, this.engine, owner).run(this.#functions[this.#index] ?? this.#functions[0], this.#args);
   }
 
-  /** Tells the circuit and the metrics how an attempt ended, and says whether it gave a value. */
+  /** Says whether an attempt gave a value. */
   #conclude(attempt: Attempt): boolean {
     const isSuccess = attempt.state === "succeeded";
     if (!isSuccess) this.lastThrown = attempt;
     try {
-      this.#account(attempt);
+      accountAttempt(this, attempt);
+      if (!isSuccess && attempt.state !== "aborted" && this.record.last?.classification.nothingSent)
+        this.#mayHaveRun -= 1;
     } catch (fault) {
       this.engine.onFault(fault);
     }
     return isSuccess;
-  }
-
-  #account(attempt: Attempt): void {
-    const { state, terms, durationMs } = attempt;
-    switch (state) {
-      case "succeeded":
-        terms.permit?.success(terms.now + durationMs);
-        terms.service.record("success", durationMs);
-        break;
-      case "failed":
-      case "timed_out":
-        this.#sightAttempt(attempt);
-        break;
-      case "running":
-      case "aborted":
-        terms.permit?.ignored();
-        terms.service.record("aborted", durationMs);
-        break;
-    }
-  }
-
-  #sightAttempt({ error, state, terms, durationMs }: Attempt): void {
-    const { service, permit, timeoutMs, now } = terms;
-    const found = this.engine.classify(error, service.name);
-    const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
-    const classification: Classification = hurried ? { ...found, verdict: "ignored" } : found;
-    const { failure } = this.#sight(error, service, classification, false);
-    switch (classification.verdict) {
-      case "failure":
-        permit?.failure({ error, failureEventId: failure?.eventId });
-        break;
-      case "success":
-        permit?.success(now + durationMs);
-        break;
-      case "ignored":
-        permit?.ignored();
-        break;
-    }
-    service.record(outcomeOf(error, classification), durationMs);
-    if (classification.nothingSent) this.#mayHaveRun -= 1;
-    if (classification.holdMs !== undefined && this.permits(service).circuits) {
-      service.rest(classification.holdMs, now + durationMs);
-    }
-  }
-
-  #sightRefusal({ error, classification }: Refusal, service: GuardedService): void {
-    const { failureCategory } = this.engine.classify(error, service.name);
-    this.#sight(error, service, { ...classification, failureCategory }, true);
-    service.record("rejected", 0);
-  }
-
-  #sight(error: unknown, service: GuardedService, classification: Classification, refused: boolean): Sighting {
-    const { engine, work, info } = this;
-    const seen = { error, service, classification };
-    const isFailure = refused || !isCallersOwn(classification);
-    const where = { operation: work.name, attempt: this.attempts, call: info };
-    const sighting = { ...seen, failure: isFailure ? failureOf(seen, where, engine) : undefined };
-    this.record.see(sighting, info);
-    return sighting;
   }
 
   /** This work runs in an attempt of the same service already: what stands at its door was passed. */

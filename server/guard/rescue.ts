@@ -12,8 +12,12 @@ import type { GuardedService } from "./guarded-service.js";
 import { RescueStep } from "./rescue-operation.js";
 import { recordOfNothing, recordOfStep } from "./rescue-record.js";
 
-/** Resolves with the value that a strategy got; rejects with the caller's error. Tells the journal before it settles. */
-export async function rescue(call: GuardedCall): Promise<unknown> {
+/**
+ * Resolves with the value that a strategy got; rejects with the caller's error. Tells the journal before it settles.
+ *
+ * @param fault what kept the guard itself from beginning the work; undefined otherwise
+ */
+export async function rescue(call: GuardedCall, fault: unknown): Promise<unknown> {
   const { engine, record } = call;
   let rescued: { readonly value: unknown } | undefined;
   try {
@@ -24,6 +28,10 @@ export async function rescue(call: GuardedCall): Promise<unknown> {
   record.tell(engine.journal, rescued !== undefined);
   if (rescued !== undefined) return rescued.value;
   if (call.gone !== undefined) throw call.gone.reason;
+  if (call.lastThrown === undefined && record.last === undefined) {
+    engine.onFault(fault);
+    throw fault;
+  }
   throw errorFor(call);
 }
 

@@ -687,6 +687,19 @@ describe("the caller's own async context", () => {
 });
 
 describe("a fault of our own", () => {
+  it("that keeps work from beginning is told to the caller as it is", async () => {
+    const { guards, faults, registry } = createGuardHarness();
+    const guard = guards.guard("llm:openai");
+    const fault = new Error("a bug");
+    const circuit = registry.get("llm:openai");
+    if (circuit === undefined) throw fault;
+    circuit.tryAcquire = () => {
+      throw fault;
+    };
+    expect(await settled(guard.execute(() => 1))).toEqual({ error: fault });
+    expect(faults).toEqual([fault]);
+  });
+
   it("in the metrics or the classification changes nothing for the caller", async () => {
     const { guards, faults } = createGuardHarness({
       classify: () => {
