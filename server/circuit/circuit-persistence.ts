@@ -177,10 +177,10 @@ export function createCircuitPersistence(
     } else if (
       breaker !== undefined &&
       stored.state === next.transition.from &&
+      // Probes in flight would lose their ticket to another number: better begin anew.
       queue.last?.transition.to !== "half_open"
     ) {
-      queue.renumber(stored.version + 1);
-      breaker.renumber(queue.last?.snapshot.version ?? stored.version + 1);
+      breaker.renumber(queue.renumber(stored.version + 1));
     } else {
       superseded += queue.clear();
       breaker?.adopt(stored);

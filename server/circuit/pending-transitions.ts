@@ -15,8 +15,8 @@ export interface PendingTransitions {
   readonly size: number;
   /** Removes `pending` if it still is the first one. */
   confirm(pending: PendingTransition): void;
-  /** Counts on from another version, because the store has gone on meanwhile. */
-  renumber(firstVersion: number): void;
+  /** Counts on from another version, because the store has gone on meanwhile; gives the circuit's version after the last. */
+  renumber(firstVersion: number): number;
   /** The store is behind: the first one's row follows on the stored version, and brings the circuit to where it is. */
   rejoin(storedVersion: number): void;
   /** Empties it; gives how many there were. */
@@ -55,6 +55,7 @@ export function createPendingTransitions(bound: number): PendingTransitions {
         transition: { ...transition, version: transition.version + by },
         snapshot: { ...snapshot, version: snapshot.version + by },
       }));
+      return pending.at(-1)?.snapshot.version ?? firstVersion;
     },
     rejoin(storedVersion) {
       const [first, ...rest] = pending;

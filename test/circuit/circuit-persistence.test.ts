@@ -320,6 +320,22 @@ describe("transitions", () => {
   });
 });
 
+async function closedAtVersionTwo(clock: FakeClock, store: ReturnType<typeof createStore>) {
+  const a = await started(clock, store);
+  a.svc().forceOpen("operator");
+  a.svc().reset("operator");
+  await settle();
+  await a.persistence.stop();
+}
+
+async function startedWithoutStore(clock: FakeClock, store: ReturnType<typeof createStore>) {
+  store.control.down = true;
+  const made = instance(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
+  made.persistence.start();
+  await clock.advance(1_000);
+  return made;
+}
+
 describe("two instances", () => {
   it("that open at once leave one transition: the slower one takes over what the faster one stored", async () => {
     const clock = createFakeClock();
@@ -372,28 +388,41 @@ describe("two instances", () => {
     expect(b.registry.getOrCreate("other").tryAcquire()).toBeDefined();
   });
 
-  it("where one knew nothing of the stored history, its opening is written after it and stays", async () => {
+  it("where one knew nothing of the stored history, what it did is written after it and stays", async () => {
     const clock = createFakeClock();
     const store = createStore(clock);
-    const a = await started(clock, store, { name: "a" });
-    a.svc().forceOpen("operator");
-    a.svc().reset("operator");
-    await settle();
-    await a.persistence.stop();
-    // It could not load and opened by itself.
-    store.control.down = true;
-    const b = instance(clock, store, { name: "b" });
-    b.persistence.start();
-    await clock.advance(1_000);
+    await closedAtVersionTwo(clock, store);
+    const b = await startedWithoutStore(clock, store);
     b.fail(2);
+    await clock.advance(10_000);
+    b.svc().tryAcquire()?.failure();
     store.control.down = false;
     await clock.advance(1_000);
-    expect(await store.rows()).toMatchObject([
-      { version: 1 },
-      { version: 2 },
-      { version: 3, instance: "b", to: "open" },
+    expect((await store.rows()).slice(2)).toMatchObject([
+      { version: 3, instance: "b", from: "closed", to: "open" },
+      { version: 4, from: "open", to: "half_open" },
+      { version: 5, from: "half_open", to: "open" },
     ]);
-    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 3 });
+    expect(await store.row()).toMatchObject({ state: "open", version: 5 });
+    expect(b.svc().snapshot()).toMatchObject({ state: "open", version: 5 });
+    b.svc().reset("operator");
+    await settle();
+    expect(await store.row()).toMatchObject({ state: "closed", version: 6 });
+  });
+
+  it("where one knew nothing of the stored history and is probing, it begins anew from the store", async () => {
+    const clock = createFakeClock();
+    const store = createStore(clock);
+    await closedAtVersionTwo(clock, store);
+    const b = await startedWithoutStore(clock, store);
+    b.fail(2);
+    await clock.advance(10_000);
+    b.svc().tryAcquire();
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(await store.rows()).toHaveLength(2);
+    expect(b.svc().snapshot()).toMatchObject({ state: "closed", version: 2 });
+    expect(b.persistence.stats()).toMatchObject({ pending: 0, superseded: 2 });
   });
 
   it("a store that has fallen behind is brought up to where the circuit is", async () => {
