@@ -1,5 +1,6 @@
 /** The public door of the package: everything that is promised, by name. */
 
+export type { Role } from "../shared/access.js";
 export type {
   CircuitConfig,
   CircuitHold,
@@ -36,7 +37,7 @@ export type {
   StrategyResult,
 } from "../shared/recovery.js";
 export type { Accounting, Batch, SeriesPoint } from "../shared/series.js";
-export type { Authorize, Role } from "./api/access.js";
+export type { Authorize } from "./api/access.js";
 export type { HttpHandler } from "./api/http-handler.js";
 export type { ParamedicRouter } from "./api/router.js";
 export { CircuitBreaker, type CircuitBreakerDeps, type CircuitBreakerState } from "./circuit/circuit-breaker.js";

@@ -3,8 +3,9 @@ import type { Server } from "node:http";
 import { initTRPC } from "@trpc/server";
 import { createExpressMiddleware } from "@trpc/server/adapters/express";
 import express from "express";
+import type { Role } from "../shared/access.js";
 import { ParamedicError } from "../shared/errors.js";
-import { isLoopback, type Role, roleOfRequest } from "./api/access.js";
+import { isLoopback, roleOfRequest } from "./api/access.js";
 import { accessRequestOf } from "./api/http-handler.js";
 import type { Paramedic } from "./door.js";
 import { readBackendEnvironment } from "./env.js";
@@ -29,7 +30,8 @@ const MOST_CALLS_IN_A_BATCH = 50;
 /**
  * Starts the backend by the environment and stops it on SIGTERM and SIGINT; a second signal ends it at once.
  *
- * @throws ParamedicError `CONFIGURATION_INVALID`, also when it would listen beyond loopback without both tokens
+ * @throws ParamedicError `CONFIGURATION_INVALID`, also when it would listen beyond loopback without both tokens;
+ *   `STORE_SCHEMA_NEWER` when a newer version has migrated the database
  */
 export async function startBackend(environment = readBackendEnvironment()): Promise<Backend> {
   const { host, port, readToken, operatorToken } = environment;
@@ -65,7 +67,15 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
   app.use(paramedic.express());
   app.use((_request, response) => void response.status(404).json({ error: "not found" }));
 
-  const server = await listen(app, port, host);
+  const readiness = await paramedic.ready;
+  if (readiness.store === "unavailable" && readiness.code === "STORE_SCHEMA_NEWER") {
+    await paramedic.shutdown();
+    throw new ParamedicError(readiness.code, readiness.message);
+  }
+  const server = await listen(app, port, host).catch(async (error: unknown) => {
+    await paramedic.shutdown();
+    throw error;
+  });
   const address = server.address();
   const boundPort = typeof address === "object" && address !== null ? address.port : port;
 

@@ -3,6 +3,7 @@
  * puts the public door in front. It is longer than other files because it is the one place where all parts are named.
  */
 import { hostname } from "node:os";
+import type { Role } from "../shared/access.js";
 import { classify } from "../shared/classify.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
 import { permitsOf } from "../shared/mode.js";
@@ -15,7 +16,7 @@ import { createPinoLogger } from "./adapters/pino-logger.js";
 import { connectRedis } from "./adapters/redis-connection.js";
 import { createRedisStream } from "./adapters/redis-stream.js";
 import { createSqliteStore } from "./adapters/sqlite/sqlite-store.js";
-import { type Role, roleOfRequest } from "./api/access.js";
+import { roleOfRequest } from "./api/access.js";
 import { createHealthProcedure } from "./api/health-procedure.js";
 import { createHttpHandler } from "./api/http-handler.js";
 import { createRouter } from "./api/router.js";

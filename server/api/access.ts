@@ -1,9 +1,6 @@
 /** Who may do what (law 24): denied unless a rule says otherwise. */
 import { createHash, timingSafeEqual } from "node:crypto";
-
-export const ROLES = ["read", "operate"] as const;
-/** `operate` includes `read`. */
-export type Role = (typeof ROLES)[number];
+import type { Role } from "../../shared/access.js";
 
 /** Decides by the host app's own context. Anything but a role, a throw included, is a refusal. */
 export type Authorize<Context> = (opts: { readonly ctx: Context }) => Role | undefined | Promise<Role | undefined>;

@@ -1,6 +1,7 @@
 /** `health` for the host app's router: everybody gets the shape, only those who may read get messages and metadata. */
+
+import type { Role } from "../../shared/access.js";
 import type { HealthReport } from "../../shared/health.js";
-import type { Role } from "./access.js";
 import { anonymousProcedure } from "./procedures.js";
 
 export interface HealthProcedureDeps {

@@ -1,7 +1,8 @@
 /** `app.use(paramedic.express())`: the probes over plain HTTP. Whatever it does not know goes to the next handler. */
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Role } from "../../shared/access.js";
 import type { HealthReport } from "../../shared/health.js";
-import type { AccessRequest, Role } from "./access.js";
+import type { AccessRequest } from "./access.js";
 import { withoutDetails } from "./health-procedure.js";
 
 /** Fits Express 4 and 5, and any server that passes requests on the same way. */

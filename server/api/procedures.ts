@@ -1,11 +1,11 @@
 /** The procedures that every part of the API is built on: reading needs a role, operating a role and a reason. */
 import { initTRPC, TRPCError } from "@trpc/server";
 import { z } from "zod";
+import type { Role } from "../../shared/access.js";
 import { isParamedicError } from "../../shared/errors.js";
 import type { JsonObject } from "../../shared/failure.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, AuditStore } from "../ports/store.js";
-import type { Role } from "./access.js";
 
 /** What the procedures need of their surroundings. */
 export interface AccessDeps {

@@ -1,9 +1,9 @@
 import { initTRPC } from "@trpc/server";
 import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
-import type { Role } from "../../server/api/access.js";
 import { createRouter } from "../../server/api/router.js";
 import type { Store } from "../../server/ports/store.js";
+import type { Role } from "../../shared/access.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { createFakeClock } from "../support/fake-clock.js";
