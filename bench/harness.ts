@@ -95,7 +95,8 @@ export function find(group: Group, name: string): Measurement {
 }
 
 export function atMost(what: string, measured: number, limit: number, unit = "×"): Budget {
-  const show = (value: number) => (unit === "×" ? `${value.toFixed(limit < 0.1 ? 3 : 2)} ×` : `${Math.round(value)} ${unit}`);
+  const show = (value: number) =>
+    unit === "×" ? `${value.toFixed(limit < 0.1 ? 3 : 2)} ×` : `${Math.round(value)} ${unit}`;
   return { what, limit: `≤ ${show(limit)}`, measured: show(measured), met: measured <= limit };
 }
 
