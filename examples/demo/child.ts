@@ -19,7 +19,8 @@ export interface ChildOptions {
   /** Path of the script, relative to `examples/`. */
   readonly script: string;
   readonly args?: readonly string[];
-  readonly env?: Readonly<Record<string, string>>;
+  /** Added to this process's own; undefined takes a variable away. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
   /** Where its output goes; without it nowhere, except for what it said before it failed to start. */
   readonly logFile?: string | undefined;
 }

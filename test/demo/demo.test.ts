@@ -20,8 +20,8 @@ afterEach(() => {
 });
 
 function start(script: string, args: readonly string[] = []) {
-  const { REDIS_URL: _, ...env } = process.env;
-  const child = spawn(process.execPath, ["--import", "tsx", script, ...args], { env: { ...env, TMPDIR: folder } });
+  const env = { ...process.env, REDIS_URL: undefined, PARAMEDIC_REDIS_URL: undefined, TMPDIR: folder };
+  const child = spawn(process.execPath, ["--import", "tsx", script, ...args], { env });
   children.push(child);
   let output = "";
   child.stdout.on("data", (chunk: Buffer) => {

@@ -18,6 +18,9 @@ export type ProviderName = "anthropic" | "openai" | "deepseek";
 const ADMIN_TOKEN = "only-for-tests-0123456789";
 
 const QUICK_SETTINGS = {
+  // A Redis that somebody's shell names is not for these tests.
+  REDIS_URL: undefined,
+  PARAMEDIC_REDIS_URL: undefined,
   METRICS_FLUSH_INTERVAL_MS: "100",
   HEALTH_CHECK_INTERVAL_MS: "300",
   CIRCUIT_BREAKER_TIMEOUT_MS: "1000",
@@ -44,6 +47,8 @@ export interface ClinicFixture {
   readonly rows: (sql: string, ...parameters: unknown[]) => Record<string, unknown>[];
   /** Another process holds the clinic's database until the promise's function is called. */
   readonly lockDatabase: () => Promise<() => Promise<void>>;
+  /** Asks it to end, as a deployment does. */
+  readonly closeClinic: () => Promise<void>;
   readonly killClinic: () => Promise<void>;
   readonly restartClinic: () => Promise<void>;
   readonly end: () => Promise<void>;
@@ -124,6 +129,7 @@ export async function startClinicFixture(
       }
       return () => locker.stop();
     },
+    closeClinic: () => clinic.stop(),
     killClinic: () => clinic.kill(),
     async restartClinic() {
       clinic = await startClinic();
