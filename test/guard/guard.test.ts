@@ -118,6 +118,15 @@ describe("a guard whose service fails", () => {
     expect(call.causes).toEqual(["id-1"]);
   });
 
+  it("names the failure that opened its circuit", async () => {
+    const { guards, failures, registry } = createGuardHarness({ strategies: [] });
+    const causes: unknown[] = [];
+    registry.subscribe({ transitioned: ({ failureEventId }) => causes.push(failureEventId) });
+    const guard = guards.guard("http:billing", { failureThreshold: 2 });
+    for (let call = 0; call < 2; call += 1) await settled(guard.execute(() => Promise.reject(httpError(500))));
+    expect(causes).toEqual([failures()[1]?.eventId]);
+  });
+
   it("makes neither a failure nor a rescue of the caller's own error, and opens nothing by it", async () => {
     const { guards, entries, registry } = createGuardHarness();
     const guard = guards.guard("http:billing", { failureThreshold: 1 });
@@ -536,6 +545,28 @@ describe("the bulkhead", () => {
     expect(await gone).toEqual({ error: "gone" });
     expect(await patient).toBe(2);
     expect(await guard.execute(() => 3)).toBe(3);
+  });
+
+  it("gives permit and place back when the caller leaves at the very door", async () => {
+    const { guards, registry } = createGuardHarness();
+    const guard = guards.guard("http:billing", { maxConcurrent: 1 });
+    const circuit = registry.get("http:billing");
+    const controller = new AbortController();
+    let runs = 0;
+    const admit = circuit?.tryAcquire.bind(circuit);
+    if (circuit !== undefined) {
+      circuit.tryAcquire = (now) => {
+        controller.abort("gone");
+        return admit?.(now);
+      };
+    }
+    const work = () => {
+      runs += 1;
+      return runs;
+    };
+    expect(await settled(guard.execute(work, { signal: controller.signal }))).toEqual({ error: "gone" });
+    expect(runs).toBe(0);
+    expect(await guard.execute(work)).toBe(1);
   });
 
   it("waits no longer than the attempt's time, and not for a caller who is gone", async () => {

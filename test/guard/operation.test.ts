@@ -204,6 +204,26 @@ describe("an operation", () => {
     expect("error" in outcome && outcome.error).toBe(error);
   });
 
+  it("retries at leisure where no other target admits calls", async () => {
+    const { guards, registry, clock } = createGuardHarness();
+    guards.guard("llm:b");
+    registry.get("llm:b")?.hold({ state: "forced_open", by: "operator", reason: "maintenance", until: undefined });
+    let asked = 0;
+    const ask = guards.operation("ask", {
+      targets: {
+        "llm:a": () => {
+          asked += 1;
+          throw httpError(500);
+        },
+        "llm:b": () => "b",
+      },
+    });
+    const outcome = settled(ask());
+    for (let second = 0; second < 30; second += 1) await clock.advance(1_000);
+    expect(await outcome).toMatchObject({ error: { status: 500 } });
+    expect(asked).toBe(4);
+  });
+
   it("does not run unsafe work elsewhere, unless nothing was sent", async () => {
     const { guards, rescues } = createGuardHarness();
     let error: Error = httpError(500);
@@ -234,14 +254,12 @@ describe("the time of an operation", () => {
     const { guards, clock } = createGuardHarness();
     const summarise = guards.operation("summarise", {
       targets: { "llm:a": hang, "llm:b": hang },
-      fallback: () => "kept",
+      fallback: () => clock.monotonic(),
       timeoutMs: 2_000,
     });
-    const outcome = settled(summarise.detailed());
+    const outcome = settled(summarise());
     await clock.advance(2_000);
-    const { value } = (await outcome) as { value: { value: string; rescue: { durationMs: number } } };
-    expect(value.value).toBe("kept");
-    expect(value.rescue.durationMs).toBeLessThanOrEqual(2_000);
+    expect(await outcome).toEqual({ value: 1_890 });
   });
 
   it("ends a fallback that hangs", async () => {
@@ -390,6 +408,27 @@ describe("guards inside guards", () => {
     expect(runs).toBe(4);
   });
 
+  it("does so across a guard in between that may not", async () => {
+    const callContext = createAsyncCallContext();
+    const { guards, clock } = createGuardHarness({ callContext, defaults: { failureThreshold: 1_000 } });
+    const [outer, middle, inner] = [
+      guards.guard("http:outer"),
+      guards.guard("http:middle", { idempotent: false }),
+      guards.guard("llm:inner"),
+    ];
+    let runs = 0;
+    const work = () => {
+      runs += 1;
+      throw httpError(500);
+    };
+    const outcome = callContext.run(callOf({ type: "query" }), () =>
+      settled(outer.execute(() => middle.execute(() => inner.execute(work)))),
+    );
+    for (let second = 0; second < 60; second += 1) await clock.advance(1_000);
+    await outcome;
+    expect(runs).toBe(4);
+  });
+
   it("retries inside when the guard around it must not", async () => {
     const callContext = createAsyncCallContext();
     const { guards, clock } = createGuardHarness({ callContext, defaults: { failureThreshold: 1_000 } });
@@ -417,6 +456,8 @@ describe("guards inside guards", () => {
       seen = signal;
       return hang();
     };
+    const deadlineAt = callContext.run(callOf(), () => outer.execute(() => callContext.current()?.deadlineAt));
+    expect(await deadlineAt).toBe(5_000);
     const late = callContext.run(callOf(), () => settled(outer.execute(() => inner.execute(work))));
     await clock.advance(5_000);
     expect(await late).toMatchObject({ error: { reason: "attempt_timeout" } });
@@ -566,6 +607,19 @@ describe("a user's strategy in the call", () => {
     expect(asked).toEqual(["a", "a", "again failed", "b", "next failed"]);
   });
 
+  it("waits for a target that rests, however little it wanted to wait", async () => {
+    const impatient = userStrategy(async (_failure, operation) => ({ success: true, value: await operation.again() }));
+    const { guards, clock } = createGuardHarness({ strategies: [impatient] });
+    let runs = 0;
+    const value = guards.guard("llm:a").execute(() => {
+      runs += 1;
+      if (runs === 1) throw httpError(429, { "retry-after": "2" });
+      return clock.monotonic();
+    });
+    await clock.advance(3_000);
+    expect(await value).toBeGreaterThanOrEqual(2_000);
+  });
+
   it("hears at once that a wait does not fit the deadline", async () => {
     const heard: unknown[] = [];
     const patient = userStrategy(async (_failure, operation) => {
@@ -614,7 +668,7 @@ describe("a user's strategy in the call", () => {
       userStrategy(hang),
       { ...userStrategy(async () => ({})), execute: async () => null as never },
       { ...userStrategy(async () => ({})), execute: () => explode() },
-      userStrategy(async () => ({}), { appliesTo: () => explode() }),
+      userStrategy(async () => ({ success: true, value: "not asked" }), { appliesTo: () => explode() }),
     ];
     for (const strategy of rubbish) {
       const harness = createGuardHarness();
