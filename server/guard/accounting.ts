@@ -2,12 +2,12 @@
 import type { Classification } from "../../shared/classification.js";
 import type { Attempt } from "./attempt.js";
 import { isTooShortToTell } from "./attempt-time.js";
-import type { GuardedCall } from "./guarded-call.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { Refusal } from "./refusal.js";
+import type { RescuableCall } from "./rescuable-call.js";
 import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
 
-export function accountAttempt(call: GuardedCall, attempt: Attempt): void {
+export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   const { state, terms, durationMs } = attempt;
   switch (state) {
     case "succeeded":
@@ -27,13 +27,13 @@ export function accountAttempt(call: GuardedCall, attempt: Attempt): void {
 }
 
 /** What was refused at the door is a failure for the caller, and none of the service. */
-export function accountRefusal(call: GuardedCall, { error, classification }: Refusal, service: GuardedService): void {
+export function accountRefusal(call: RescuableCall, { error, classification }: Refusal, service: GuardedService): void {
   const { failureCategory } = call.engine.classify(error, service.name);
   see(call, { error, service, classification: { ...classification, failureCategory } });
   service.record("rejected", 0);
 }
 
-function accountFailure(call: GuardedCall, { error, state, terms, durationMs }: Attempt): void {
+function accountFailure(call: RescuableCall, { error, state, terms, durationMs }: Attempt): void {
   const { service, permit, timeoutMs, now } = terms;
   const found = call.engine.classify(error, service.name);
   const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
@@ -57,13 +57,13 @@ function accountFailure(call: GuardedCall, { error, state, terms, durationMs }: 
   }
 }
 
-function see(call: GuardedCall, seen: Omit<Sighting, "failure">): string {
+function see(call: RescuableCall, seen: Omit<Sighting, "failure">): string {
   const where = { operation: call.work.name, attempt: call.attempts, call: call.info };
   const failure = failureOf(seen, where, call.engine);
   call.record.see({ ...seen, failure }, call.info);
   return failure.eventId;
 }
 
-function seeCallersOwn(call: GuardedCall, seen: Omit<Sighting, "failure">): undefined {
+function seeCallersOwn(call: RescuableCall, seen: Omit<Sighting, "failure">): undefined {
   call.record.see({ ...seen, failure: undefined }, call.info);
 }

@@ -1,7 +1,16 @@
 /** The call as guards inside an attempt see it: with the attempt's deadline and signal, and with what stands around them. */
 import type { ProcedureType } from "../../shared/outcome.js";
 import type { CallInfo } from "../ports/call-context.js";
-import type { Attempt } from "./attempt.js";
+import type { GuardContext } from "./guard.js";
+
+/** The attempt that the work inside runs in. */
+export interface EnclosingAttempt extends GuardContext {
+  readonly serviceName: string;
+  /** Monotonic. */
+  readonly deadlineAt: number;
+  /** Whoever began it may run its work again. */
+  readonly runsAgain: boolean;
+}
 
 /**
  * Retries multiply when they nest: three tries of three tries are nine. So the outermost guard that may run its work again
@@ -14,16 +23,16 @@ export class AttemptCall implements CallInfo {
   readonly userId: string | undefined;
   readonly deadlineAt: number;
   readonly causes: string[];
-  readonly attempt: Attempt;
+  readonly attempt: EnclosingAttempt;
   readonly outer: AttemptCall | undefined;
 
-  constructor(call: CallInfo, attempt: Attempt) {
+  constructor(call: CallInfo, attempt: EnclosingAttempt) {
     this.path = call.path;
     this.type = call.type;
     this.requestId = call.requestId;
     this.userId = call.userId;
     this.causes = call.causes;
-    this.deadlineAt = attempt.terms.now + attempt.terms.timeoutMs;
+    this.deadlineAt = attempt.deadlineAt;
     this.attempt = attempt;
     this.outer = call instanceof AttemptCall ? call : undefined;
   }
@@ -39,7 +48,7 @@ export class AttemptCall implements CallInfo {
 
   /** The attempt of `service` that this work runs in, if there is one. */
   within(service: string): AttemptCall | undefined {
-    return this.attempt.terms.service.name === service ? this : this.outer?.within(service);
+    return this.attempt.serviceName === service ? this : this.outer?.within(service);
   }
 
   /** A part of the result has reached the caller: whoever began the attempt tells those around it. */

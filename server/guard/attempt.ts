@@ -3,9 +3,8 @@ import type { Permit } from "../circuit/permit.js";
 import { Deadline, type TimerWheel } from "../circuit/timer-wheel.js";
 import type { CallContext, CallInfo } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
-import { AttemptCall } from "./attempt-call.js";
+import { AttemptCall, type EnclosingAttempt } from "./attempt-call.js";
 import type { Bulkhead } from "./bulkhead.js";
-import type { GuardContext } from "./guard.js";
 import { GuardError } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { applyTarget, type TargetFunction } from "./operation.js";
@@ -46,7 +45,7 @@ export interface AttemptTerms {
   readonly now: number;
 }
 
-export class Attempt extends Deadline implements GuardContext {
+export class Attempt extends Deadline implements EnclosingAttempt {
   state: AttemptState = "running";
   /** What the function gave; only when it succeeded. */
   value: unknown = undefined;
@@ -75,6 +74,10 @@ export class Attempt extends Deadline implements GuardContext {
 
   delivered(): void {
     this.#owner.delivered();
+  }
+
+  get serviceName(): string {
+    return this.terms.service.name;
   }
 
   get runsAgain(): boolean {

@@ -23,7 +23,10 @@ export interface GuardPolicy extends Partial<CircuitConfig> {
   readonly timeoutMs?: number;
   /** Running the work twice does no harm. @default true for `llm:*` and inside a query, else false */
   readonly idempotent?: boolean | undefined;
-  /** Attempts that may run at once; 1 to 1,000,000. @default none: no limit */
+  /**
+   * Attempts that may run at once; 1 to 1,000,000. A place is taken until the work has ended, also when its caller was told
+   * before that its time is up: give work that can hang the `signal`. @default none: no limit
+   */
   readonly maxConcurrent?: number | undefined;
   /** Attempts that may wait for a place, each within its own deadline; 0 to 1,000,000. Needs `maxConcurrent`. @default 0 */
   readonly maxQueued?: number | undefined;

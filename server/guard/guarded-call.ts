@@ -20,30 +20,19 @@ import type { GuardEngine } from "./guard-engine.js";
 import { GuardError, type GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { isIdempotent } from "./idempotency.js";
-import { applyFallback, type FallbackFunction, type TargetFunction } from "./operation.js";
+import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
 import { type Refusal, refusedByBulkhead, refusedByCircuit, refusedByCooldown, refusedByDeadline } from "./refusal.js";
+import type { RescuableCall, Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
 
-/** What stays the same from call to call. */
-export interface Work {
-  /** Of an operation; undefined for a guard's own work. */
-  readonly name: string | undefined;
-  /** In order of preference. */
-  readonly services: readonly [GuardedService, ...GuardedService[]];
-  readonly fallback: FallbackFunction | undefined;
-  readonly idempotent: boolean | undefined;
-  readonly timeoutMs: number | undefined;
-  readonly signal: AbortSignal | undefined;
-}
-
 export type TargetFunctions = readonly [TargetFunction, ...TargetFunction[]];
 
-export class GuardedCall implements AttemptOwner, Runnable {
+export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   readonly engine: GuardEngine;
   readonly work: Work;
   /** The tRPC call it belongs to. */

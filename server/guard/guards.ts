@@ -15,7 +15,7 @@ import { AttemptCall } from "./attempt-call.js";
 import type { Detailed, ExecuteOptions, Guard, GuardContext } from "./guard.js";
 import type { GuardEngine, GuardFlags } from "./guard-engine.js";
 import type { GuardPolicy } from "./guard-policy.js";
-import { GuardedCall, type TargetFunctions, type Work } from "./guarded-call.js";
+import { GuardedCall, type TargetFunctions } from "./guarded-call.js";
 import type { GuardedService } from "./guarded-service.js";
 import { createGuardedServices } from "./guarded-services.js";
 import {
@@ -29,6 +29,7 @@ import {
   validateOperation,
 } from "./operation.js";
 import { passThrough, type Runnable, unguardedContext } from "./pass-through.js";
+import type { Work } from "./rescuable-call.js";
 import { type RunDefinition, validateRun } from "./run.js";
 
 export const GUARD_FLAGS_ON: GuardFlags = Object.freeze({

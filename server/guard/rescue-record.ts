@@ -2,12 +2,18 @@
 import { describeError } from "../../shared/describe-error.js";
 import type { Failure, JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
-import { NO_STRATEGY, type RecoveryStrategy } from "../../shared/recovery.js";
+import { NO_STRATEGY, type RecoveryStrategy, type StrategyResult } from "../../shared/recovery.js";
 import { boundText, redactJson, redactText } from "../../shared/redaction.js";
 import type { RescueRecord } from "../ports/journal.js";
-import type { StepEnd } from "./rescue-operation.js";
 
 const MESSAGE_LENGTH = 300;
+
+/** What became of one strategy. */
+export type StepEnd =
+  | { readonly status: "answered"; readonly result: StrategyResult }
+  | { readonly status: "threw"; readonly error: unknown }
+  | { readonly status: "timed_out" }
+  | { readonly status: "cancelled" };
 
 export interface StepFacts {
   readonly timestamp: number;

@@ -7,17 +7,17 @@ import type { Failure } from "../../shared/failure.js";
 import { type Plan, plan, type StrategyDescriptor } from "../../shared/plan.js";
 import type { ActionType, RecoveryStrategy } from "../../shared/recovery.js";
 import { CircuitBreakerError } from "../circuit/circuit-breaker-error.js";
-import type { GuardedCall } from "./guarded-call.js";
 import type { GuardedService } from "./guarded-service.js";
-import { RescueStep } from "./rescue-operation.js";
+import type { RescuableCall } from "./rescuable-call.js";
 import { recordOfNothing, recordOfStep } from "./rescue-record.js";
+import { RescueStep } from "./rescue-step.js";
 
 /**
  * Resolves with the value that a strategy got; rejects with the caller's error. Tells the journal before it settles.
  *
  * @param fault what kept the guard itself from beginning the work; undefined otherwise
  */
-export async function rescue(call: GuardedCall, fault: unknown): Promise<unknown> {
+export async function rescue(call: RescuableCall, fault: unknown): Promise<unknown> {
   const { engine, record } = call;
   let rescued: { readonly value: unknown } | undefined;
   try {
@@ -35,7 +35,7 @@ export async function rescue(call: GuardedCall, fault: unknown): Promise<unknown
   throw errorFor(call);
 }
 
-async function tryStrategies(call: GuardedCall): Promise<{ readonly value: unknown } | undefined> {
+async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unknown } | undefined> {
   const { engine, record } = call;
   const tried = new Set<string>();
   let target: GuardedService | undefined;
@@ -73,7 +73,7 @@ async function tryStrategies(call: GuardedCall): Promise<{ readonly value: unkno
 }
 
 /** The last error that a service gave, else what refused the call; of open circuits the one that admits calls soonest. */
-function errorFor(call: GuardedCall): unknown {
+function errorFor(call: RescuableCall): unknown {
   if (call.lastThrown !== undefined) return call.lastThrown.error;
   const refused = call.record.last;
   if (refused?.classification.reason !== "circuit_open") return refused?.error;
@@ -94,7 +94,7 @@ function waitOf(error: unknown): number {
 }
 
 function decide(
-  call: GuardedCall,
+  call: RescuableCall,
   failure: Failure,
   classification: Classification,
   strategies: readonly RecoveryStrategy[],
@@ -130,7 +130,7 @@ function decide(
   );
 }
 
-function descriptorOf({ engine }: GuardedCall, strategy: RecoveryStrategy, failure: Failure): StrategyDescriptor {
+function descriptorOf({ engine }: RescuableCall, strategy: RecoveryStrategy, failure: Failure): StrategyDescriptor {
   const { name, scope, priority, applicableFailureTypes } = strategy;
   const actionType = strategy.actionType ?? "custom";
   let applies = true;

@@ -3,26 +3,20 @@ import type { Failure } from "../../shared/failure.js";
 import type { RecoveryStrategy, RescueOperation, StrategyResult } from "../../shared/recovery.js";
 import { withDeadline } from "./deadline.js";
 import { GuardError } from "./guard-error.js";
-import type { GuardedCall } from "./guarded-call.js";
+import type { RescuableCall } from "./rescuable-call.js";
+import type { StepEnd } from "./rescue-record.js";
 
 /** Attempts have their own deadlines; this is for a strategy that does not answer at all. */
 const GRACE_MS = 50;
 
-/** What became of one strategy. */
-export type StepEnd =
-  | { readonly status: "answered"; readonly result: StrategyResult }
-  | { readonly status: "threw"; readonly error: unknown }
-  | { readonly status: "timed_out" }
-  | { readonly status: "cancelled" };
-
 export class RescueStep implements RescueOperation {
-  readonly #call: GuardedCall;
+  readonly #call: RescuableCall;
   readonly #failure: Failure;
   readonly #controller = new AbortController();
   #settled = false;
   #obtained = false;
 
-  constructor(call: GuardedCall, failure: Failure) {
+  constructor(call: RescuableCall, failure: Failure) {
     this.#call = call;
     this.#failure = failure;
   }
