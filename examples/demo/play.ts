@@ -79,7 +79,7 @@ export async function play(options: PlayOptions): Promise<void> {
   };
 
   enter(0, "before the story");
-  await users.oneByOne(plan.before);
+  await users.fewAtATime(plan.before);
   await Promise.all([breakThings(), users.whenDue(plan.story)]);
   options.onPhase("closing");
   await behave(providers, schedule, {});

@@ -17,13 +17,18 @@ import { atSpeed, readSchedule } from "./schedule.js";
 import { expireStream, newStreamKey } from "./stream.js";
 import { openUserCalls, RUNS, type Run } from "./user-calls.js";
 
+let interrupted = false;
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
-  process.once(signal, () => {
-    process.once(signal, () => process.exit(130));
+  process.on(signal, () => {
+    if (interrupted) process.exit(130);
+    interrupted = true;
     void stopChildren().then(() => process.exit(130));
   });
 }
-await demo(optionsOf(process.argv.slice(2)));
+await demo(optionsOf(process.argv.slice(2))).catch((error: unknown) => {
+  // A story whose processes are being stopped breaks off; the handler above ends it.
+  if (!interrupted) throw error;
+});
 
 async function demo({ speed, once, schedule: story, folder: kept }: DemoOptions): Promise<void> {
   const schedule = atSpeed(readSchedule(story), speed);

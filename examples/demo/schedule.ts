@@ -22,7 +22,7 @@ const phaseSchema = z.strictObject({
 
 const scheduleSchema = z.strictObject({
   seed: z.number().int().min(0),
-  /** Made one by one before the story begins, so that it meets a server that has warmed up; they count like all others. */
+  /** Made before the story begins, so that it meets a server that has warmed up; they count like all others. */
   firstCalls: z.number().int().min(0).max(1_000),
   /** After this long a user gives up: a call that hangs is a failure for whoever waits. */
   userDeadlineMs: milliseconds,

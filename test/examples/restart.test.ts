@@ -21,6 +21,7 @@ describe("a clinic that is killed in the middle of an outage and started again",
     await clinic.behave({ anthropic: { kind: "error", status: 529 } });
     for (let call = 0; call < 10; call += 1) await clinic.client().ask.query(question);
     await expect.poll(() => circuits().find((row) => row.circuit_name === "llm:anthropic")?.state, soon).toBe("open");
+    await expect.poll(() => clinic.rows("select 1 from failure_events"), soon).not.toEqual([]);
     const before = circuits();
     const asked = await clinic.requestsTo("anthropic");
 
