@@ -46,7 +46,7 @@ function failuresSeen({ with: withParamedic, without, failedWhileHealthy }: Repo
     [...rows, ["total", withParamedic.calls, withParamedic.failed, without.failed]],
   );
   if (failedWhileHealthy === 0) return table;
-  return `${table}\n  ${failedWhileHealthy} of these came before anything was broken: this machine is too busy for this speed.`;
+  return `${table}\n  ${failedWhileHealthy} of these came while nothing was broken: this machine is too busy for this speed.`;
 }
 
 function answers({ with: withParamedic, without }: Report): string {

@@ -1,5 +1,6 @@
 /** Puts both runs side by side and checks that their rows tell the same story. */
 import { type ParamedicSide, readParamedicSide } from "./paramedic-rows.js";
+import type { Phase, Schedule } from "./schedule.js";
 import type { UserCalls } from "./user-calls.js";
 import { readUserSide, type UserSide } from "./user-rows.js";
 
@@ -13,7 +14,7 @@ export interface Check {
 export interface Report {
   readonly speed: number;
   readonly seed: number;
-  /** Failures that users saw, with Paramedic or without, before anything was broken. */
+  /** Failures that users saw, with Paramedic or without, while nothing was broken. */
   readonly failedWhileHealthy: number;
   readonly with: UserSide;
   readonly without: UserSide;
@@ -25,7 +26,7 @@ export interface ReportOptions {
   readonly rows: UserCalls;
   readonly paramedicDatabase: string;
   readonly speed: number;
-  readonly seed: number;
+  readonly schedule: Schedule;
   /** Measurements went through Redis, which may take with it what it had not handed on. */
   readonly redis: boolean;
 }
@@ -33,21 +34,26 @@ export interface ReportOptions {
 /** With Paramedic, users may see at most this share of the failures they see without it. */
 const SHARE_OF_FAILURES = 0.1;
 
-export function readReport({ rows, paramedicDatabase, speed, seed, redis }: ReportOptions): Report {
+export function readReport({ rows, paramedicDatabase, speed, schedule, redis }: ReportOptions): Report {
   const withParamedic = readUserSide(rows, "with");
   const without = readUserSide(rows, "without");
   const paramedic = readParamedicSide(paramedicDatabase);
   return {
     speed,
-    seed,
+    seed: schedule.seed,
     failedWhileHealthy: [withParamedic, without]
-      .flatMap(({ phases }) => phases.filter(({ phase }) => phase <= 1))
+      .flatMap(({ phases }) => phases.filter(({ phase }) => isCalm(schedule.phases[phase - 1])))
       .reduce((sum, { failed }) => sum + failed, 0),
     with: withParamedic,
     without,
     paramedic,
     checks: checksOf(withParamedic, without, paramedic, redis),
   };
+}
+
+/** Nothing is broken; nor is it before the story, where there is no phase. */
+function isCalm(phase: Phase | undefined): boolean {
+  return phase === undefined || (Object.keys(phase.providers).length === 0 && phase.databaseLock === undefined);
 }
 
 function checksOf(

@@ -55,7 +55,7 @@ async function demo({ speed, once, schedule: story, folder: kept }: DemoOptions)
     progress.done();
   }
 
-  const report = readReport({ rows, paramedicDatabase, speed, seed: schedule.seed, redis: redisUrl !== undefined });
+  const report = readReport({ rows, paramedicDatabase, speed, schedule, redis: redisUrl !== undefined });
   console.log(`\n${reportText(report)}\n`);
   process.exitCode = report.checks.every(({ holds }) => holds) ? 0 : 1;
   if (redisUrl !== undefined) console.log(`The stream: redis-cli -u "$REDIS_URL" XRANGE ${streamKey} - + COUNT 3\n`);

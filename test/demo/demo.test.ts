@@ -55,7 +55,7 @@ describe("npm run demo", () => {
   it("ends with 0, with every check holding and every number equal to what its tables say", {
     timeout: 90_000,
   }, async () => {
-    const story = ["--schedule", "test/demo/short-story.json", "--speed", "1.25", "--folder", folder];
+    const story = ["--schedule", "test/demo/short-story.json", "--speed", "1.6", "--folder", folder];
     const { output, ended } = start("examples/demo/run.ts", ["--once", ...story]);
     const code = await ended;
     const report = output();
