@@ -10,6 +10,7 @@ import { accessRequestOf } from "./api/http-handler.js";
 import type { Paramedic } from "./door.js";
 import { readBackendEnvironment } from "./env.js";
 import { createParamedic } from "./paramedic.js";
+import { delay, systemClock } from "./ports/clock.js";
 
 export interface BackendContext {
   readonly role: Role | undefined;
@@ -26,6 +27,9 @@ export interface Backend {
 
 /** A batch beyond this is no dashboard's. */
 const MOST_CALLS_IN_A_BATCH = 50;
+
+/** The first answer should find the store open; probes must not wait for as long as somebody else holds its lock. */
+const OPENING_PATIENCE_MS = 2_000;
 
 /**
  * Starts the backend by the environment and stops it on SIGTERM and SIGINT; a second signal ends it at once.
@@ -46,7 +50,8 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
     identify: ({ ctx }) => ({ userId: ctx.actor }),
     overrides: { environment },
   });
-  const t = initTRPC.context<BackendContext>().create();
+  // Whoever asks sees what went wrong, never where in the code: stacks are in the log.
+  const t = initTRPC.context<BackendContext>().create({ isDev: false });
   const router = t.router({ health: paramedic.healthProcedure, paramedic: paramedic.router });
 
   const app = express();
@@ -67,8 +72,13 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
   app.use(paramedic.express());
   app.use((_request, response) => void response.status(404).json({ error: "not found" }));
 
-  const readiness = await paramedic.ready;
-  if (readiness.store === "unavailable" && readiness.code === "STORE_SCHEMA_NEWER") {
+  const waiting = new AbortController();
+  const readiness = await Promise.race([
+    paramedic.ready,
+    delay(systemClock, OPENING_PATIENCE_MS, waiting.signal).catch(() => undefined),
+  ]);
+  waiting.abort();
+  if (readiness?.store === "unavailable" && readiness.code === "STORE_SCHEMA_NEWER") {
     await paramedic.shutdown();
     throw new ParamedicError(readiness.code, readiness.message);
   }

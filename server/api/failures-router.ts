@@ -31,11 +31,11 @@ export function createFailuresRouter(
       )
       .query(({ input }) => store.listFailures(input)),
 
-    /** One event with its recovery actions, newest first. */
+    /** One event with its recovery actions, newest first; the id of a repeat gives the event it was counted in. */
     get: read.input(z.object({ eventId }).strict()).query(async ({ input }) => {
       const failure = await store.getFailure(input.eventId);
       if (failure === undefined) throw notFound(input.eventId);
-      const recoveries = await store.listRecoveries({ failureEventId: input.eventId, limit: 200 });
+      const recoveries = await store.listRecoveries({ failureEventId: failure.eventId, limit: 200 });
       return { ...failure, recoveryActions: recoveries.items };
     }),
 

@@ -6,6 +6,7 @@ import type { Store } from "../../server/ports/store.js";
 import type { Role } from "../../shared/access.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
+import { rescueOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 const failure: Failure = {
@@ -68,6 +69,21 @@ describe("the API", () => {
     expect((await api.failures.list({ affectedService: "db:main" })).items).toEqual([]);
     expect(await api.failures.get({ eventId: "event-1" })).toMatchObject({ eventId: "event-1", recoveryActions: [] });
     await expect(api.failures.get({ eventId: "event-2" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+  });
+
+  it("gives what was done about a repeat under the repeat's own id too", async () => {
+    const { store, caller } = harness();
+    await withFailure(store);
+    const repeat = { ...failure, eventId: "event-2" };
+    await store.recordFailures([
+      { failure: repeat, fingerprint: fingerprintOf(repeat), occurrences: 1, lastSeenAt: 0, instance: "test" },
+    ]);
+    const rescue = rescueOf("event-1");
+    await store.recordRescues([rescue]);
+    expect(await caller("read").failures.get({ eventId: "event-2" })).toMatchObject({
+      eventId: "event-1",
+      recoveryActions: [{ actionId: rescue.actionId }],
+    });
   });
 
   it.each([0, -1, 1_000_000_000, Number.NaN, 1.5])("refuses the limit %d", async (limit) => {

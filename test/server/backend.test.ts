@@ -3,18 +3,21 @@ import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
+import { lockDatabase } from "../support/database-lock.js";
 
 const READ = "read-token-".padEnd(40, "r");
 const OPERATE = "operate-token-".padEnd(40, "o");
 
 let folder: string;
-const children: (() => void)[] = [];
+const children: (() => Promise<unknown>)[] = [];
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "paramedic-backend-"));
 });
-afterEach(() => {
-  for (const kill of children.splice(0)) kill();
+afterEach(async () => {
+  await Promise.all(children.splice(0).map((kill) => kill()));
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -28,7 +31,6 @@ function paramedic(args: readonly string[], variables: Record<string, string> = 
       ...variables,
     },
   });
-  children.push(() => child.kill("SIGKILL"));
   let output = "";
   const listeners = new Set<() => void>();
   for (const stream of [child.stdout, child.stderr]) {
@@ -38,6 +40,10 @@ function paramedic(args: readonly string[], variables: Record<string, string> = 
     });
   }
   const exit = new Promise<number | null>((resolve) => child.once("exit", resolve));
+  children.push(() => {
+    child.kill("SIGKILL");
+    return exit;
+  });
   return {
     exit,
     output: () => output,
@@ -111,6 +117,37 @@ describe("paramedic start", () => {
     const url = await paramedic(["start"], { PARAMEDIC_OPERATOR_TOKEN: OPERATE }).url();
     const huge = { eventId: "x", reason: "y".repeat(70_000) };
     expect((await post(`${url}/trpc/paramedic.failures.resolve`, huge, OPERATE)).status).toBe(413);
+  });
+
+  it("shows nobody where in the code a call failed", async () => {
+    const url = await paramedic(["start"]).url();
+    const refused = await fetch(`${url}/trpc/paramedic.failures.list`, { headers: { via: "1.1 proxy" } });
+    expect(refused.status).toBe(403);
+    expect(await refused.text()).not.toContain("    at ");
+  });
+
+  it("answers probes while its database is locked, and opens it when the lock is gone", async () => {
+    const lock = await lockDatabase(join(folder, "paramedic.db"));
+    try {
+      const url = await paramedic(["start"]).url();
+      expect((await fetch(`${url}/livez`)).status).toBe(200);
+      const status = async () => (await fetch(`${url}/trpc/paramedic.status`)).text();
+      expect(await status()).toContain('"storeOpen":false');
+      await lock.release();
+      await expect.poll(status, { timeout: 10_000 }).toContain('"storeOpen":true');
+    } finally {
+      await lock.kill();
+    }
+  });
+
+  it("refuses a database that a newer version has migrated, in one line", async () => {
+    migrateSqlite(join(folder, "paramedic.db"));
+    const newer = new Database(join(folder, "paramedic.db"));
+    newer.exec("update paramedic_migrations set created_at = 9e12");
+    newer.close();
+    const backend = paramedic(["start"]);
+    expect(await backend.exit).toBe(1);
+    expect(backend.output()).toMatch(/^paramedic: .* newer schema .*$/m);
   });
 
   it("refuses to listen beyond loopback without tokens, in one line that names them", async () => {
