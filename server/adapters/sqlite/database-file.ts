@@ -43,7 +43,7 @@ export function makePrivate(path: string): void {
 /** @throws ParamedicError STORE_UNAVAILABLE when there is no file. */
 export function identityOf(path: string): FileIdentity {
   const found = statOf(path);
-  if (!found) throw unavailable(path, "the file is gone; put it back or let the store be opened anew");
+  if (!found) throw unavailable(path, "the file is gone; put it back, else the next attempt makes a new one");
   return { device: found.dev, inode: found.ino };
 }
 
@@ -55,7 +55,7 @@ export function identityOf(path: string): FileIdentity {
 export function assertSameFile(path: string, opened: FileIdentity): void {
   const present = identityOf(path);
   if (present.device !== opened.device || present.inode !== opened.inode) {
-    throw unavailable(path, "the file was replaced while it was open; let the store be opened anew");
+    throw unavailable(path, "the file was replaced while it was open; the next attempt opens the new one");
   }
 }
 

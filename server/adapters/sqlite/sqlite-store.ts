@@ -79,6 +79,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     },
   );
   let reader: SqliteReader | undefined;
+  let wasOpen = false;
   let opening: Promise<void> | undefined;
   let closing: Promise<void> | undefined;
 
@@ -92,6 +93,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     }
     await writer.open();
     reader = translated(() => createSqliteReader(path, { busyTimeoutMs: readBusyTimeoutMs }));
+    wasOpen = true;
   };
 
   const translated = <T>(work: () => T): T => {
@@ -102,18 +104,30 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     }
   };
 
+  const open = (): Promise<void> => {
+    opening ??= openOnce().finally(() => {
+      opening = undefined;
+    });
+    return opening;
+  };
+
+  /** A store that was open and lost its file refuses what is asked of it, and opens the file anew for what comes next. */
   const opened = (): SqliteReader => {
     if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
-    if (reader) return reader;
-    throw new ParamedicError("STORE_UNAVAILABLE", `the database ${path} is not open; open the store first`);
+    try {
+      if (!reader) {
+        throw new ParamedicError("STORE_UNAVAILABLE", `the database ${path} is not open; open the store first`);
+      }
+      reader.assertSameFile();
+      return reader;
+    } catch (error) {
+      if (wasOpen && !opening) open().catch(onFault);
+      throw error;
+    }
   };
 
   const read = async <T>(query: (queries: SqliteReader["queries"]) => T): Promise<T> =>
-    translated(() => {
-      const { assertSameFile, queries } = opened();
-      assertSameFile();
-      return query(queries);
-    });
+    translated(() => query(opened().queries));
 
   /** Refuses what comes before `open` or after `close`. */
   const write: typeof writer.call = async (command, ...args) => {
@@ -124,10 +138,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
   return Object.freeze<Store>({
     async open() {
       if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
-      opening ??= openOnce().finally(() => {
-        opening = undefined;
-      });
-      await opening;
+      await open();
     },
 
     async ping() {

@@ -106,10 +106,8 @@ describe("the file of an SQLite store", () => {
     await store.open();
     await store.commitBatch(batchOf());
     temp.removeDatabase();
-    const gone = { code: "STORE_UNAVAILABLE" };
-    await expect(store.ping()).rejects.toMatchObject(gone);
-    await expect(store.commitBatch(batchOf({ seq: 2 }))).rejects.toMatchObject(gone);
-    await expect(store.ledger()).rejects.toMatchObject(gone);
+    const refused = await Promise.allSettled([store.ping(), store.commitBatch(batchOf({ seq: 2 })), store.ledger()]);
+    for (const attempt of refused) expect(attempt).toMatchObject({ reason: { code: "STORE_UNAVAILABLE" } });
     await store.open();
     expect(await store.commitBatch(batchOf({ seq: 2 }))).toBe(true);
     expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
@@ -123,6 +121,19 @@ describe("the file of an SQLite store", () => {
     await expect(store.ping()).rejects.toMatchObject(
       refusal("STORE_UNAVAILABLE", "the file was replaced while it was open"),
     );
+  });
+
+  it("that comes back, even by way of a folder that was gone, is opened anew without being asked to", async () => {
+    await store.open();
+    const away = `${temp.folder}.away`;
+    renameSync(temp.folder, away);
+    await expect(store.ping()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await expect.poll(() => store.ping().catch(({ message }) => message)).toContain("not open");
+    mkdirSync(temp.folder);
+    migrateSqlite(temp.path);
+    rmSync(away, { recursive: true });
+    await expect.poll(() => store.commitBatch(batchOf()).catch(() => false)).toBe(true);
+    expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
   });
 
   it("that lost a table is not taken for an empty one", async () => {
