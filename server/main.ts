@@ -11,6 +11,7 @@ import type { Paramedic } from "./door.js";
 import { readBackendEnvironment } from "./env.js";
 import { createParamedic } from "./paramedic.js";
 import { delay, systemClock } from "./ports/clock.js";
+import type { Readiness } from "./store-opening.js";
 
 export interface BackendContext {
   readonly role: Role | undefined;
@@ -54,8 +55,11 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
   const t = initTRPC.context<BackendContext>().create({ isDev: false });
   const router = t.router({ health: paramedic.healthProcedure, paramedic: paramedic.router });
 
+  const tried = firstOpening(paramedic);
   const app = express();
   app.disable("x-powered-by");
+  // The first requests wait for the store's first attempt, as long as that may take.
+  app.use((_request, _response, next) => void tried.then(() => next()));
   app.use(
     "/trpc",
     createExpressMiddleware({
@@ -72,20 +76,17 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
   app.use(paramedic.express());
   app.use((_request, response) => void response.status(404).json({ error: "not found" }));
 
-  const waiting = new AbortController();
-  const readiness = await Promise.race([
-    paramedic.ready,
-    delay(systemClock, OPENING_PATIENCE_MS, waiting.signal).catch(() => undefined),
-  ]);
-  waiting.abort();
-  if (readiness?.store === "unavailable" && readiness.code === "STORE_SCHEMA_NEWER") {
-    await paramedic.shutdown();
-    throw new ParamedicError(readiness.code, readiness.message);
-  }
   const server = await listen(app, port, host).catch(async (error: unknown) => {
     await paramedic.shutdown();
     throw error;
   });
+  // From here on the server keeps the process alive: nothing else of ours does.
+  const readiness = await tried;
+  if (readiness?.store === "unavailable" && readiness.code === "STORE_SCHEMA_NEWER") {
+    await paramedic.shutdown();
+    server.close();
+    throw new ParamedicError(readiness.code, readiness.message);
+  }
   const address = server.address();
   const boundPort = typeof address === "object" && address !== null ? address.port : port;
 
@@ -106,6 +107,15 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
     });
   }
   return { url: `http://${host.includes(":") ? `[${host}]` : host}:${boundPort}`, paramedic, stop };
+}
+
+/** What came of opening the store; undefined when that takes longer than anybody waits for. */
+async function firstOpening({ ready }: Pick<Paramedic, "ready">): Promise<Readiness | undefined> {
+  const waiting = new AbortController();
+  const patience = delay(systemClock, OPENING_PATIENCE_MS, waiting.signal).catch(() => undefined);
+  const readiness = await Promise.race([ready, patience.then(() => undefined)]);
+  waiting.abort();
+  return readiness;
 }
 
 function listen(app: express.Express, port: number, host: string): Promise<Server> {
