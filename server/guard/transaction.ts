@@ -11,7 +11,7 @@ import type { Failure } from "../../shared/failure.js";
 import { permitsOf } from "../../shared/mode.js";
 import { MAX_TIMER_MS } from "../../shared/units.js";
 import type { CallContext } from "../ports/call-context.js";
-import { type Clock, delay } from "../ports/clock.js";
+import { type Clock, delayInCall } from "../ports/clock.js";
 import type { Journal, RescueRecord } from "../ports/journal.js";
 import type { Random } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
@@ -141,7 +141,7 @@ async function runUntilDone<T>(
         story.ended(signal.aborted ? endOf(signal) : "failed", attempt);
         throw error;
       }
-      const waited = await delay(clock, backoffMs(attempt, random), signal).then(
+      const waited = await delayInCall(clock, backoffMs(attempt, random), signal).then(
         () => true,
         () => false,
       );

@@ -9,22 +9,34 @@ export interface Clock {
   now(): number;
   /** Milliseconds that only move forward, with fractions. For durations and deadlines, never stored. */
   monotonic(): number;
-  /** Runs `run` once after `delayMs`. Never keeps the process alive. Delays are clamped to what a timer can hold. */
-  setTimer(run: () => void, delayMs: number): Timer;
+  /**
+   * Runs `run` once after `delayMs`. Keeps the process alive only where `holdsProcess` says so. Delays are clamped to what a
+   * timer can hold.
+   */
+  setTimer(run: () => void, delayMs: number, holdsProcess?: boolean): Timer;
 }
 
 export const systemClock: Clock = Object.freeze({
   now: () => Date.now(),
   monotonic: () => performance.now(),
-  setTimer(run: () => void, delayMs: number): Timer {
+  setTimer(run: () => void, delayMs: number, holdsProcess = false): Timer {
     const handle = setTimeout(run, Math.min(Math.max(delayMs, 0), 2 ** 31 - 1));
-    handle.unref();
+    if (!holdsProcess) handle.unref();
     return { cancel: () => clearTimeout(handle) };
   },
 });
 
-/** Resolves after `delayMs`; rejects with the signal's reason as soon as it aborts. */
+/** Resolves after `delayMs`; rejects with the signal's reason as soon as it aborts. For work behind the calls. */
 export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return wait(clock, delayMs, signal, false);
+}
+
+/** The same for a wait inside a user's call: nothing else may keep a script alive until its retry. */
+export function delayInCall(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
+  return wait(clock, delayMs, signal, true);
+}
+
+function wait(clock: Clock, delayMs: number, signal: AbortSignal | undefined, holdsProcess: boolean): Promise<void> {
   return new Promise((resolve, reject) => {
     if (signal?.aborted) {
       reject(signal.reason);
@@ -34,10 +46,11 @@ export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Prom
       timer.cancel();
       reject(signal?.reason);
     };
-    const timer = clock.setTimer(() => {
+    const finish = () => {
       signal?.removeEventListener("abort", onAbort);
       resolve();
-    }, delayMs);
+    };
+    const timer = clock.setTimer(finish, delayMs, holdsProcess);
     signal?.addEventListener("abort", onAbort, { once: true });
   });
 }
