@@ -5,6 +5,7 @@
 import type { Failure, FailureType } from "./failure.js";
 import type { ModePermits } from "./mode.js";
 import type { ActionType, StrategyScope } from "./recovery.js";
+import { MINUTE_MS } from "./units.js";
 
 export interface StrategyDescriptor {
   readonly name: string;
@@ -102,6 +103,20 @@ const QUICK_TO_FAIL: ReadonlySet<FailureType> = new Set([
   "stream_broken",
 ]);
 
+/** A caller without a deadline would wait for whatever a target says, up to a day: an error tells it more. */
+const LONGEST_HOLD_MS = MINUTE_MS;
+
+/**
+ * Whether a caller can wait until a target that asked to be left alone may be asked again: within its deadline, and for at
+ * most a minute where it has none.
+ *
+ * @param remainingMs `Infinity` without a deadline
+ * @example isHoldBearable(3_600_000, Number.POSITIVE_INFINITY) // false
+ */
+export function isHoldBearable(holdMs: number, remainingMs: number): boolean {
+  return remainingMs === Number.POSITIVE_INFINITY ? holdMs <= LONGEST_HOLD_MS : holdMs < remainingMs;
+}
+
 /**
  * @example
  * plan(failure, history, { strategies: [retry, failover], permits, minRetryMs: 1, repairCooldownMs: 30_000 }, now).steps
@@ -169,7 +184,8 @@ function callRefusal(
     if (history.targetsLeft > 0 && (!QUICK_TO_FAIL.has(failure.failureType) || history.holdMs !== undefined)) {
       return "alternative_preferred";
     }
-    if (history.holdMs !== undefined && history.holdMs >= history.remainingMs) return "hold_exceeds_deadline";
+    if (history.holdMs !== undefined && !isHoldBearable(history.holdMs, history.remainingMs))
+      return "hold_exceeds_deadline";
     if (history.remainingMs < config.minRetryMs) return "deadline";
   }
   return undefined;

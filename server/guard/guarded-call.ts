@@ -5,9 +5,10 @@
  */
 import type { Failure } from "../../shared/failure.js";
 import { type ModePermits, permitsOf } from "../../shared/mode.js";
+import { isHoldBearable } from "../../shared/plan.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import type { CallInfo } from "../ports/call-context.js";
-import { delay } from "../ports/clock.js";
+import { delayInCall } from "../ports/clock.js";
 import { accountAttempt, accountRefusal } from "./accounting.js";
 import { Attempt, type AttemptOwner, type AttemptTerms } from "./attempt.js";
 import { AttemptCall } from "./attempt-call.js";
@@ -193,11 +194,13 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     this.#requireSafe();
     const restMs = service.restsForMs(clock.monotonic());
     const waitMs = Math.max(delayMs, restMs > 0 ? restMs + TIMER_SLACK_MS : 0);
-    if (waitMs >= this.remainingMs()) throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
+    const remainingMs = this.remainingMs();
+    if (waitMs >= remainingMs || !isHoldBearable(restMs, remainingMs))
+      throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
     if (!service.budget.take(RETRY_COST, clock.monotonic())) {
       throw this.refusal("retry_budget", "has spent its retries");
     }
-    if (waitMs > 0) await delay(clock, waitMs, signal);
+    if (waitMs > 0) await delayInCall(clock, waitMs, signal);
     this.#requireSafe();
     const admission = await this.#admitted(this.#index);
     if (admission.refused) throw admission.error;

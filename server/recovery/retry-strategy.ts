@@ -3,6 +3,7 @@ import { classify } from "../../shared/classify.js";
 import { describeError } from "../../shared/describe-error.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure, FailureType } from "../../shared/failure.js";
+import { isHoldBearable } from "../../shared/plan.js";
 import type { RecoveryStrategy, RescueOperation, StrategyResult } from "../../shared/recovery.js";
 import { isRejection } from "../../shared/rejection.js";
 import { MAX_TIMER_MS, SECOND_MS } from "../../shared/units.js";
@@ -33,7 +34,8 @@ const HOLD_SPREAD = 0.1;
 /**
  * Runs the operation again until it succeeds, the tries are used up, or the operation refuses: for its deadline, its safety,
  * the retry budget, an open circuit or the caller's abort. A wait that the failure's `context.holdMs` gives (Retry-After and
- * its kin) wins over the backoff; a wait that does not fit the deadline is not begun. A retry whose error says that another
+ * its kin) wins over the backoff; a wait that does not fit the deadline is not begun, nor one of more than a minute that was
+ * asked for where there is no deadline. A retry whose error says that another
  * try cannot help, such as a refused credential, is the last.
  *
  * @throws ParamedicError `CONFIGURATION_INVALID` for an option outside its range
@@ -92,8 +94,13 @@ export class RetryStrategy implements RecoveryStrategy {
     for (let attempt = 0; attempt < tries; attempt += 1) {
       const delayMs = this.#delayMs(attempt, holdMs, quick, random);
       if (operation.signal.aborted) return ended({ success: false, message: "the caller is gone", error });
-      if (delayMs >= operation.remainingMs()) {
-        return ended({ success: false, message: `a wait of ${delayMs} ms does not fit the deadline`, error });
+      const remainingMs = operation.remainingMs();
+      if (delayMs >= remainingMs || !isHoldBearable(holdMs ?? 0, remainingMs)) {
+        return ended({
+          success: false,
+          message: `a wait of ${delayMs} ms is more than the caller has time for`,
+          error,
+        });
       }
       const attemptsBefore = operation.attempts;
       try {

@@ -103,9 +103,21 @@ describe("RetryStrategy", () => {
     expect(result).toMatchObject({
       success: false,
       durationMs: 0,
-      message: "a wait of 1000 ms does not fit the deadline",
+      message: "a wait of 1000 ms is more than the caller has time for",
     });
     expect(operation.attempts).toBe(1);
+  });
+
+  it("waits a minute where there is no deadline, and no longer, however long the target asks for", async () => {
+    const limited = (seconds: string) =>
+      Object.assign(new Error("slow down"), { status: 429, headers: { "retry-after": seconds } });
+    const script = { deadlineMs: Number.POSITIVE_INFINITY };
+    const patient = await retry({ ...script, targets: { "llm:a": [down, limited("60"), "answer"] } }, { chance: 0 });
+    expect(patient.operation.waits).toEqual([0, 60_000]);
+    const last = limited("61");
+    const { result, operation } = await retry({ ...script, targets: { "llm:a": [down, last, "answer"] } });
+    expect(result).toMatchObject({ success: false, error: last });
+    expect(operation.attempts).toBe(2);
   });
 
   it("does not begin for a caller who is gone", async () => {

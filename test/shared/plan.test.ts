@@ -94,6 +94,7 @@ describe("the plan of a rescue", () => {
     ["budget", "failover", { failoverBudgetLeft: false }],
     ["nested", "retry", { nested: true }],
     ["hold_exceeds_deadline", "retry", { holdMs: 10_000, targetsLeft: 0 }],
+    ["hold_exceeds_deadline", "retry", { holdMs: 60_001, targetsLeft: 0, remainingMs: Number.POSITIVE_INFINITY }],
   ])("refuses with %s: %s", (reason, strategy, more) => {
     expect(refusalOf(strategy, "server_error", more)).toBe(reason);
   });
