@@ -32,6 +32,9 @@ export function resolveCircuitConfig(name: string, options: CircuitBreakerOption
     halfOpenPermits: options.halfOpenPermits ?? successThreshold,
     probeLeaseMs: options.probeLeaseMs ?? Math.min(2 * timeoutMs, MAX_TIMER_MS),
   });
+  if (typeof name !== "string" || name === "") {
+    throw new ParamedicError("CONFIGURATION_INVALID", "a circuit needs a name, such as http:billing");
+  }
   const problems = CONFIG_KEYS.flatMap((key) => problemOf(key, config[key]));
   if (problems.length > 0) {
     throw new ParamedicError("CONFIGURATION_INVALID", `circuit "${name}": ${problems.join("; ")}`);

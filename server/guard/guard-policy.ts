@@ -77,6 +77,9 @@ export function resolveGuardPolicy(
   policy: GuardPolicy,
   defaults: GuardPolicy = {},
 ): ResolvedGuardPolicy {
+  if (typeof service !== "string" || service === "") {
+    throw new ParamedicError("CONFIGURATION_INVALID", `a guard needs the name of its service, such as http:billing`);
+  }
   for (const option of Object.keys(policy)) {
     if (!POLICY_OPTIONS.has(option)) {
       throw invalid(service, option, `is unknown; the options of a guard are ${[...POLICY_OPTIONS].join(", ")}`);

@@ -64,7 +64,8 @@ export interface Guard {
    * Runs `fn` and resolves with its value, rescued where that is safe.
    *
    * @throws what `fn` threw, by the same reference; or a `CircuitBreakerError` or `GuardError` when the guard refused it or
-   * its time was up; or the reason of the caller's signal.
+   * its time was up; or the reason of the caller's signal; or a ParamedicError `OPERATION_INVALID` for an option out of its
+   * range, before `fn` is run.
    */
   execute<T>(fn: (context: GuardContext) => T | Promise<T>, options?: ExecuteOptions<T>): Promise<T>;
   /** As `execute`, and says how the value was obtained. */

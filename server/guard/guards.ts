@@ -27,8 +27,9 @@ import {
   type TargetResult,
   type Targets,
   validateOperation,
+  validateWorkOptions,
 } from "./operation.js";
-import { passThrough, type Runnable, unguardedContext } from "./pass-through.js";
+import { passThrough, type Runnable, rejectWith, unguardedContext } from "./pass-through.js";
 import type { Work } from "./rescuable-call.js";
 import { type RunDefinition, validateRun } from "./run.js";
 
@@ -113,6 +114,11 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
   const createGuard = (service: GuardedService): Guard => {
     const plain = workOf([service], NO_OPTIONS);
     const beginOne = <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> | undefined): Runnable => {
+      try {
+        if (options !== undefined) validateWorkOptions(`guard "${service.name}"`, options);
+      } catch (error) {
+        return rejectWith(error);
+      }
       const call = callContext.current();
       // An attempt of this very service is under way around it: what a guard does is done there.
       const around = call instanceof AttemptCall ? call.within(service.name) : undefined;

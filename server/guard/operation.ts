@@ -1,4 +1,5 @@
 /** An operation: a named piece of work with several ways to do it, validated once, at its definition. */
+import { readProperty } from "../../shared/error-facts.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import { MAX_TIMER_MS } from "../../shared/units.js";
@@ -67,25 +68,48 @@ const OPERATION_OPTIONS: ReadonlySet<string> = new Set<keyof OperationDefinition
  * @throws ParamedicError `OPERATION_INVALID` naming the operation, what is wrong and what is legal.
  */
 export function validateOperation(name: string, definition: AnyDefinition): void {
-  if (typeof name !== "string" || name === "") throw invalid(String(name), "an operation needs a name");
+  const owner = `operation "${String(name)}"`;
+  if (typeof name !== "string" || name === "") throw invalid(owner, "an operation needs a name");
   for (const option of Object.keys(definition)) {
     if (!OPERATION_OPTIONS.has(option)) {
-      throw invalid(name, `${option} is unknown; the options are ${[...OPERATION_OPTIONS].join(", ")}`);
+      throw invalid(owner, `${option} is unknown; the options are ${[...OPERATION_OPTIONS].join(", ")}`);
     }
   }
   const targets = Object.entries(definition.targets ?? {});
-  if (targets.length === 0) throw invalid(name, "it has no target; give at least one service with its function");
+  if (targets.length === 0) throw invalid(owner, "it has no target; give at least one service with its function");
   for (const [service, run] of targets) {
-    if (service === "") throw invalid(name, "a target needs the name of its service, such as llm:openai");
-    if (typeof run !== "function") throw invalid(name, `the target ${service} is not a function`);
+    if (service === "") throw invalid(owner, "a target needs the name of its service, such as llm:openai");
+    if (typeof run !== "function") throw invalid(owner, `the target ${service} is not a function`);
   }
-  const { fallback, idempotent, timeoutMs } = definition;
-  if (fallback !== undefined && typeof fallback !== "function") throw invalid(name, "the fallback is not a function");
+  validateWorkOptions(owner, definition);
+}
+
+/**
+ * Checks what may be said about any piece of guarded work.
+ *
+ * @param owner whose options they are, as the error names it
+ * @throws ParamedicError `OPERATION_INVALID` naming the owner, the option, what it got and what is legal.
+ */
+export function validateWorkOptions(
+  owner: string,
+  options: {
+    readonly fallback?: unknown;
+    readonly idempotent?: unknown;
+    readonly timeoutMs?: unknown;
+    readonly signal?: unknown;
+  },
+): void {
+  const { fallback, idempotent, timeoutMs, signal } = options;
+  if (fallback !== undefined && typeof fallback !== "function") throw invalid(owner, "the fallback is not a function");
   if (idempotent !== undefined && typeof idempotent !== "boolean") {
-    throw invalid(name, `idempotent got ${String(idempotent)}; legal: true or false`);
+    throw invalid(owner, `idempotent got ${String(idempotent)}; legal: true or false`);
   }
   if (timeoutMs !== undefined && !(typeof timeoutMs === "number" && timeoutMs >= 1 && timeoutMs <= MAX_TIMER_MS)) {
-    throw invalid(name, `timeoutMs got ${String(timeoutMs)}; legal: [1, ${MAX_TIMER_MS}]`);
+    throw invalid(owner, `timeoutMs got ${String(timeoutMs)}; legal: [1, ${MAX_TIMER_MS}]`);
+  }
+  // By what is asked of it: a polyfill's signal is as good as the platform's.
+  if ((signal ?? undefined) !== undefined && typeof readProperty(signal, "addEventListener") !== "function") {
+    throw invalid(owner, "the signal is no AbortSignal");
   }
 }
 
@@ -99,6 +123,6 @@ export function applyFallback(fallback: FallbackFunction, failure: Failure, args
   return fallback(failure, ...(args as never));
 }
 
-function invalid(name: string, problem: string): ParamedicError {
-  return new ParamedicError("OPERATION_INVALID", `operation "${name}": ${problem}`);
+function invalid(owner: string, problem: string): ParamedicError {
+  return new ParamedicError("OPERATION_INVALID", `${owner}: ${problem}`);
 }

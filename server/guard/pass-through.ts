@@ -23,6 +23,12 @@ export function passThrough(
   };
 }
 
+/** Work that is wrong in itself and never begins. */
+export function rejectWith(error: unknown): Runnable {
+  const reject = () => Promise.reject(error);
+  return { run: reject, runDetailed: reject };
+}
+
 /** What guarded work is given where no guard watches over it. */
 export function unguardedContext(signal: AbortSignal | undefined): GuardContext {
   return {

@@ -2,7 +2,7 @@
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import type { GuardContext } from "./guard.js";
-import { validateOperation } from "./operation.js";
+import { validateOperation, validateWorkOptions } from "./operation.js";
 
 export interface RunTarget<T> {
   readonly service: string;
@@ -34,11 +34,12 @@ export interface RunDefinition<T> {
  *
  * @throws ParamedicError `OPERATION_INVALID`, as for an operation; and when two targets name one service.
  */
-export function validateRun<T>(name: string, { signal: _signal, targets, ...definition }: RunDefinition<T>): void {
+export function validateRun<T>(name: string, { signal, targets, ...definition }: RunDefinition<T>): void {
   validateOperation(name, {
     ...definition,
     targets: Object.fromEntries(targets.map(({ service, run }) => [service, run])),
   });
+  validateWorkOptions(`operation "${name}"`, { signal });
   const services = targets.map(({ service }) => service);
   const twice = services.find((service, index) => services.indexOf(service) !== index);
   if (twice !== undefined) {

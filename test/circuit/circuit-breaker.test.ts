@@ -51,6 +51,13 @@ describe("options", () => {
     expect(make).toThrow(expect.objectContaining({ code: "CONFIGURATION_INVALID" }));
     expect(() => new CircuitBreaker("svc", { successThreshold: 1.5 })).toThrow(/successThreshold/);
   });
+
+  it("do not make up for a missing name, under which nothing could be stored", () => {
+    for (const name of ["", undefined]) {
+      const make = () => new CircuitBreaker(name as string);
+      expect(make).toThrow(expect.objectContaining({ code: "CONFIGURATION_INVALID" }));
+    }
+  });
 });
 
 describe("a call that succeeds", () => {

@@ -1,5 +1,6 @@
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
+import type { ExecuteOptions } from "../../server/guard/guard.js";
 import { GuardError } from "../../server/guard/guard-error.js";
 import { settle } from "../support/fake-clock.js";
 import { callOf, createGuardHarness, httpError, refusedConnection, settled } from "./guard-harness.js";
@@ -152,6 +153,42 @@ describe("a guard whose service fails", () => {
     await settled(guards.guard("http:billing").execute(() => Promise.reject(httpError(500))));
     expect(story()).toEqual(["none:skipped"]);
     expect(rescues()[0]?.metadata).toMatchObject({ refused: { exponential_backoff_retry: "unsafe" } });
+  });
+});
+
+describe("what is said wrong about one piece of work", () => {
+  it.each([
+    ["timeoutMs", { timeoutMs: Number.NaN }],
+    ["timeoutMs", { timeoutMs: 0 }],
+    ["timeoutMs", { timeoutMs: "50" }],
+    ["timeoutMs", { timeoutMs: Number.POSITIVE_INFINITY }],
+    ["idempotent", { idempotent: "yes" }],
+    ["fallback", { fallback: "kept" }],
+    ["signal", { signal: {} }],
+  ])("is told before the work runs, and costs the service nothing: %s %j", async (option, options) => {
+    const { guards, entries, clock } = createGuardHarness();
+    const guard = guards.guard("http:billing");
+    const work = vi.fn(async () => "ran");
+    // Plain JavaScript may pass anything.
+    for (const outcome of [
+      guard.execute(work, options as ExecuteOptions<string>),
+      guard.executeDetailed(work, options as ExecuteOptions<string>),
+    ]) {
+      expect(await settled<unknown>(outcome)).toMatchObject({
+        error: { code: "OPERATION_INVALID", message: expect.stringContaining(option) },
+      });
+    }
+    expect(work).not.toHaveBeenCalled();
+    expect(guard.snapshot()).toMatchObject({ inFlight: 0, circuit: { failureCount: 0 } });
+    expect([entries.length, clock.pendingTimers]).toEqual([0, 0]);
+  });
+
+  it("is a guard without a name", () => {
+    const { guards } = createGuardHarness();
+    for (const name of ["", undefined]) {
+      expect(() => guards.guard(name as string)).toThrow(expect.objectContaining({ code: "CONFIGURATION_INVALID" }));
+    }
+    expect(guards.all()).toEqual([]);
   });
 });
 
@@ -469,6 +506,19 @@ describe("a cooldown", () => {
     expect(registry.get("http:billing")?.getState()).toMatchObject({ state: "closed", failureCount: 0 });
     await clock.advance(30_000);
     expect(await guard.execute(() => "asked")).toBe("asked");
+  });
+
+  it("of an hour is no caller's to wait for where none gave a deadline", async () => {
+    const { guards, clock, story } = createGuardHarness();
+    const guard = guards.guard("llm:openai");
+    const outcome = settled(guard.execute(() => Promise.reject(httpError(429, { "retry-after": "3600" }))));
+    await settle();
+    expect(await outcome).toMatchObject({ error: { status: 429 } });
+    expect(await settled(guard.execute(() => "asked"))).toMatchObject({
+      error: { reason: "cooldown", retryAfterMs: 3_600_000 },
+    });
+    expect(clock.monotonic()).toBe(0);
+    expect(story()).toEqual(["none:skipped", "none:skipped"]);
   });
 
   it("is waited for when the caller has the time", async () => {

@@ -620,6 +620,18 @@ describe("a user's strategy in the call", () => {
     expect(await value).toBeGreaterThanOrEqual(2_000);
   });
 
+  it("hears at once that a target rests for longer than a caller without a deadline waits", async () => {
+    const heard: unknown[] = [];
+    const impatient = userStrategy(async (_failure, operation) => {
+      await operation.again().catch((error: { reason: string }) => heard.push(error.reason));
+      return {};
+    });
+    const { guards, clock } = createGuardHarness({ strategies: [impatient] });
+    await settled(guards.guard("llm:a").execute(() => Promise.reject(httpError(429, { "retry-after": "3600" }))));
+    expect(heard).toEqual(["deadline"]);
+    expect(clock.monotonic()).toBe(0);
+  });
+
   it("hears at once that a wait does not fit the deadline", async () => {
     const heard: unknown[] = [];
     const patient = userStrategy(async (_failure, operation) => {
@@ -718,6 +730,8 @@ describe("a definition", () => {
     ];
     await expect(guards.run("x", { targets: twice })).rejects.toThrow(/two targets name llm:a/);
     await expect(guards.run("x", { targets: [] })).rejects.toMatchObject({ code: "OPERATION_INVALID" });
+    const unheard = { targets: [{ service: "llm:a", run: () => 1 }], signal: {} as AbortSignal };
+    await expect(guards.run("x", unheard)).rejects.toThrow(/operation "x": the signal is no AbortSignal/);
     expect(() => guards.guard("http:a", { timeoutMs: 0 })).toThrow(/guard "http:a": timeoutMs: got 0; legal: \[1, /);
     expect(() => guards.guard("http:a", { retries: 1 } as never)).toThrow(/retries: is unknown/);
     expect(() => guards.guard("http:a", { maxQueued: 1 })).toThrow(/needs maxConcurrent/);
