@@ -1,6 +1,6 @@
 /** Ends a Paramedic in the order in which data flows: no new points, then what is held, then the store. */
 import type { Batch } from "../shared/series.js";
-import { type Clock, delay } from "./ports/clock.js";
+import type { Clock } from "./ports/clock.js";
 
 /** What is ended, each part by the one method that ends it. None of them may hang for ever: the deadline cuts them off. */
 export interface ShutdownParts {
@@ -49,7 +49,12 @@ export async function shutDown(parts: ShutdownParts): Promise<void> {
     await step(parts.closeStream);
     await step(parts.closeStore);
   };
-  const deadline = new AbortController();
-  await Promise.race([inOrder(), delay(clock, timeoutMs, deadline.signal).catch(() => undefined)]);
-  deadline.abort();
+  await new Promise<void>((resolve) => {
+    // Until it has ended it keeps the process alive: nothing else of ours does.
+    const deadline = clock.setTimer(resolve, timeoutMs, true);
+    void inOrder().then(() => {
+      deadline.cancel();
+      resolve();
+    });
+  });
 }
