@@ -150,8 +150,9 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     async close() {
       closing ??= (async () => {
         await opening?.catch(() => undefined);
-        await writer.close();
+        // The writer last: only a connection that may write can fold the WAL into the file as it goes.
         reader?.close();
+        await writer.close();
       })();
       await closing;
     },

@@ -1,4 +1,4 @@
-import { chmodSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -30,6 +30,14 @@ describe("the file of an SQLite store", () => {
     await store.open();
     await store.commitBatch(batchOf());
     for (const suffix of ["", "-wal", "-shm"]) expect(statSync(temp.path + suffix).mode & 0o777).toBe(0o600);
+  });
+
+  it("is whole by itself once the store is closed: it can be copied", async () => {
+    await store.open();
+    await store.commitBatch(batchOf());
+    await store.ledger();
+    await store.close();
+    for (const suffix of ["-wal", "-shm"]) expect(existsSync(temp.path + suffix), suffix).toBe(false);
   });
 
   it("is made private again when others were let in", () => {
