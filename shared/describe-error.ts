@@ -1,5 +1,5 @@
 /** Turns whatever user code threw into a few safe strings: the only way in which an error leaves the call it belongs to. */
-import { boundText, REDACTION_MARGIN, redactText } from "./redaction.js";
+import { safeText } from "./redaction.js";
 
 /** An error that may be logged and stored: redacted, bounded, well-formed text. */
 export interface SafeError {
@@ -104,11 +104,6 @@ function codeOf(error: object): string | undefined {
 function textIn(owner: object, key: string): string {
   const value = readSafely(owner, key);
   return typeof value === "string" ? value : "";
-}
-
-/** Cut first: a pattern over 10 MB would hold the event loop. */
-function safeText(text: string, limit: number): string {
-  return boundText(redactText(boundText(text, limit + REDACTION_MARGIN)), limit);
 }
 
 /**

@@ -78,14 +78,14 @@ function redactNode(value: unknown, walk: Walk): Json {
   if (walk.nodes < 0) return "[more]";
   switch (typeof value) {
     case "string":
-      return redactBounded(value, LIMITS.textLength);
+      return safeText(value, LIMITS.textLength);
     case "number":
       // JSON knows no negative zero.
       return Number.isFinite(value) ? value + 0 : String(value);
     case "boolean":
       return value;
     case "bigint":
-      return redactBounded(value.toString(), LIMITS.textLength);
+      return safeText(value.toString(), LIMITS.textLength);
     case "undefined":
       return null;
     case "symbol":
@@ -125,7 +125,7 @@ function redactObject(value: object, walk: Walk): Json {
         break;
       }
       // A key may hold data too: `{ "jane@example.org": 3 }`.
-      const safeKey = redactBounded(key, LIMITS.keyLength);
+      const safeKey = safeText(key, LIMITS.keyLength);
       entries.push([safeKey, SECRET_KEY.test(safeKey) ? REDACTED : readNode(value, key, walk)]);
     }
     return Object.fromEntries(entries);
@@ -154,12 +154,18 @@ function tagOf(value: object): string {
   return Object.prototype.toString.call(value).slice(8, -1).slice(0, 40);
 }
 
-function redactBounded(text: string, limit: number): string {
-  return boundText(redactText(boundText(text, limit)), limit);
-}
-
 /** More of a text than is kept is read, so that a secret across the cut is still seen as one. */
-export const REDACTION_MARGIN = 256;
+const MARGIN = 256;
+
+/**
+ * A text of any length as it may leave the process: redacted, at most `limit` characters. Cut before it is read, because a
+ * pattern over 10 MB would hold the event loop.
+ *
+ * @example safeText("connect postgres://app:hunter2@db/main failed", 20) // "connect postgres://…"
+ */
+export function safeText(text: string, limit: number): string {
+  return boundText(redactText(boundText(text, limit + MARGIN)), limit);
+}
 
 /**
  * At most `limit` characters, the last one an ellipsis where something is missing; without NUL and lone surrogates, which

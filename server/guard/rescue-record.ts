@@ -3,7 +3,7 @@ import { describeError } from "../../shared/describe-error.js";
 import type { Failure, JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryStrategy, type StrategyResult } from "../../shared/recovery.js";
-import { boundText, redactJson, redactText } from "../../shared/redaction.js";
+import { boundText, redactJson, safeText } from "../../shared/redaction.js";
 import type { RescueRecord } from "../ports/journal.js";
 
 const MESSAGE_LENGTH = 300;
@@ -90,10 +90,15 @@ function messageOf(end: StepEnd): string {
     case "timed_out":
       return "it did not answer within the caller's deadline";
     case "threw":
-      return `it threw: ${describeError(end.error).message}`.slice(0, MESSAGE_LENGTH);
+      return boundText(`it threw: ${describeError(end.error).message}`, MESSAGE_LENGTH);
     case "answered":
-      return boundText(redactText(String(end.result.message)), MESSAGE_LENGTH);
+      return textOf(end.result.message);
   }
+}
+
+/** Whatever its type says, a user's strategy may leave its message out; nothing about it may cost the caller the value. */
+function textOf(message: unknown): string {
+  return typeof message === "string" ? safeText(message, MESSAGE_LENGTH) : "";
 }
 
 function metadataOf(end: StepEnd): JsonObject {

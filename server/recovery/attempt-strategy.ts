@@ -2,7 +2,7 @@
 import { describeError } from "../../shared/describe-error.js";
 import type { Failure } from "../../shared/failure.js";
 import type { RecoveryStrategy, RescueOperation, StrategyResult } from "../../shared/recovery.js";
-import { boundText, redactText } from "../../shared/redaction.js";
+import { safeText } from "../../shared/redaction.js";
 import type { Clock } from "../ports/clock.js";
 
 export interface AttemptedStrategy {
@@ -39,7 +39,8 @@ export async function attemptStrategy(
       return ended("failed", "the strategy returned no result: { success, message, … } is expected");
     }
     const { metadata, value, error } = result;
-    const message = redactText(boundText(String(result.message ?? ""), MESSAGE_LENGTH));
+    const said: unknown = result.message;
+    const message = typeof said === "string" ? safeText(said, MESSAGE_LENGTH) : "";
     return ended(result.success ? "succeeded" : "failed", message, { metadata, value, error });
   } catch (error) {
     const { name, message } = describeError(error);

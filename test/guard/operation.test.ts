@@ -694,6 +694,24 @@ describe("a user's strategy in the call", () => {
     }
   });
 
+  it("keeps its value whatever it says beside it, and no secret of what it says", async () => {
+    const secret = `redis://app:${"hunter2".repeat(20)}@cache`;
+    const messages: unknown[] = [
+      Object.create(null),
+      undefined,
+      `${"x".repeat(280)} ${secret}`,
+      "y".repeat(10_000_000),
+    ];
+    for (const message of messages) {
+      const mine = userStrategy(async () => ({ success: true, value: "kept", message: message as string }));
+      const { guards, rescues, faults } = createGuardHarness({ strategies: [mine] });
+      expect(await guards.guard("llm:a").execute(() => Promise.reject(httpError(500)))).toBe("kept");
+      expect(rescues()[0]?.message.length).toBeLessThanOrEqual(300);
+      expect(rescues()[0]?.message).not.toContain("hunter");
+      expect(faults).toEqual([]);
+    }
+  });
+
   it("faults of our own never reach the caller", async () => {
     const { guards, faults } = createGuardHarness({
       strategies: new Proxy([], { get: () => explode() }),

@@ -129,6 +129,21 @@ describe("handleFailure with the operation that failed", () => {
     expect(value).toBe("kept");
   });
 
+  it("takes the value of a strategy whatever it says beside it, and cuts no secret in two", async () => {
+    for (const message of [Object.create(null), `${"x".repeat(470)} redis://app:${"hunter2".repeat(20)}@cache`]) {
+      const says = aStrategy({
+        name: "says",
+        scope: "call",
+        priority: 0,
+        execute: async () => ({ ...aResult(), success: true, value: "kept", message }),
+      });
+      const { handle } = setUp({}, [says]);
+      const { value, actions } = await handle({ targets: { a: [down] } });
+      expect(value).toBe("kept");
+      expect(actions[0]?.message).not.toContain("hunter");
+    }
+  });
+
   it("rescues although the store is away; the rows follow", async () => {
     const memory = createMemoryStore({ clock: createFakeClock() });
     let away = true;

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { redactJson, redactText } from "../../shared/redaction.js";
+import { redactJson, redactText, safeText } from "../../shared/redaction.js";
 
 describe("redactText", () => {
   it.each([
@@ -134,6 +134,12 @@ describe("redactJson", () => {
     const wide = Object.fromEntries(Array.from({ length: 10_000 }, (_, i) => [`k${i}`, "x".repeat(10_000)]));
     const text = JSON.stringify(redactJson({ deep, wide, list: Array.from({ length: 10_000 }, () => 1) }));
     expect(text.length).toBeLessThan(60_000);
+  });
+
+  it("sees a secret as one that a bound would cut in two", () => {
+    const text = `${"x".repeat(960)} postgres://app:${"hunter2".repeat(20)}@db/main failed`;
+    expect(redactJson({ text })).toEqual({ text: `${"x".repeat(960)} postgres://[redacted]@db/main failed` });
+    expect(safeText(text, 1_000)).not.toContain("hunter");
   });
 
   it("never throws and always gives JSON, whatever it gets", () => {
