@@ -16,7 +16,7 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   RecoveryStatements &
   CircuitStatements & {
     recordAudit(entry: AuditEntry): void;
-    /** Nothing, under the write lock: whoever gets an answer could have written. */
+    /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
     ping(): void;
   };
 
@@ -72,7 +72,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           refreshCircuits: atomically(circuits.refreshCircuits),
           holdCircuit: atomically(circuits.holdCircuit),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
-          ping: atomically(() => undefined),
+          ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),
         },
         close: () => raw.close(),
       };

@@ -9,6 +9,9 @@ import { batchOf, type failureOf, sightingOf } from "../../conformance/store-fix
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
+/** As long as a busy machine may take. */
+const WAITING = { timeout: 10_000 };
+
 describe("the file of an SQLite store", () => {
   let temp: TempFolder;
   let store: Store;
@@ -136,12 +139,24 @@ describe("the file of an SQLite store", () => {
     const away = `${temp.folder}.away`;
     renameSync(temp.folder, away);
     await expect(store.ping()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
-    await expect.poll(() => store.ping().catch(({ message }) => message)).toContain("not open");
+    await expect.poll(() => store.ping().catch(({ message }) => message), WAITING).toContain("not open");
     mkdirSync(temp.folder);
     migrateSqlite(temp.path);
     rmSync(away, { recursive: true });
-    await expect.poll(() => store.commitBatch(batchOf()).catch(() => false)).toBe(true);
+    await expect.poll(() => store.commitBatch(batchOf()).catch(() => false), WAITING).toBe(true);
     expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
+  });
+
+  it("is written at each ping and stays as it is, so that a disk that takes nothing more does not look well", async () => {
+    const host = new Database(temp.path);
+    host.pragma("user_version = 42");
+    await store.open();
+    await store.commitBatch(batchOf());
+    const { size } = statSync(`${temp.path}-wal`);
+    await store.ping();
+    expect(statSync(`${temp.path}-wal`).size).toBeGreaterThan(size);
+    expect(host.pragma("user_version", { simple: true })).toBe(42);
+    host.close();
   });
 
   it("that lost a table is not taken for an empty one", async () => {
