@@ -2,7 +2,7 @@
 import { initTRPC, TRPCError } from "@trpc/server";
 import { z } from "zod";
 import type { Role } from "../../shared/access.js";
-import { isParamedicError } from "../../shared/errors.js";
+import { isParamedicError, type ParamedicErrorCode } from "../../shared/errors.js";
 import type { JsonObject } from "../../shared/failure.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, AuditStore } from "../ports/store.js";
@@ -79,10 +79,17 @@ function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
+const STORE_AWAY: ReadonlySet<ParamedicErrorCode> = new Set([
+  "STORE_UNAVAILABLE",
+  "STORE_SCHEMA_NEWER",
+  "STORE_CORRUPT",
+  "CLOSED",
+]);
+
 /** A store that is away is SERVICE_UNAVAILABLE to a client, a cursor it cannot read is BAD_REQUEST; neither is our bug. */
 function translateStoreErrors<Result extends { ok: boolean; error?: TRPCError }>(result: Result): Result {
   const cause = result.ok ? undefined : result.error?.cause;
-  if (isParamedicError(cause, "STORE_UNAVAILABLE")) {
+  if (isParamedicError(cause) && STORE_AWAY.has(cause.code)) {
     throw new TRPCError({ code: "SERVICE_UNAVAILABLE", message: "the store cannot be reached", cause });
   }
   if (isParamedicError(cause, "STORE_REQUEST_INVALID")) {

@@ -132,12 +132,15 @@ describe("the API", () => {
     });
   });
 
-  it("answers SERVICE_UNAVAILABLE while the store is away", async () => {
-    const { caller } = harness({
-      listFailures: () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the store is away")),
-    });
-    await expect(caller("read").failures.list()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
-  });
+  it.each(["STORE_UNAVAILABLE", "STORE_CORRUPT", "STORE_SCHEMA_NEWER", "CLOSED"] as const)(
+    "answers SERVICE_UNAVAILABLE while the store is away: %s",
+    async (code) => {
+      const { caller } = harness({
+        listFailures: () => Promise.reject(new ParamedicError(code, "the store is away")),
+      });
+      await expect(caller("read").failures.list()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+    },
+  );
 
   it("refuses a metric range that is reversed or has too many points", async () => {
     const api = harness().caller("read");
