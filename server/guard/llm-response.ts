@@ -26,7 +26,8 @@ export class MalformedResponseError extends Error {
 export function revealFailures(fetch: Fetch): Fetch {
   return async (url, init) => {
     const response = await fetch(url, init);
-    if (!response.headers.get("content-type")?.includes("json")) return response;
+    // An answer without a body (204) cannot be made anew with one.
+    if (response.body === null || !response.headers.get("content-type")?.includes("json")) return response;
     const text = await response.text();
     const revealed = revealedFailure(response.status, text);
     return new Response(revealed?.text ?? text, {
@@ -53,7 +54,9 @@ function revealedFailure(status: number, text: string): { status: number; text: 
   if (error === undefined) return undefined;
   const unwrapped = JSON.stringify({ error });
   if (status >= 400) return { status, text: unwrapped };
-  return { status: providerError(error)?.status ?? statusOfClass(classify({ error }, "llm:").reason), text: unwrapped };
+  const said = providerError(error)?.status;
+  const isFailure = said !== undefined && said >= 400;
+  return { status: isFailure ? said : statusOfClass(classify({ error }, "llm:").reason), text: unwrapped };
 }
 
 /** By what the error says it is; else a bad gateway's: the provider answered for somebody who did not. */

@@ -133,6 +133,12 @@ describe("llm.chat", () => {
     ],
     ["a quota inside a 200", { body: OPENAI.quota }, "quota_exhausted", 429],
     ["a text as error inside a 200", { body: { error: "something broke" } }, "server_error", 502],
+    [
+      "an error whose code is no status of an error",
+      { body: { error: { code: 204, message: "no" } } },
+      "server_error",
+      502,
+    ],
     ["an array with an error inside a 200", { body: [GEMINI.overloaded] }, "overloaded", 503],
     ["a choice that is an error", { body: { choices: [{ error: { code: 504, message: "slow" } }] } }, "timeout", 504],
     [
@@ -156,6 +162,7 @@ describe("llm.chat", () => {
     ["an object that is no completion", { body: { object: "list" } }],
     ["no choice", { body: { ...completion("x"), choices: [] } }],
     ["null", { body: "null" }],
+    ["no body at all", { status: 204, body: "" }],
   ])("takes %s for a malformed response, and asks the next provider", async (_name, answer) => {
     first.answers(answer);
     const { llm, journal } = makeLlm();
