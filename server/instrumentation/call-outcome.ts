@@ -18,6 +18,9 @@ export const ABORTED: FailedOutcome = Object.freeze({
   errorCategory: "unknown",
 });
 
+/** A resolver may have wrapped what a guard refused, and tRPC wraps what is no error of its own. */
+const MOST_WRAPS = 2;
+
 /**
  * A call whose client has left is `aborted`, whatever it failed with: the error is as likely the abort's echo. What a guard
  * refused is `rejected`, also when a resolver wrapped it once. Else the tRPC code decides, and what has none is a server
@@ -28,7 +31,7 @@ export const ABORTED: FailedOutcome = Object.freeze({
  */
 export function outcomeOfFailure(error: unknown, service: string, signal: AbortSignal | undefined): FailedOutcome {
   if (readSafely(signal, "aborted") === true) return ABORTED;
-  if (isRejection(error) || isRejection(readSafely(error, "cause"))) {
+  if (isRefusedByGuard(error)) {
     return { status: "rejected", errorType: "rejected", errorCategory: "trpc_error" };
   }
   const code = trpcCodeOf(error);
@@ -50,6 +53,15 @@ export function outcomeOfFailure(error: unknown, service: string, signal: AbortS
       };
     }
   }
+}
+
+function isRefusedByGuard(error: unknown): boolean {
+  let link = error;
+  for (let wraps = 0; wraps <= MOST_WRAPS; wraps += 1) {
+    if (isRejection(link)) return true;
+    link = readSafely(link, "cause");
+  }
+  return false;
 }
 
 /** The failure type of a procedure that failed, whatever made it fail. */

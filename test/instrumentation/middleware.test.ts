@@ -169,10 +169,12 @@ describe("middleware", () => {
   it("counts what a guard refused as rejected, wrapped or not, without a failure event", async () => {
     const refusal = Object.assign(new TRPCError({ code: "SERVICE_UNAVAILABLE" }), { [REJECTION]: true });
     const { harness } = await failWith(refusal);
+    // tRPC wraps this one once more.
     await failWith(new Error("no answer", { cause: refusal }), harness);
     const wrapped = new TRPCError({ code: "INTERNAL_SERVER_ERROR", cause: refusal });
     await failWith(wrapped, harness);
-    expect(harness.ended("fail")).toEqual({ rejected: 2, server_error: 1 });
+    expect(harness.ended("fail")).toEqual({ rejected: 3 });
+    expect(harness.journal.entries).toEqual([]);
   });
 
   it("counts a call whose client left as aborted, whatever it failed with", async () => {
