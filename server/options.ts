@@ -90,21 +90,35 @@ const milliseconds = z.number().int().min(1).max(MAX_TIMER_MS);
 const anyFunction = z.custom<(...args: never[]) => unknown>((value) => typeof value === "function", "a function");
 const anyObject = z.custom<object>((value) => typeof value === "object" && value !== null, "an object");
 
+/** Refused here, because later it would fail far from its cause, or not say a word. */
+function objectWith(...methods: readonly string[]) {
+  return z.custom<object>(
+    (value) =>
+      typeof value === "object" &&
+      value !== null &&
+      methods.every((method) => typeof Reflect.get(value, method) === "function"),
+  );
+}
+
+const REDIS = "a redis:// or rediss:// URL, a client of ioredis, or false";
+
 const schema = z
   .strictObject({
     database: z.string().min(1).max(4_096),
-    redis: z.union([
-      z.string().regex(/^(rediss?:\/\/\S+|unix:\/\S+)$/, "a redis:// or rediss:// URL"),
-      z.literal(false),
-      anyObject,
-    ]),
+    redis: z.union(
+      [z.string().regex(/^(rediss?:\/\/\S+|unix:\/\S+)$/, REDIS), z.literal(false), objectWith("call", "duplicate")],
+      REDIS,
+    ),
     authorize: anyFunction,
     identify: anyFunction,
     instance: z.string().regex(/^[A-Za-z0-9._-]{1,100}$/, "1 to 100 of A-Z a-z 0-9 . _ -"),
     mode: z.enum(MODES),
     limitedServices: z.array(z.string().min(1).max(200)).max(1_000),
     aggregate: z.boolean(),
-    logger: z.union([z.literal(false), anyObject]),
+    logger: z.union(
+      [z.literal(false), objectWith("debug", "info", "warn", "error")],
+      "an object with the methods debug, info, warn and error, or false",
+    ),
     metricsBatchSize: z.number().int().min(1).max(10_000),
     metricsFlushIntervalMs: milliseconds,
     metricsRedisStreamKey: z.string().regex(/^[\x21-\x7e]{1,200}$/, "1 to 200 printable characters without spaces"),

@@ -1,0 +1,46 @@
+import { describe, expect, it } from "vitest";
+import { readEnvironment } from "../../server/env.js";
+import { type ParamedicOptions, settleOptions } from "../../server/options.js";
+
+/** As JavaScript, or a configuration file, may say it. */
+const settle = (options: Record<string, unknown>) =>
+  settleOptions<object>(options as ParamedicOptions, readEnvironment({}));
+
+describe("the options", () => {
+  it.each([
+    ["redis", {}, "redis: a redis:// or rediss:// URL, a client of ioredis, or false"],
+    ["redis", { duplicate() {}, sendCommand() {} }, "a client of ioredis"],
+    ["redis", "http://localhost", "redis: a redis:// or rediss:// URL"],
+    ["logger", {}, "logger: an object with the methods debug, info, warn and error, or false"],
+    ["logger", { error() {} }, "logger: an object with the methods"],
+    ["metricsBatchSize", 0, "metricsBatchSize"],
+    ["instance", "a b", "instance: 1 to 100 of"],
+    ["retryBaseDelayMs", 40_000, "must be at most retryMaxDelayMs"],
+    ["nope", 1, "nope"],
+    ["database", "postgres://user:secret@host/db", "scheme postgres"],
+  ])("refuse %s: %j", (name, value, says) => {
+    expect(() => settle({ [name]: value })).toThrow(
+      expect.objectContaining({ code: "CONFIGURATION_INVALID", message: expect.stringContaining(says) }),
+    );
+  });
+
+  it("say everything that is wrong at once, and no secret", () => {
+    let said = "";
+    try {
+      settle({ mode: "crazy", timeoutMs: 0, redis: "http://user:secret@host" });
+    } catch (error) {
+      said = String(error);
+    }
+    for (const name of ["mode", "timeoutMs", "redis"]) expect(said).toContain(`  ${name}: `);
+    expect(said).not.toContain("secret");
+  });
+
+  it("take a console for a logger, and come before the environment, whose mode is a ceiling", () => {
+    expect(settle({ logger: console, metricsBatchSize: 7, mode: "shadow" })).toMatchObject({
+      metricsBatchSize: 7,
+      mode: "shadow",
+    });
+    const capped = settleOptions({ mode: "full" }, readEnvironment({ SELF_HEALING_MODE: "monitor" }));
+    expect(capped.mode).toBe("monitor");
+  });
+});
