@@ -79,6 +79,12 @@ export function observeStream<T extends object>(stream: T, { run, onEnd, signal 
       has: (_target, key) => Reflect.has(source, key),
       set: (_target, key, value) => Reflect.set(source, key, value),
       getPrototypeOf: () => Reflect.getPrototypeOf(source),
+      ownKeys: () => Reflect.ownKeys(source),
+      getOwnPropertyDescriptor: (_target, key) => {
+        const descriptor = Reflect.getOwnPropertyDescriptor(source, key);
+        // A proxy may not call fixed what its target does not have.
+        return descriptor && { ...descriptor, configurable: true };
+      },
     });
     return proxy;
   };

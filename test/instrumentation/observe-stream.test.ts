@@ -124,6 +124,17 @@ describe("observeStream", () => {
     expect(second.ends).toEqual([{ type: "failed", error: thrown }]);
   });
 
+  it("shows what the stream itself holds, frozen or not", () => {
+    for (const hold of [Object.freeze, <T>(stream: T) => stream]) {
+      const stream = hold({ topic: "news", [Symbol.asyncIterator]: () => count(2) });
+      const { observed } = observe(stream);
+      expect(Reflect.ownKeys(observed)).toEqual(Reflect.ownKeys(stream));
+      expect(JSON.stringify(observed)).toBe('{"topic":"news"}');
+      expect({ ...observed }).toMatchObject({ topic: "news" });
+      expect(Object.hasOwn(observed, "topic")).toBe(true);
+    }
+  });
+
   it("follows iterators of events, frozen iterables and streams with faces of their own", async () => {
     const emitter = new EventEmitter();
     const events = observe(on(emitter, "add"));
