@@ -30,7 +30,7 @@ export interface Backend {
 const MOST_CALLS_IN_A_BATCH = 50;
 
 /** The first answer should find the store open; probes must not wait for as long as somebody else holds its lock. */
-const OPENING_PATIENCE_MS = 2_000;
+const OPENING_PATIENCE_MS = 5_000;
 
 /**
  * Starts the backend by the environment and stops it on SIGTERM and SIGINT; a second signal ends it at once.
