@@ -53,15 +53,15 @@ export const SELF_HEALING_FEATURE_FLAGS = {
   },
   RECOVERY_RETRY_BASE_DELAY_MS: milliseconds(1_000, "The first retry's longest delay; it doubles with each."),
   RECOVERY_RETRY_MAX_DELAY_MS: milliseconds(30_000, "The longest delay of any retry."),
-  ALERT_EMAIL_ENABLED: off("Alerts by e-mail."),
-  ALERT_SMS_ENABLED: off("Alerts by SMS."),
+  ALERT_EMAIL_ENABLED: off("Alerts by e-mail; this version sends none yet."),
+  ALERT_SMS_ENABLED: off("Alerts by SMS; this version sends none yet."),
   ALERT_WEBHOOK_URL: {
     kind: "text",
     default: undefined,
     pattern: /^https?:\/\/[^\s/]+\S*$/,
     legal: "an http or https URL",
     example: "https://hooks.example.org/paramedic",
-    about: "Where alerts are posted.",
+    about: "Where alerts are posted; this version sends none yet.",
     secret: true,
   },
 } as const satisfies Record<string, VariableSpec>;
