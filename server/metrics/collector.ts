@@ -8,8 +8,9 @@
  *
  * It is one file because every move of a point from one place to another stands here, and only here.
  */
+import type { CumulativeSeries } from "../../shared/cumulative-series.js";
 import { isParamedicError, ParamedicError } from "../../shared/errors.js";
-import { type Batch, METRIC_TYPES, pointsIn, SERIES_KINDS, type SeriesDescriptor } from "../../shared/series.js";
+import { type Batch, METRIC_TYPES, pointsIn, SERIES_KINDS, type SeriesDescriptor, type SeriesSummary } from "../../shared/series.js";
 import { MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop, type Loop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
@@ -18,6 +19,7 @@ import type { MetricPoint, MetricSink, SeriesHandle } from "../ports/metric-sink
 import type { MetricStream } from "../ports/metric-stream.js";
 import { type CollectorOptions, type ResolvedCollectorOptions, resolveCollectorOptions } from "./collector-options.js";
 import type { LiveSeries, SeriesOwner } from "./live-series.js";
+import { CumulativeView } from "./cumulative-view.js";
 import { createOutage, type Outage } from "./outage.js";
 import { descriptorOf } from "./point-descriptor.js";
 import { SeriesRegistry } from "./series-registry.js";
@@ -56,6 +58,10 @@ export interface CollectorAccounting {
   readonly series: number;
   /** How often a series was asked for beyond the cap; its points are in overflow series, not dropped. */
   readonly overflowed: number;
+  /** Series whose totals were let go for want of room; their points were counted and sent all the same. */
+  readonly forgotten: number;
+  /** When the oldest harvested point that the stream has not confirmed was recorded, UTC milliseconds. */
+  readonly oldestUnsentAt: number | undefined;
 }
 
 /** A misconfigured stream does not heal by itself within a second: it is asked this seldom. */
@@ -75,6 +81,7 @@ export class Collector implements MetricSink {
   private readonly loop: Loop;
   private readonly outage: Outage;
   private readonly unsent = new UnsentWindow();
+  private readonly totals: CumulativeView;
   private readonly dropped = new Map<DropReason, number>();
 
   /** Series with points in the current window. */
@@ -111,6 +118,7 @@ export class Collector implements MetricSink {
       refuse: (reason) => this.drop(reason),
     };
     this.registry = new SeriesRegistry(owner, this.clock, this.options);
+    this.totals = new CumulativeView({ maxSeries: this.options.maxSeries });
     this.outage = createOutage(deps, "metric stream");
     this.windowStart = this.aligned(this.clock.now());
     this.sweptAt = this.clock.monotonic();
@@ -202,8 +210,20 @@ export class Collector implements MetricSink {
       inFlight,
       series: this.registry.size,
       overflowed: this.registry.refused,
+      forgotten: this.totals.forgotten,
+      oldestUnsentAt: this.frozen[0]?.windowStart ?? this.unsent.since,
     };
   }
+
+  /** Every series since this process began, up to this moment: what a scraper reads. */
+  cumulative(): readonly CumulativeSeries[] {
+    this.harvest();
+    return this.totals.series();
+  }
+
+  private readonly addToTotals = (key: string, descriptor: SeriesDescriptor, summary: SeriesSummary): void => {
+    this.totals.add(key, descriptor, summary);
+  };
 
   private begin(series: LiveSeries): boolean {
     if (this.closed) {
@@ -244,7 +264,7 @@ export class Collector implements MetricSink {
     if (this.begun.length > 0) {
       const active = this.clock.monotonic();
       for (const series of this.begun) series.lastActiveAt = active;
-      this.unsent.add(this.begun, this.windowStart, end);
+      this.unsent.add(this.begun, this.windowStart, end, this.addToTotals);
       this.begun = [];
     }
     this.windowStart = end;

@@ -19,8 +19,18 @@ export class UnsentWindow {
     return this.pointCount;
   }
 
-  /** Adds one window's harvest; windows may come in any order. */
-  add(harvest: Iterable<LiveSeries>, from: number, to: number): void {
+  /** When the oldest point held was recorded at the earliest, UTC milliseconds; undefined without any. */
+  get since(): number | undefined {
+    return this.pointCount > 0 ? this.from : undefined;
+  }
+
+  /** Adds one window's harvest; windows may come in any order. `seen` gets each series' share of it. */
+  add(
+    harvest: Iterable<LiveSeries>,
+    from: number,
+    to: number,
+    seen?: (key: string, descriptor: SeriesDescriptor, summary: SeriesSummary) => void,
+  ): void {
     this.from = Math.min(this.from, from);
     this.to = Math.max(this.to, to);
     for (const live of harvest) {
@@ -28,6 +38,7 @@ export class UnsentWindow {
       this.pointCount += summary.count;
       // Kind is part of the key here: a distribution and a plain number of one name do not add up.
       const key = `${live.descriptor.kind} ${live.key}`;
+      seen?.(key, live.descriptor, summary);
       const known = this.series.get(key);
       if (known) known.summary = mergeSummaries(known.summary, summary);
       else this.series.set(key, { descriptor: live.descriptor, summary });

@@ -44,6 +44,8 @@ export interface RecoveryEngineDeps {
   readonly instance?: string;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
+  /** Told of each row that was written, folded rescues as one row with its occurrences. */
+  readonly onRow?: (row: RecoveryAction) => void;
   /** Told of faults of our own; must not throw. @default ignores them */
   readonly onFault?: (error: unknown) => void;
 }
@@ -99,6 +101,7 @@ export class RecoveryEngine {
   readonly #logger: Logger;
   readonly #settings: Settings;
   readonly #onFault: (error: unknown) => void;
+  readonly #onRow: ((row: RecoveryAction) => void) | undefined;
   readonly #registry = createStrategyRegistry();
   readonly #landing: Landing;
   readonly #repairs: Repairs;
@@ -113,6 +116,7 @@ export class RecoveryEngine {
     this.#options = resolveEngineOptions(options);
     this.#clock = clock;
     this.#onFault = onFault;
+    this.#onRow = deps.onRow;
     this.#logger = deps.logger ?? silentLogger;
     this.#settings = deps.settings ?? { mode: () => "full", stopped: () => false };
     this.journal = deps.journal ?? createJournal({ ids, onFault });
@@ -317,6 +321,7 @@ export class RecoveryEngine {
   #log(row: RecoveryAction): void {
     try {
       logRecovery(this.#logger, row);
+      this.#onRow?.(row);
     } catch (error) {
       this.#onFault(error);
     }
