@@ -18,6 +18,15 @@ import type { Store } from "./ports/store.js";
 import type { RecoveryEngine } from "./recovery/recovery-engine.js";
 import type { Readiness } from "./store-opening.js";
 
+export interface ExpressOptions {
+  /**
+   * Who may read `/metrics`. `token`: whoever sends the read or the operator's token; while neither is set, the path is left
+   * to the app. `loopback`: also requests of this machine, while no read token is set; not behind a proxy on this machine
+   * that hides where requests come from. @default "token"
+   */
+  readonly metricsFor?: "token" | "loopback" | undefined;
+}
+
 /** @see createParamedic */
 export interface Paramedic<Context extends object = object> {
   /** After the first attempt to open the store and to restore the circuits. Awaiting it is optional; it never rejects. */
@@ -26,8 +35,8 @@ export interface Paramedic<Context extends object = object> {
   middleware(): Middleware;
   /** For the adapter's `onError`: sees what no middleware does. */
   readonly onError: OnError;
-  /** `app.use(paramedic.express())`: /livez /readyz /health. */
-  express(): HttpHandler;
+  /** `app.use(paramedic.express())`: /livez /readyz /health, and /metrics once a token says who may read it. */
+  express(options?: ExpressOptions): HttpHandler;
   /** Nests in the host app's router; denied to all that `authorize` does not let in. */
   readonly router: ParamedicRouter;
   readonly healthProcedure: ReturnType<typeof createHealthProcedure>;

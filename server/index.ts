@@ -44,7 +44,7 @@ export { CircuitBreaker, type CircuitBreakerDeps, type CircuitBreakerState } fro
 export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-breaker-error.js";
 export { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";
-export type { Paramedic } from "./door.js";
+export type { ExpressOptions, Paramedic } from "./door.js";
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
@@ -57,6 +57,7 @@ export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";
 export { HealthCheckRegistry } from "./health/health-check-registry.js";
 export { HealthMonitorService } from "./health/health-monitor-service.js";
 export { createInstrumentationMiddleware } from "./instrumentation/instrumentation-middleware.js";
+export type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
 export { OperationTracker } from "./instrumentation/operation-tracker.js";
 export { MetricsCollector, type MetricsCollectorOptions } from "./metrics-collector.js";
 export type { ParamedicOptions } from "./options.js";

@@ -73,7 +73,7 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
       onError: paramedic.onError,
     }),
   );
-  app.use(paramedic.express());
+  app.use(paramedic.express({ metricsFor: "loopback" }));
   app.use((_request, response) => void response.status(404).json({ error: "not found" }));
 
   const server = await listen(app, port, host).catch(async (error: unknown) => {

@@ -7,6 +7,7 @@ import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared
 import { MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
 import type { Authorize } from "./api/access.js";
 import type { Environment } from "./env.js";
+import type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
 import type { Clock } from "./ports/clock.js";
 import type { Ids } from "./ports/ids.js";
 import type { Logger } from "./ports/logger.js";
@@ -38,6 +39,8 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly aggregate?: boolean | undefined;
   /** Any logger with debug, info, warn and error; `false` for none. @default pino to standard output */
   readonly logger?: Logger | false | undefined;
+  /** The module `@opentelemetry/api`: shows measurements as its instruments and keeps trace ids on failure events. */
+  readonly openTelemetry?: OpenTelemetryApi | undefined;
   /** Series in one batch; 1 to 10,000. @default METRICS_BATCH_SIZE (100) */
   readonly metricsBatchSize?: number | undefined;
   /** 1 to 2^31-1. @default METRICS_FLUSH_INTERVAL_MS (1_000) */
@@ -118,6 +121,10 @@ const schema = z
     logger: z.union(
       [z.literal(false), objectWith("debug", "info", "warn", "error")],
       "an object with the methods debug, info, warn and error, or false",
+    ),
+    openTelemetry: z.union(
+      [z.looseObject({ metrics: objectWith("getMeter"), trace: objectWith("getActiveSpan") })],
+      "the module @opentelemetry/api",
     ),
     metricsBatchSize: z.number().int().min(1).max(10_000),
     metricsFlushIntervalMs: milliseconds,

@@ -5,6 +5,7 @@
 import { hostname } from "node:os";
 import type { Role } from "../shared/access.js";
 import { classify } from "../shared/classify.js";
+import type { Failure } from "../shared/failure.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
 import { permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
@@ -16,33 +17,39 @@ import { createPinoLogger } from "./adapters/pino-logger.js";
 import { connectRedis } from "./adapters/redis-connection.js";
 import { createRedisStream } from "./adapters/redis-stream.js";
 import { createSqliteStore } from "./adapters/sqlite/sqlite-store.js";
-import { roleOfRequest } from "./api/access.js";
+import { type AccessRequest, roleOfRequest } from "./api/access.js";
 import { createHealthProcedure } from "./api/health-procedure.js";
-import { createHttpHandler } from "./api/http-handler.js";
+import { accessRequestOf, createHttpHandler } from "./api/http-handler.js";
 import { createRouter } from "./api/router.js";
 import { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 import { createCircuitPersistence } from "./circuit/circuit-persistence.js";
 import type { Paramedic } from "./door.js";
 import { readEnvironment } from "./env.js";
+import { createExposition } from "./exposition.js";
 import { createFaults } from "./faults.js";
 import { createDatabaseGuards } from "./guard/database-guards.js";
 import type { GuardFlags } from "./guard/guard-engine.js";
 import { createGuards } from "./guard/guards.js";
 import { createLlm, type LlmOptions } from "./guard/llm.js";
 import { registerBuiltInHealthChecks, registerDatabaseHealthCheck } from "./health/built-in-checks.js";
+import { readCores } from "./health/cpu-check.js";
 import { HealthCheckRegistry } from "./health/health-check-registry.js";
 import { HealthMonitorService } from "./health/health-monitor-service.js";
+import { readMemory } from "./health/memory-check.js";
 import { createInstrumentation } from "./instrumentation/instrumentation.js";
 import type { Middleware } from "./instrumentation/middleware.js";
+import { createOpenTelemetryBridge } from "./instrumentation/open-telemetry.js";
+import { startProcessVitals } from "./instrumentation/process-vitals.js";
 import { limitLogger } from "./log-limiter.js";
 import { createAggregator } from "./metrics/aggregator.js";
 import { Collector } from "./metrics/collector.js";
+import { descriptorOf } from "./metrics/point-descriptor.js";
 import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
 import type { Journal } from "./ports/journal.js";
 import { silentLogger } from "./ports/logger.js";
-import type { MetricPoint } from "./ports/metric-sink.js";
+import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { Settings } from "./ports/settings.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
@@ -50,6 +57,7 @@ import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
 import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
+import { createTallies } from "./tallies.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -95,19 +103,48 @@ export function createParamedic<Context extends object = object>(
   );
   const aggregator = createAggregator({ clock, stream, store, logger, onFault: faults.at("aggregator") });
 
+  const { openTelemetry } = options;
+  const bridge =
+    enabled && openTelemetry !== undefined
+      ? createOpenTelemetryBridge(openTelemetry, {
+          sink: collector,
+          describe: descriptorOf,
+          own: () => exposition.own(),
+          onFault: faults.at("OpenTelemetry"),
+        })
+      : undefined;
+  const sink: MetricSink = bridge?.sink ?? collector;
+
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
   const journal = createJournal({ ids, onFault: faults.at("journal") });
-  /** What a call saw fail moves health at once. */
+  const tallies = createTallies();
+  const withTrace = (failure: Failure): Failure => {
+    const traceId = bridge?.traceId();
+    return traceId === undefined ? failure : { ...failure, context: { ...failure.context, traceId } };
+  };
+  /** What a call saw fail moves health at once, and keeps the trace it failed in. */
   const callJournal: Journal = {
     append(entry) {
-      journal.append(entry);
-      if (entry.type === "failure.observed") monitor.poke();
+      switch (entry.type) {
+        case "failure.observed":
+          journal.append({ ...entry, failure: withTrace(entry.failure) });
+          tallies.failure(entry.failure);
+          monitor.poke();
+          break;
+        case "rescue.ended":
+          journal.append(entry);
+          tallies.rescue(entry.rescue);
+          break;
+        case "circuit.transitioned":
+          journal.append(entry);
+          break;
+      }
     },
   };
   const identify = identifyBy(options.identify);
   const instrumentation = createInstrumentation({
-    sink: collector,
+    sink,
     journal: callJournal,
     callContext,
     clock,
@@ -148,6 +185,7 @@ export function createParamedic<Context extends object = object>(
       callContext,
       instance,
       isEnabled: (name) => isStrategyEnabled(name, flags),
+      onRow: tallies.action,
       onFault: faults.at("recovery"),
     },
     { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
@@ -173,7 +211,7 @@ export function createParamedic<Context extends object = object>(
     journal: callJournal,
     callContext,
     settings,
-    sink: collector,
+    sink,
     strategies: () => recovery.strategies(),
     classify,
     instance,
@@ -193,7 +231,7 @@ export function createParamedic<Context extends object = object>(
     { timeoutMs: settled.healthCheckTimeoutMs, intervalMs: settled.healthCheckIntervalMs },
   );
   const snapshots = () => circuits.getAll().map((circuit) => circuit.snapshot());
-  const stopMeasuring = registerBuiltInHealthChecks(health, redis, collector, {
+  const stopMeasuring = registerBuiltInHealthChecks(health, redis, sink, {
     clock,
     store: { ping: () => store.ping(), isReady: () => opening?.attempted() ?? false },
     circuits: snapshots,
@@ -201,11 +239,16 @@ export function createParamedic<Context extends object = object>(
   });
   const monitor = new HealthMonitorService(
     health,
-    collector,
+    sink,
     { clock, ids, logger, journal, onFault: faults.at("health") },
     { intervalMs: settled.healthCheckIntervalMs },
   );
-  circuits.subscribe({ transitioned: () => monitor.poke() });
+  circuits.subscribe({
+    transitioned(transition) {
+      tallies.transition(transition);
+      monitor.poke();
+    },
+  });
   const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {
     const known = databases.databases().length;
     const guarded = databases.guardDatabase(name, db, databasePolicy);
@@ -236,6 +279,31 @@ export function createParamedic<Context extends object = object>(
     const backlog = await stream.backlog().catch(() => Number.POSITIVE_INFINITY);
     return closeAccounts(await store.ledger(), { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight });
   };
+  const exposition = createExposition({
+    clock,
+    series: () => collector.cumulative(),
+    accounting,
+    backlog: () => stream.backlog(),
+    startVitals: () =>
+      startProcessVitals({
+        clock,
+        limits: { cores: readCores, memoryBytes: () => readMemory().containerLimitBytes },
+        onFault: faults.at("process vitals"),
+      }),
+    state: () => ({
+      ...tallies.read(),
+      now: clock.now(),
+      instance,
+      mode: settings.mode(),
+      storeOpen: opening?.isOpen() ?? false,
+      circuits: snapshots(),
+      health: health.latest(),
+      pipeline: collector.accounting(),
+      recovery: recovery.state(),
+      faults: faults.counts(),
+    }),
+  });
+  bridge?.start();
   const access = accessBy(options.authorize, identify);
   const report = () => health.latest();
   const router = createRouter({
@@ -259,6 +327,8 @@ export function createParamedic<Context extends object = object>(
       timeoutMs: settled.shutdownTimeoutMs,
       async stopSources() {
         stopMeasuring();
+        exposition.stop();
+        bridge?.stop();
         await monitor.stop();
         await opening?.stop();
       },
@@ -290,24 +360,38 @@ export function createParamedic<Context extends object = object>(
       }) ?? Promise.resolve({ store: "unavailable", code: "CLOSED", message: "SELF_HEALING_ENABLED is false" }),
     middleware: () => (measured ? instrumentation.middleware : passThrough),
     onError: measured ? instrumentation.onError : () => {},
-    express: () =>
-      createHttpHandler({
+    express: ({ metricsFor = "token" } = {}) => {
+      const roleOf = (request: AccessRequest) => roleOfRequest(request, environment);
+      const hasToken = environment.readToken !== undefined || environment.operatorToken !== undefined;
+      return createHttpHandler({
         health: report,
         monitored: enabled && flags.HEALTH_MONITORING_ENABLED,
         draining: () => draining,
-        roleOf: (request) => roleOfRequest(request, environment),
-      }),
+        roleOf,
+        metrics:
+          enabled && (metricsFor === "loopback" || hasToken)
+            ? {
+                families: exposition.families,
+                roleOf(request) {
+                  const seen = accessRequestOf(request);
+                  return roleOf(metricsFor === "loopback" ? seen : { ...seen, remoteAddress: undefined });
+                },
+              }
+            : undefined,
+        onFault: faults.at("api"),
+      });
+    },
     router,
     healthProcedure: createHealthProcedure({ health: report, access }),
     guard: guards.guard,
     operation: guards.operation,
     run: guards.run,
-    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink: collector }, llmOptions),
+    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink }, llmOptions),
     guardDatabase,
     transaction: databases.transaction,
     metrics: Object.freeze({
-      record: (point: MetricPoint) => collector.record(point),
-      series: (descriptor: SeriesDescriptor) => collector.series(descriptor),
+      record: (point: MetricPoint) => sink.record(point),
+      series: (descriptor: SeriesDescriptor) => sink.series(descriptor),
       accounting,
     }),
     health,

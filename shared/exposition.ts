@@ -115,7 +115,8 @@ function writeHistograms(
     if (known === undefined) byLabels.set(key, { bounds, counts: Array.from(counts), sum });
     else {
       known.sum += sum;
-      for (let at = 0; at < known.counts.length; at += 1) known.counts[at] = (known.counts[at] ?? 0) + (counts[at] ?? 0);
+      for (let at = 0; at < known.counts.length; at += 1)
+        known.counts[at] = (known.counts[at] ?? 0) + (counts[at] ?? 0);
     }
   }
   for (const [labels, { bounds, counts, sum }] of byLabels) {
@@ -126,7 +127,10 @@ function writeHistograms(
       const bound = bounds[at] ?? Number.POSITIVE_INFINITY;
       lines.push(`${name}_bucket{${before}le="${boundText(bound, format)}"} ${numberText(total)}`);
     }
-    lines.push(`${name}_sum${braced(labels)} ${numberText(sum)}`, `${name}_count${braced(labels)} ${numberText(total)}`);
+    lines.push(
+      `${name}_sum${braced(labels)} ${numberText(sum)}`,
+      `${name}_count${braced(labels)} ${numberText(total)}`,
+    );
   }
 }
 

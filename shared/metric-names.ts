@@ -70,7 +70,11 @@ function ownerOf({ metricName, source, tags }: SeriesDescriptor): string | undef
   return tags.overflow === "true" && end > 0 ? metricName.slice(0, end) : undefined;
 }
 
-function procedureName(path: string, measured: string, { status, error_type, error_category: _, ...tags }: Tags): Named {
+function procedureName(
+  path: string,
+  measured: string,
+  { status, error_type, error_category: _, ...tags }: Tags,
+): Named {
   const outcome = status ?? "success";
   const error = error_type === undefined ? {} : { "error.type": error_type };
   switch (measured) {

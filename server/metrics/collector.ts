@@ -10,7 +10,14 @@
  */
 import type { CumulativeSeries } from "../../shared/cumulative-series.js";
 import { isParamedicError, ParamedicError } from "../../shared/errors.js";
-import { type Batch, METRIC_TYPES, pointsIn, SERIES_KINDS, type SeriesDescriptor, type SeriesSummary } from "../../shared/series.js";
+import {
+  type Batch,
+  METRIC_TYPES,
+  pointsIn,
+  SERIES_KINDS,
+  type SeriesDescriptor,
+  type SeriesSummary,
+} from "../../shared/series.js";
 import { MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop, type Loop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
@@ -18,8 +25,8 @@ import type { Logger } from "../ports/logger.js";
 import type { MetricPoint, MetricSink, SeriesHandle } from "../ports/metric-sink.js";
 import type { MetricStream } from "../ports/metric-stream.js";
 import { type CollectorOptions, type ResolvedCollectorOptions, resolveCollectorOptions } from "./collector-options.js";
-import type { LiveSeries, SeriesOwner } from "./live-series.js";
 import { CumulativeView } from "./cumulative-view.js";
+import type { LiveSeries, SeriesOwner } from "./live-series.js";
 import { createOutage, type Outage } from "./outage.js";
 import { descriptorOf } from "./point-descriptor.js";
 import { SeriesRegistry } from "./series-registry.js";

@@ -1,0 +1,192 @@
+/** Paramedic's own state as metric families: circuits, health, pipeline, failures and what was done about them. Pure. */
+import { CIRCUIT_STATES, type CircuitSnapshot, HELD_STATES } from "../../shared/circuit.js";
+import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
+import { HEALTH_STATUSES, type HealthReport } from "../../shared/health.js";
+import { MODES, type Mode } from "../../shared/mode.js";
+import type { Accounting, Tags } from "../../shared/series.js";
+import { SECOND_MS } from "../../shared/units.js";
+
+/** The pipeline in this process: law 5 up to the stream. */
+export interface PipelineCounts {
+  readonly recorded: number;
+  readonly sent: number;
+  readonly dropped: Readonly<Record<string, number>>;
+  readonly inFlight: number;
+  readonly series: number;
+  readonly overflowed: number;
+  readonly forgotten: number;
+  readonly oldestUnsentAt: number | undefined;
+}
+
+export interface OwnState {
+  /** UTC milliseconds. */
+  readonly now: number;
+  readonly instance: string;
+  readonly mode: Mode;
+  readonly storeOpen: boolean;
+  readonly circuits: readonly CircuitSnapshot[];
+  readonly health: HealthReport;
+  readonly pipeline: PipelineCounts;
+  /** Of all processes, by the store's ledger; undefined while that cannot be asked. */
+  readonly accounting: Accounting | undefined;
+  /** Entries of the stream that nobody has committed; undefined while it cannot be asked. */
+  readonly backlog: number | undefined;
+  readonly recovery: {
+    readonly spooled: number;
+    readonly dropped: Readonly<Record<string, number>>;
+    readonly repairsWaiting: number;
+    readonly repairsRunning: number;
+  };
+  readonly failures: readonly NumberSample[];
+  readonly actions: readonly NumberSample[];
+  readonly transitions: readonly NumberSample[];
+  /** Faults of our own, by part. */
+  readonly faults: Readonly<Record<string, number>>;
+}
+
+/** A family is listed even without samples, so that its name stays its own. */
+export function ownFamilies(state: OwnState): readonly MetricFamily[] {
+  return [
+    ...instanceFamilies(state),
+    ...circuitFamilies(state),
+    ...healthFamilies(state),
+    ...pipelineFamilies(state),
+    ...recoveryFamilies(state),
+  ];
+}
+
+function instanceFamilies({ instance, mode, storeOpen, faults }: OwnState): readonly MetricFamily[] {
+  return [
+    info("paramedic_instance", "This process, by the name it has in rows.", { instance }),
+    gauge("paramedic_mode", "1 for the mode in force.", oneOf("mode", MODES, mode)),
+    gauge("paramedic_store_open", "Whether the store is open in this process.", one(storeOpen ? 1 : 0)),
+    counter("paramedic_faults", "Faults of Paramedic itself, by part.", byLabel("part", faults)),
+  ];
+}
+
+function circuitFamilies({ circuits, transitions }: OwnState): readonly MetricFamily[] {
+  const states = [...CIRCUIT_STATES, ...HELD_STATES];
+  return [
+    gauge(
+      "paramedic_circuit_state",
+      "1 for the state each circuit is in; a hold by hand wins over the state.",
+      circuits.flatMap(({ name, state, held }) => oneOf("state", states, held?.state ?? state, { circuit: name })),
+    ),
+    gauge(
+      "paramedic_circuit_consecutive_failures",
+      "Failures in a row while closed.",
+      circuits.map(({ name, failureCount }) => ({ labels: { circuit: name }, value: failureCount })),
+    ),
+    counter("paramedic_circuit_transitions", "Moves of circuits since this process began.", transitions),
+  ];
+}
+
+function healthFamilies({ health }: OwnState): readonly MetricFamily[] {
+  return [
+    gauge(
+      "paramedic_health_status",
+      "1 for the status of the whole.",
+      oneOf("status", HEALTH_STATUSES, health.overall),
+    ),
+    gauge(
+      "paramedic_health_check_status",
+      "1 for the status of each check.",
+      health.checks.flatMap(({ name, status }) => oneOf("status", HEALTH_STATUSES, status, { check: name })),
+    ),
+    gauge(
+      "paramedic_health_check_duration_seconds",
+      "How long each check's last run took.",
+      health.checks.flatMap(({ name, latency, ageMs }) =>
+        ageMs === undefined ? [] : [{ labels: { check: name }, value: latency / SECOND_MS }],
+      ),
+      "seconds",
+    ),
+    gauge(
+      "paramedic_health_check_age_seconds",
+      "How long ago each check last ended.",
+      health.checks.flatMap(({ name, ageMs }) =>
+        ageMs === undefined ? [] : [{ labels: { check: name }, value: ageMs / SECOND_MS }],
+      ),
+      "seconds",
+    ),
+  ];
+}
+
+function pipelineFamilies({ now, pipeline, accounting, backlog }: OwnState): readonly MetricFamily[] {
+  const lagMs = pipeline.oldestUnsentAt === undefined ? 0 : Math.max(0, now - pipeline.oldestUnsentAt);
+  return [
+    counter("paramedic_pipeline_recorded_points", "Points recorded by this process.", one(pipeline.recorded)),
+    counter("paramedic_pipeline_sent_points", "Points that the stream has confirmed.", one(pipeline.sent)),
+    counter(
+      "paramedic_pipeline_dropped_points",
+      "Points that were refused, by reason.",
+      byLabel("reason", pipeline.dropped),
+    ),
+    gauge("paramedic_pipeline_unsent_points", "Points held or on their way.", one(pipeline.inFlight)),
+    gauge("paramedic_pipeline_lag_seconds", "Age of the oldest unsent point.", one(lagMs / SECOND_MS), "seconds"),
+    gauge("paramedic_pipeline_backlog_entries", "Stream entries that nobody has committed.", maybe(backlog)),
+    gauge("paramedic_pipeline_series", "Series that live in this process.", one(pipeline.series)),
+    counter("paramedic_pipeline_overflowed_series", "Requests for series beyond the cap.", one(pipeline.overflowed)),
+    counter("paramedic_pipeline_forgotten_series", "Series whose totals made room.", one(pipeline.forgotten)),
+    gauge(
+      "paramedic_pipeline_lost_points",
+      "Points of all processes that were recorded and will not arrive.",
+      maybe(accounting?.lost),
+    ),
+    gauge(
+      "paramedic_pipeline_rolled_up_points",
+      "Points of all processes that the store has committed.",
+      maybe(accounting?.rolledUp),
+    ),
+  ];
+}
+
+function recoveryFamilies({ recovery, failures, actions }: OwnState): readonly MetricFamily[] {
+  return [
+    counter("paramedic_failures", "Failures seen by this process.", failures),
+    counter(
+      "paramedic_recovery_actions",
+      "What was done about failures: scope call is a rescue, scope service a repair.",
+      actions,
+    ),
+    gauge("paramedic_recovery_spooled_entries", "Journal entries that are no rows yet.", one(recovery.spooled)),
+    counter(
+      "paramedic_recovery_dropped_entries",
+      "Journal entries that did not fit, by kind.",
+      byLabel("kind", recovery.dropped),
+    ),
+    gauge("paramedic_recovery_repairs", "Repairs by where they are.", [
+      { labels: { state: "waiting" }, value: recovery.repairsWaiting },
+      { labels: { state: "running" }, value: recovery.repairsRunning },
+    ]),
+  ];
+}
+
+function gauge(name: string, help: string, samples: readonly NumberSample[], unit?: string): MetricFamily {
+  return { type: "gauge", name, help, samples, unit };
+}
+
+function counter(name: string, help: string, samples: readonly NumberSample[]): MetricFamily {
+  return { type: "counter", name, help, samples };
+}
+
+function info(name: string, help: string, labels: Tags): MetricFamily {
+  return { type: "info", name, help, samples: [{ labels, value: 1 }] };
+}
+
+function one(value: number): readonly NumberSample[] {
+  return [{ labels: {}, value }];
+}
+
+function maybe(value: number | undefined): readonly NumberSample[] {
+  return value === undefined || !Number.isFinite(value) ? [] : one(value);
+}
+
+/** One series per possible state, 1 for the current one: sums over instances then count instances. */
+function oneOf(label: string, all: readonly string[], current: string, labels: Tags = {}): readonly NumberSample[] {
+  return all.map((state) => ({ labels: { ...labels, [label]: state }, value: state === current ? 1 : 0 }));
+}
+
+function byLabel(label: string, counts: Readonly<Record<string, number>>): readonly NumberSample[] {
+  return Object.entries(counts).map(([name, value]) => ({ labels: { [label]: name }, value }));
+}

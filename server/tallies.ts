@@ -1,0 +1,75 @@
+/** Counts what has no series of its own: failures, rescues, repairs and transitions, bounded by distinct labels. */
+import type { CircuitTransition } from "../shared/circuit.js";
+import type { NumberSample } from "../shared/exposition.js";
+import type { Failure } from "../shared/failure.js";
+import type { RecoveryAction } from "../shared/recovery.js";
+import type { Tags } from "../shared/series.js";
+import type { RescueRecord } from "./ports/journal.js";
+
+export interface Tallies {
+  failure(failure: Failure): void;
+  rescue(rescue: RescueRecord): void;
+  /** Of a row that landed; rescues are counted as they end, not again as rows. */
+  action(row: RecoveryAction): void;
+  transition(transition: CircuitTransition): void;
+  read(): TalliesRead;
+}
+
+export interface TalliesRead {
+  readonly failures: readonly NumberSample[];
+  readonly actions: readonly NumberSample[];
+  readonly transitions: readonly NumberSample[];
+}
+
+/** Services can be named by whoever calls: beyond this many label sets of one family, the rest is counted as one. */
+const MOST_LABEL_SETS = 2_000;
+const OVERFLOW: Tags = Object.freeze({ overflow: "true" });
+
+/** @example const tallies = createTallies(); tallies.failure(failure); tallies.read().failures */
+export function createTallies(): Tallies {
+  const failures = createTally();
+  const actions = createTally();
+  const transitions = createTally();
+  return Object.freeze<Tallies>({
+    failure({ affectedService, failureType, severity }) {
+      failures.add({ service: affectedService, failure_type: failureType, severity });
+    },
+    rescue({ actionType, actionStrategy, status, target, dryRun }) {
+      actions.add({
+        scope: "call",
+        type: actionType,
+        strategy: actionStrategy,
+        status,
+        target,
+        dry_run: String(dryRun),
+      });
+    },
+    action({ scope, actionType, actionStrategy, status, target, dryRun, occurrences }) {
+      if (scope === "call") return;
+      const labels = { scope, type: actionType, strategy: actionStrategy, status, target, dry_run: String(dryRun) };
+      actions.add(labels, occurrences);
+    },
+    transition({ circuitName, from, to, reason }) {
+      transitions.add({ circuit: circuitName, from, to, reason });
+    },
+    read: () => ({ failures: failures.read(), actions: actions.read(), transitions: transitions.read() }),
+  });
+}
+
+function createTally() {
+  const counts = new Map<string, { readonly labels: Tags; value: number }>();
+  return {
+    add(labels: Tags, by = 1): void {
+      const key = Object.values(labels).join("\0");
+      const known = counts.get(key);
+      if (known !== undefined) known.value += by;
+      else if (counts.size < MOST_LABEL_SETS) counts.set(key, { labels, value: by });
+      else {
+        const rest = counts.get("") ?? { labels: OVERFLOW, value: 0 };
+        rest.value += by;
+        counts.set("", rest);
+      }
+    },
+    read: (): readonly NumberSample[] => [...counts.values()].map(({ labels, value }) => ({ labels, value })),
+  };
+}
