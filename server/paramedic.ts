@@ -123,23 +123,21 @@ export function createParamedic<Context extends object = object>(
     const traceId = bridge?.traceId();
     return traceId === undefined ? failure : { ...failure, context: { ...failure.context, traceId } };
   };
-  /** What a call saw fail moves health at once, and keeps the trace it failed in. */
+  const countingJournal: Journal = {
+    append(entry) {
+      journal.append(entry);
+      tallies.entry(entry);
+    },
+  };
+  /** What a call saw fail keeps the trace it failed in, and moves health at once. */
   const callJournal: Journal = {
     append(entry) {
-      switch (entry.type) {
-        case "failure.observed":
-          journal.append({ ...entry, failure: withTrace(entry.failure) });
-          tallies.failure(entry.failure);
-          monitor.poke();
-          break;
-        case "rescue.ended":
-          journal.append(entry);
-          tallies.rescue(entry.rescue);
-          break;
-        case "circuit.transitioned":
-          journal.append(entry);
-          break;
+      if (entry.type !== "failure.observed") {
+        countingJournal.append(entry);
+        return;
       }
+      countingJournal.append({ ...entry, failure: withTrace(entry.failure) });
+      monitor.poke();
     },
   };
   const identify = identifyBy(options.identify);
@@ -240,7 +238,7 @@ export function createParamedic<Context extends object = object>(
   const monitor = new HealthMonitorService(
     health,
     sink,
-    { clock, ids, logger, journal, onFault: faults.at("health") },
+    { clock, ids, logger, journal: countingJournal, onFault: faults.at("health") },
     { intervalMs: settled.healthCheckIntervalMs },
   );
   circuits.subscribe({

@@ -1,14 +1,13 @@
 /** Counts what has no series of its own: failures, rescues, repairs and transitions, bounded by distinct labels. */
 import type { CircuitTransition } from "../shared/circuit.js";
 import type { NumberSample } from "../shared/exposition.js";
-import type { Failure } from "../shared/failure.js";
 import type { RecoveryAction } from "../shared/recovery.js";
 import type { Tags } from "../shared/series.js";
-import type { RescueRecord } from "./ports/journal.js";
+import type { JournalEntry } from "./ports/journal.js";
 
 export interface Tallies {
-  failure(failure: Failure): void;
-  rescue(rescue: RescueRecord): void;
+  /** Counts failures and rescues. */
+  entry(entry: JournalEntry): void;
   /** Of a row that landed; rescues are counted as they end, not again as rows. */
   action(row: RecoveryAction): void;
   transition(transition: CircuitTransition): void;
@@ -25,24 +24,29 @@ export interface TalliesRead {
 const MOST_LABEL_SETS = 2_000;
 const OVERFLOW: Tags = Object.freeze({ overflow: "true" });
 
-/** @example const tallies = createTallies(); tallies.failure(failure); tallies.read().failures */
+/** @example const tallies = createTallies(); tallies.entry(entry); tallies.read().failures */
 export function createTallies(): Tallies {
   const failures = createTally();
   const actions = createTally();
   const transitions = createTally();
   return Object.freeze<Tallies>({
-    failure({ affectedService, failureType, severity }) {
-      failures.add({ service: affectedService, failure_type: failureType, severity });
-    },
-    rescue({ actionType, actionStrategy, status, target, dryRun }) {
-      actions.add({
-        scope: "call",
-        type: actionType,
-        strategy: actionStrategy,
-        status,
-        target,
-        dry_run: String(dryRun),
-      });
+    entry(entry) {
+      switch (entry.type) {
+        case "failure.observed": {
+          const { affectedService, failureType, severity } = entry.failure;
+          failures.add({ service: affectedService, failure_type: failureType, severity });
+          break;
+        }
+        case "rescue.ended": {
+          const { actionType, actionStrategy, status, target, dryRun } = entry.rescue;
+          const dry_run = String(dryRun);
+          actions.add({ scope: "call", type: actionType, strategy: actionStrategy, status, target, dry_run });
+          break;
+        }
+        // Told by the circuit itself, whether or not there is a journal behind it.
+        case "circuit.transitioned":
+          break;
+      }
     },
     action({ scope, actionType, actionStrategy, status, target, dryRun, occurrences }) {
       if (scope === "call") return;

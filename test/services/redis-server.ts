@@ -2,23 +2,13 @@
  * A real Redis for tests: from PATH, else unpacked from Debian's packages into a cache folder. Every server has its own port
  * and folder and dies with the process that started it, however that one ends.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import {
-  accessSync,
-  constants,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
+import { type ChildProcess, spawn } from "node:child_process";
+import { existsSync, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { executableOnPath, unpackDebianPackages } from "./debian-packages.js";
 
 export interface RedisServer {
   readonly url: string;
@@ -123,55 +113,21 @@ export function freePort(): Promise<number> {
 }
 
 function findRedis(): Binary {
-  const onPath = ["redis-server", "valkey-server"]
-    .flatMap((name) => (process.env.PATH ?? "").split(delimiter).map((folder) => join(folder, name)))
-    .find(isExecutable);
+  const onPath = executableOnPath(["redis-server", "valkey-server"]);
   if (onPath !== undefined) return { file: onPath, env: {} };
   const unpacked = join(CACHE, "usr/bin/redis-server");
-  if (!existsSync(unpacked)) {
-    if (process.platform !== "linux" || !runs("apt-get") || !runs("dpkg-deb")) throw new Error(HOW_TO_GET_IT);
-    try {
-      unpackFromApt();
-    } catch (cause) {
-      const why = cause instanceof Error ? cause.message : String(cause);
-      throw new Error(`${HOW_TO_GET_IT} (unpacking Debian's package failed: ${why})`, { cause });
-    }
-  }
-  return { file: unpacked, env: { LD_LIBRARY_PATH: libraryFolders().join(delimiter) } };
-}
-
-/** Needs no root: package lists, status and cache are private folders. Losing a race means using the winner's. */
-function unpackFromApt(): void {
-  const parent = join(CACHE, "..");
-  mkdirSync(parent, { recursive: true });
-  const work = mkdtempSync(join(parent, "unpack-"));
-  try {
-    for (const folder of ["lists/partial", "cache/archives/partial", "packages", "root"]) {
-      mkdirSync(join(work, folder), { recursive: true });
-    }
-    writeFileSync(join(work, "status"), "");
-    const settings = [
-      `Dir::State::lists=${work}/lists`,
-      `Dir::State::status=${work}/status`,
-      `Dir::Cache=${work}/cache`,
-      "Debug::NoLocking=1",
-      "APT::Sandbox::User=",
-    ].flatMap((setting) => ["-o", setting]);
-    const packages = join(work, "packages");
-    run("apt-get", ["-q", ...settings, "update"], work);
-    run("apt-get", ["-q", ...settings, "download", "redis-tools", "libjemalloc2", "liblzf1", "libatomic1"], packages);
-    for (const file of readdirSync(packages)) run("dpkg-deb", ["-x", join(packages, file), join(work, "root")], work);
-    const binaries = join(work, "root/usr/bin");
+  unpackDebianPackages(CACHE, {
+    packages: ["redis-tools", "libjemalloc2", "liblzf1", "libatomic1"],
+    file: "usr/bin/redis-server",
+    howToGetIt: HOW_TO_GET_IT,
     // Debian ships server and checker as one file that looks at its own name.
-    if (!existsSync(join(binaries, "redis-server"))) symlinkSync("redis-check-rdb", join(binaries, "redis-server"));
-    try {
-      renameSync(join(work, "root"), CACHE);
-    } catch (error) {
-      if (!existsSync(join(CACHE, "usr/bin/redis-server"))) throw error;
-    }
-  } finally {
-    rmSync(work, { recursive: true, force: true });
-  }
+    prepare: (root) => {
+      if (!existsSync(join(root, "usr/bin/redis-server"))) {
+        symlinkSync("redis-check-rdb", join(root, "usr/bin/redis-server"));
+      }
+    },
+  });
+  return { file: unpacked, env: { LD_LIBRARY_PATH: libraryFolders().join(delimiter) } };
 }
 
 function libraryFolders(): string[] {
@@ -179,24 +135,6 @@ function libraryFolders(): string[] {
     .map((folder) => join(CACHE, folder))
     .filter((folder) => existsSync(folder))
     .flatMap((folder) => readdirSync(folder).map((triplet) => join(folder, triplet)));
-}
-
-function run(command: string, args: readonly string[], cwd: string): void {
-  const { status, error, stderr } = spawnSync(command, args, { cwd, encoding: "utf8", timeout: 120_000 });
-  if (status !== 0) throw new Error(`${command}: ${error?.message ?? stderr.trim().split("\n").slice(-2).join(" | ")}`);
-}
-
-function runs(command: string): boolean {
-  return spawnSync(command, ["--version"]).status === 0;
-}
-
-function isExecutable(file: string): boolean {
-  try {
-    accessSync(file, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function firstNumber(child: ChildProcess): Promise<number> {
