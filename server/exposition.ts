@@ -36,7 +36,7 @@ export function createExposition(deps: ExpositionDeps): Exposition {
   let vitals: ProcessVitals | undefined;
   let stopped = false;
   const ask = <T>(question: () => Promise<T>): Promise<T | undefined> =>
-    settlesWithin(deps.clock, ASK_MS, question()).catch(() => undefined);
+    settlesWithin(deps.clock, ASK_MS, (async () => question())()).catch(() => undefined);
 
   return Object.freeze<Exposition>({
     async families({ resilience4j }) {

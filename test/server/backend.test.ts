@@ -75,6 +75,8 @@ describe("paramedic start", () => {
     const url = await backend.url();
     expect((await fetch(`${url}/livez`)).status).toBe(200);
     await expect.poll(async () => (await fetch(`${url}/readyz`)).status, { timeout: 5_000 }).toBe(200);
+    expect(await (await fetch(`${url}/metrics`)).text()).toContain("process_cpu_seconds_total");
+    expect((await fetch(`${url}/metrics`, { headers: { "x-forwarded-for": "1.2.3.4" } })).status).toBe(401);
     expect((await fetch(`${url}/trpc/paramedic.failures.list`)).status).toBe(200);
     expect(
       (await fetch(`${url}/trpc/paramedic.failures.list`, { headers: { "x-forwarded-for": "1.2.3.4" } })).status,

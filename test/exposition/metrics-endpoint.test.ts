@@ -1,0 +1,178 @@
+/** `/metrics` of a composed Paramedic over real HTTP: who may read it, in which format, and what it says. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { initTRPC, TRPCError } from "@trpc/server";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readEnvironment } from "../../server/env.js";
+import { createParamedic, type ExpressOptions, type Paramedic } from "../../server/index.js";
+import { promtoolProblems } from "../services/prometheus.js";
+
+const READ = "r".repeat(40);
+const OPERATE = "o".repeat(40);
+const OPENMETRICS = "application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+
+let folder: string;
+const running: Paramedic[] = [];
+const servers: Server[] = [];
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "paramedic-metrics-"));
+});
+afterEach(async () => {
+  for (const server of servers.splice(0)) server.close();
+  await Promise.all(running.splice(0).map((paramedic) => paramedic.shutdown()));
+  rmSync(folder, { recursive: true, force: true });
+});
+
+async function start(variables: Record<string, string> = {}, options?: ExpressOptions) {
+  const environment = readEnvironment({
+    PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}`,
+    RECOVERY_RETRY_BASE_DELAY_MS: "1",
+    RECOVERY_RETRY_MAX_DELAY_MS: "5",
+    ...variables,
+  });
+  const paramedic = createParamedic({ logger: false, instance: "web-1", overrides: { environment } });
+  running.push(paramedic);
+  await paramedic.ready;
+  const handler = paramedic.express(options);
+  const server = createServer((request, response) =>
+    handler(request, response, () => response.writeHead(404).end("the app's own")),
+  );
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  const base = `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
+  const get = (headers: Record<string, string> = {}, path = "/metrics", method = "GET") =>
+    fetch(base + path, { method, headers });
+  return { paramedic, get };
+}
+
+const as = (token: string) => ({ authorization: `Bearer ${token}` });
+
+describe("who may read /metrics", () => {
+  it("in an app without tokens nobody: the path is the app's own", async () => {
+    const { get } = await start();
+    expect((await get()).status).toBe(404);
+    expect(await (await get()).text()).toBe("the app's own");
+  });
+
+  it("in an app with tokens whoever sends one, and not loopback alone", async () => {
+    const { get } = await start({ PARAMEDIC_READ_TOKEN: READ, PARAMEDIC_OPERATOR_TOKEN: OPERATE });
+    expect((await get(as(READ))).status).toBe(200);
+    expect((await get(as(OPERATE))).status).toBe(200);
+    expect((await get(as("x".repeat(40)))).status).toBe(401);
+    const refused = await get();
+    expect(refused.status).toBe(401);
+    expect(refused.headers.get("www-authenticate")).toContain("Bearer");
+    expect(await refused.text()).not.toContain("paramedic_");
+  });
+
+  it("with only an operator's token, loopback does not read either", async () => {
+    const { get } = await start({ PARAMEDIC_OPERATOR_TOKEN: OPERATE });
+    expect((await get()).status).toBe(401);
+    expect((await get(as(OPERATE))).status).toBe(200);
+  });
+
+  it("where loopback is trusted, this machine, unless a read token is set or the request was forwarded", async () => {
+    const open = await start({}, { metricsFor: "loopback" });
+    expect((await open.get()).status).toBe(200);
+    expect((await open.get({ "x-forwarded-for": "203.0.113.9" })).status).toBe(401);
+    const closed = await start({ PARAMEDIC_READ_TOKEN: READ }, { metricsFor: "loopback" });
+    expect((await closed.get()).status).toBe(401);
+  });
+
+  it("is left to the app when self-healing is off", async () => {
+    const { get } = await start({ SELF_HEALING_ENABLED: "false", PARAMEDIC_READ_TOKEN: READ });
+    expect((await get(as(READ))).status).toBe(404);
+  });
+});
+
+describe("what /metrics says", () => {
+  it("speaks the format that was asked for, and is never cached", async () => {
+    const { get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    const text = await get(as(READ));
+    expect(text.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");
+    expect(text.headers.get("cache-control")).toContain("no-store");
+    const modern = await get({ ...as(READ), accept: OPENMETRICS });
+    expect(modern.headers.get("content-type")).toBe("application/openmetrics-text; version=1.0.0; charset=utf-8");
+    expect((await modern.text()).endsWith("\n# EOF\n")).toBe(true);
+    const unknownVersion = await get({ ...as(READ), accept: "application/openmetrics-text;version=9.0.0" });
+    expect(unknownVersion.headers.get("content-type")).toContain("text/plain");
+    const head = await get(as(READ), "/metrics", "HEAD");
+    expect([head.status, await head.text()]).toEqual([200, ""]);
+    expect((await get(as(READ), "/metrics", "POST")).status).toBe(405);
+  });
+
+  it("shows calls, circuits, pipeline, failures and what was done, without a word from promtool", async () => {
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    const t = initTRPC.create();
+    const procedure = t.procedure.use(paramedic.middleware());
+    const weather = paramedic.guard("http:weather", { failureThreshold: 2 });
+    const api = t.createCallerFactory(
+      t.router({
+        good: procedure.query(() => "good"),
+        refused: procedure.query(() => {
+          throw new TRPCError({ code: "NOT_FOUND" });
+        }),
+        weather: procedure.query(() =>
+          weather.execute(() => Promise.reject(Object.assign(new Error("503"), { status: 503 }))),
+        ),
+      }),
+    )({});
+    for (let call = 0; call < 7; call += 1) await api.good();
+    await expect(api.refused()).rejects.toThrow();
+    for (let call = 0; call < 3; call += 1) await expect(api.weather()).rejects.toThrow();
+    paramedic.metrics.record({ metricType: "custom", metricName: "orders_total", value: Number.NaN });
+    const body = await (await get(as(READ))).text();
+    const lines = body.split("\n");
+    expect(lines).toContain(
+      'rpc_server_call_duration_seconds_count{outcome="success",rpc_method="good",rpc_system_name="trpc"} 7',
+    );
+    expect(lines).toContain(
+      'paramedic_procedure_calls_total{error_type="NOT_FOUND",outcome="client_error",rpc_method="refused"} 1',
+    );
+    expect(lines).toContain('paramedic_circuit_state{circuit="http:weather",state="open"} 1');
+    expect(lines).toContain('paramedic_circuit_state{circuit="http:weather",state="closed"} 0');
+    expect(lines).toContain(
+      'paramedic_circuit_transitions_total{circuit="http:weather",from="closed",reason="failure_threshold",to="open"} 1',
+    );
+    expect(lines).toContain('paramedic_pipeline_dropped_points_total{reason="not_finite"} 1');
+    expect(lines).toContain('paramedic_instance_info{instance="web-1"} 1');
+    expect(lines).toContain("paramedic_store_open 1");
+    expect(body).toMatch(/^paramedic_failures_total\{.*service="http:weather".*\} 2$/m);
+    expect(body).toMatch(/^process_cpu_seconds_total \d/m);
+    expect(body).not.toContain("resilience4j");
+    expect(promtoolProblems(body)).toBe("");
+  });
+
+  it("counts rescues as they end", async () => {
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    let attempts = 0;
+    const read = paramedic.operation("read", {
+      targets: {
+        "http:weather": async () => {
+          attempts += 1;
+          if (attempts === 1) throw Object.assign(new Error("503"), { status: 503 });
+          return "sunny";
+        },
+      },
+      idempotent: true,
+    });
+    expect(await read()).toBe("sunny");
+    expect(await (await get(as(READ))).text()).toMatch(
+      /^paramedic_recovery_actions_total\{.*scope="call",status="succeeded",strategy="exponential_backoff_retry".*\} 1$/m,
+    );
+  });
+
+  it("shows circuits under resilience4j's names on request", async () => {
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    await paramedic.guard("http:weather").execute(async () => "sunny");
+    const body = await (await get(as(READ), "/metrics?also=resilience4j")).text();
+    const lines = body.split("\n");
+    expect(lines).toContain('resilience4j_circuitbreaker_state{name="http:weather",state="closed"} 1');
+    expect(lines).toContain('resilience4j_circuitbreaker_calls_seconds_count{kind="successful",name="http:weather"} 1');
+    expect(promtoolProblems(body)).toBe("");
+  });
+});

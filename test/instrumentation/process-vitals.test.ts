@@ -1,0 +1,103 @@
+import { setTimeout as pause } from "node:timers/promises";
+import { afterEach, describe, expect, it } from "vitest";
+import { type ProcessVitals, startProcessVitals } from "../../server/instrumentation/process-vitals.js";
+import type { Clock } from "../../server/ports/clock.js";
+import type { MetricFamily } from "../../shared/exposition.js";
+import { createFakeClock } from "../support/fake-clock.js";
+
+const clock = createFakeClock();
+let vitals: ProcessVitals | undefined;
+afterEach(() => vitals?.stop());
+
+function start(given: Clock = clock): ProcessVitals {
+  vitals = startProcessVitals({
+    clock: given,
+    limits: { cores: () => 1.5, memoryBytes: () => 512 },
+    onFault: (fault) => expect(fault).toBeUndefined(),
+  });
+  return vitals;
+}
+
+function gaugeOf(families: readonly MetricFamily[], name: string): number | undefined {
+  const family = families.find((one) => one.name === name);
+  return family === undefined || family.type === "histogram" ? undefined : family.samples[0]?.value;
+}
+
+/** Blocks this thread; that is the point. */
+function block(ms: number): void {
+  const end = performance.now() + ms;
+  while (performance.now() < end);
+}
+
+describe("process vitals", () => {
+  it("have the names that users of prom-client know, and the real limits", () => {
+    const families = start().read();
+    expect(families.map(({ name }) => name)).toEqual(
+      expect.arrayContaining([
+        "process_cpu_user_seconds",
+        "process_cpu_system_seconds",
+        "process_cpu_seconds",
+        "process_start_time_seconds",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "nodejs_eventloop_lag_seconds",
+        "nodejs_eventloop_lag_p99_seconds",
+        "nodejs_heap_size_total_bytes",
+        "nodejs_heap_size_used_bytes",
+        "nodejs_external_memory_bytes",
+        "nodejs_heap_space_size_used_bytes",
+        "nodejs_gc_duration_seconds",
+        "nodejs_active_resources",
+        "nodejs_version",
+      ]),
+    );
+    expect(gaugeOf(families, "process_cpu_limit_cores")).toBe(1.5);
+    expect(gaugeOf(families, "process_memory_limit_bytes")).toBe(512);
+    expect(gaugeOf(families, "process_resident_memory_bytes")).toBeGreaterThan(10_000_000);
+    expect(gaugeOf(families, "nodejs_heap_size_limit_bytes")).toBeGreaterThan(10_000_000);
+  });
+
+  it("see a block that begins at the very moment of a reset", async () => {
+    const turns: (() => void)[] = [];
+    const running = start({
+      ...clock,
+      setTimer(turn) {
+        turns.push(turn);
+        return { cancel() {} };
+      },
+    });
+    for (const turn of [0, 1]) {
+      await pause(60);
+      turns[turn]?.();
+      // Microtasks only: no histogram ticks between the reset and the block.
+      await Promise.resolve();
+      block(300);
+      await pause(60);
+      expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeGreaterThan(0.25);
+    }
+  });
+
+  it("forget a block once a whole window has passed", async () => {
+    const running = start();
+    await pause(60);
+    block(300);
+    await pause(60);
+    expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeGreaterThan(0.25);
+    for (let turn = 0; turn < 3; turn += 1) {
+      await clock.advance(30_000);
+      await pause(60);
+    }
+    expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeLessThan(0.25);
+  });
+
+  it("count pauses of the garbage collector by kind", async () => {
+    const running = start();
+    let garbage: unknown[] = [];
+    for (let round = 0; round < 200; round += 1)
+      garbage = Array.from({ length: 20_000 }, (_, at) => ({ at, garbage: round }));
+    expect(garbage.length).toBe(20_000);
+    await pause(50);
+    const family = running.read().find(({ name }) => name === "nodejs_gc_duration_seconds");
+    expect(family?.samples.map(({ labels }) => labels.kind)).toContain("minor");
+  });
+});
