@@ -103,6 +103,8 @@ function objectWith(...methods: readonly string[]) {
   );
 }
 
+const openTelemetryModule = z.looseObject({ metrics: objectWith("getMeter"), trace: objectWith("getActiveSpan") });
+
 const REDIS = "a redis:// or rediss:// URL, a client of ioredis, or false";
 
 const schema = z
@@ -122,8 +124,8 @@ const schema = z
       [z.literal(false), objectWith("debug", "info", "warn", "error")],
       "an object with the methods debug, info, warn and error, or false",
     ),
-    openTelemetry: z.union(
-      [z.looseObject({ metrics: objectWith("getMeter"), trace: objectWith("getActiveSpan") })],
+    openTelemetry: anyObject.refine(
+      (value) => openTelemetryModule.safeParse(value).success,
       "the module @opentelemetry/api",
     ),
     metricsBatchSize: z.number().int().min(1).max(10_000),

@@ -109,6 +109,11 @@ describe("the OpenTelemetry bridge", () => {
     await expect.poll(traces).toEqual([TRACE]);
   });
 
+  it.each([[{}], [{ metrics: {}, trace: {} }], [3]])("refuses %j, which is not the module", (wrong) => {
+    const given: object = { logger: false, openTelemetry: wrong };
+    expect(() => createParamedic(given)).toThrow(/openTelemetry: .*/);
+  });
+
   it("lets no fault of an SDK into a call", async () => {
     const broken = (): never => {
       throw new Error("the SDK is broken");
