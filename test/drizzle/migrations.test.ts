@@ -8,8 +8,8 @@ import { SQLiteTable } from "drizzle-orm/sqlite-core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as relations from "../../drizzle/relations.js";
 import * as schema from "../../drizzle/self-healing-schema.js";
+import { findMigrationsFolder } from "../../server/adapters/migrations-folder.js";
 import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
-import { findMigrationsFolder } from "../../server/adapters/sqlite/migrations-folder.js";
 import { createSqliteWriter } from "../../server/adapters/sqlite/sqlite-writer.js";
 import { createTempFolder, type TempFolder } from "../adapters/sqlite/temp-database.js";
 import {
@@ -43,7 +43,7 @@ describe("migrations", () => {
   /** A folder as the next version of the package will have it: one migration more. */
   const nextVersion = (sql: string): string => {
     const folder = join(temp.folder, "next");
-    cpSync(findMigrationsFolder(), folder, { recursive: true });
+    cpSync(findMigrationsFolder("sqlite"), folder, { recursive: true });
     const journalPath = join(folder, "meta", "_journal.json");
     const journal = JSON.parse(readFileSync(journalPath, "utf8"));
     const last = journal.entries.at(-1);
@@ -156,7 +156,7 @@ describe("migrations", () => {
   });
 
   it("are found from the sources and from a flat bundle, and not taken from a host app", () => {
-    const shipped = findMigrationsFolder();
+    const shipped = findMigrationsFolder("sqlite");
     expect(existsSync(join(shipped, "0000_paramedic.sql"))).toBe(true);
     const root = join(temp.folder, "app");
     const installed = join(root, "node_modules", "paramedic");
@@ -166,10 +166,10 @@ describe("migrations", () => {
       const tag = folder === root ? "0000_host" : "0000_paramedic";
       writeFileSync(join(migrations, "_journal.json"), JSON.stringify({ entries: [{ idx: 0, tag }] }));
     }
-    expect(findMigrationsFolder(join(installed, "dist", "index.js"))).toBe(
+    expect(findMigrationsFolder("sqlite", join(installed, "dist", "index.js"))).toBe(
       join(installed, "drizzle", "sqlite", "migrations"),
     );
-    expect(() => findMigrationsFolder(join(root, "bundle", "server.js"))).toThrow(
+    expect(() => findMigrationsFolder("sqlite", join(root, "bundle", "server.js"))).toThrow(
       expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
     );
   });

@@ -3,7 +3,7 @@ import { asc, eq, gte, lt } from "drizzle-orm";
 import { circuitBreakerStates, circuitTransitions, operatorAudit } from "../../../drizzle/self-healing-schema.js";
 import type { CircuitTransition } from "../../../shared/circuit.js";
 import type { AuditEntry, AuditStore, CircuitStore, Page, StoredCircuit } from "../../ports/store.js";
-import { storedCircuitOf, transitionOf } from "./circuit-columns.js";
+import { storedCircuitOf, transitionOf } from "../circuit-columns.js";
 import { readPage } from "./page-conditions.js";
 import type { Db } from "./sqlite-connection.js";
 

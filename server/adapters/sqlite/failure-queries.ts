@@ -4,9 +4,9 @@ import { failureEvents, recoveryActions, writeReceipts } from "../../../drizzle/
 import type { FailureEvent } from "../../../shared/failure.js";
 import type { RecoveryAction } from "../../../shared/recovery.js";
 import type { FailureQuery, Page, RecoveryQuery } from "../../ports/store.js";
-import { failureEventOf } from "./failure-rows.js";
+import { failureEventOf } from "../failure-rows.js";
+import { recoveryActionOf } from "../recovery-rows.js";
 import { readPage } from "./page-conditions.js";
-import { recoveryActionOf } from "./recovery-rows.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface FailureQueries {

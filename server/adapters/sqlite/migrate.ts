@@ -1,15 +1,12 @@
 /** Brings a database's schema up to date: once, whoever else starts at the same moment, and beside a host app's own tables. */
 import { existsSync, linkSync, rmSync } from "node:fs";
 import { type MigrationMeta, readMigrationFiles } from "drizzle-orm/migrator";
-import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
+import { findMigrationsFolder } from "../migrations-folder.js";
+import { MIGRATIONS_TABLE, pendingOf } from "../pending-migrations.js";
 import { makePrivate, prepareFile } from "./database-file.js";
-import { findMigrationsFolder } from "./migrations-folder.js";
 import { openForWriting, type RawConnection } from "./sqlite-connection.js";
 import { storeErrorOf } from "./sqlite-errors.js";
-
-/** Paramedic's own: a host app's migrations are kept elsewhere and never looked at. */
-export const MIGRATIONS_TABLE = "paramedic_migrations";
 
 export interface MigrateOptions {
   /** How long to wait for a lock that another process holds. @default 30_000, because migrating takes its time */
@@ -27,13 +24,15 @@ export interface MigrateOptions {
  */
 export function migrateSqlite(path: string, options: MigrateOptions = {}): { readonly applied: number } {
   const busyTimeoutMs = options.busyTimeoutMs ?? 30 * SECOND_MS;
-  const migrations = readMigrationFiles({ migrationsFolder: options.migrationsFolder ?? findMigrationsFolder() });
+  const migrations = readMigrationFiles({
+    migrationsFolder: options.migrationsFolder ?? findMigrationsFolder("sqlite"),
+  });
   const { created } = prepareFile(path);
   try {
     const raw = openForWriting(path, busyTimeoutMs);
     try {
       if (!created && isOurs(raw)) makePrivate(path);
-      const before = pendingOf(raw, migrations, path);
+      const before = pendingOf(appliedTimes(raw), migrations, path);
       if (before.pending.length === 0) return { applied: 0 };
       if (before.applied > 0 && isOurs(raw)) backUp(raw, `${path}.before-${before.applied}.backup`);
       return { applied: applyPending(raw, migrations, path) };
@@ -52,7 +51,7 @@ function applyPending(raw: RawConnection, migrations: readonly MigrationMeta[], 
       raw.exec(
         `create table if not exists ${MIGRATIONS_TABLE} (id integer primary key, hash text not null, created_at integer not null)`,
       );
-      const { pending } = pendingOf(raw, migrations, path);
+      const { pending } = pendingOf(appliedTimes(raw), migrations, path);
       const record = raw.prepare(`insert into ${MIGRATIONS_TABLE} (hash, created_at) values (?, ?)`);
       for (const migration of pending) {
         for (const statement of migration.sql) raw.exec(statement);
@@ -61,23 +60,6 @@ function applyPending(raw: RawConnection, migrations: readonly MigrationMeta[], 
       return pending.length;
     })
     .immediate();
-}
-
-function pendingOf(
-  raw: RawConnection,
-  migrations: readonly MigrationMeta[],
-  path: string,
-): { readonly applied: number; readonly pending: readonly MigrationMeta[] } {
-  const applied = appliedTimes(raw);
-  const newest = applied.at(-1);
-  if (newest === undefined) return { applied: 0, pending: migrations };
-  if (!migrations.some(({ folderMillis }) => folderMillis >= newest)) {
-    throw new ParamedicError(
-      "STORE_SCHEMA_NEWER",
-      `the database ${path} has a newer schema than this version of paramedic knows; update paramedic or name another file`,
-    );
-  }
-  return { applied: applied.length, pending: migrations.filter(({ folderMillis }) => folderMillis > newest) };
 }
 
 function appliedTimes(raw: RawConnection): readonly number[] {

@@ -1,12 +1,8 @@
 /** Writes whole rows through statements that are prepared once: the cost of building SQL is not paid for each row. */
 import { getTableColumns, type SQL, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
+import type { NewRow } from "../new-row.js";
 import type { Db } from "./sqlite-connection.js";
-
-/** A row to write. What is absent is `undefined` and becomes NULL: a `null` in a JSON column would be the text "null". */
-export type NewRow<T extends SQLiteTable> = {
-  readonly [K in keyof T["$inferInsert"]]: Exclude<T["$inferInsert"][K], null> | undefined;
-};
 
 /**
  * @param upsert the columns that identify a row, and the fields that are written anew when it is there already; without it a
@@ -16,7 +12,7 @@ export function prepareInsert<T extends SQLiteTable>(
   db: Db,
   table: T,
   upsert?: { readonly target: SQLiteColumn[]; readonly set: readonly (keyof T["$inferInsert"] & string)[] },
-): (row: NewRow<T>) => void {
+): (row: NewRow<T["$inferInsert"]>) => void {
   const columns = new Map<string, SQLiteColumn>(Object.entries(getTableColumns(table)));
   const fields = [...columns].filter(([, column]) => !isRowid(column)).map(([field]) => field);
   const plain: SQLiteTable = table;

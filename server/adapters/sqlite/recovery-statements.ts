@@ -5,10 +5,10 @@ import type { ActionStatus, RecoveryAction } from "../../../shared/recovery.js";
 import type { RecoveryStore } from "../../ports/store.js";
 import { foldRescue } from "../folding.js";
 import { barsRepair, checkLease, isUnderWay } from "../recovery-leases.js";
+import { recoveryActionOf, recoveryRowOf } from "../recovery-rows.js";
 import type { FailureStatements } from "./failure-statements.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createReceiptStatements } from "./receipt-statements.js";
-import { recoveryActionOf, recoveryRowOf } from "./recovery-rows.js";
 import type { Db } from "./sqlite-connection.js";
 
 export type RepairCompletion = Parameters<RecoveryStore["completeRepair"]>[0];

@@ -4,9 +4,9 @@ import { ingestBoots, metricRollups, metricSeries } from "../../../drizzle/self-
 import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
 import type { LedgerEntry, RollupStore } from "../../ports/store.js";
 import { ROLLUP_RESOLUTION_MS } from "../folding.js";
+import { foldSteps } from "../packed-steps.js";
 import { checkLimit } from "../page-cursor.js";
 import { type BucketSummary, carriesTags, checkStep, stepPoints } from "../series-steps.js";
-import { foldSteps } from "./packed-steps.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface RollupQueries {

@@ -9,7 +9,7 @@ import {
 } from "../../../drizzle/self-healing-schema.js";
 import { decodeBuckets, encodeBuckets } from "../../../shared/buckets-codec.js";
 import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
-import { bucketOf, foldRollup, ROLLUP_RESOLUTION_MS } from "../folding.js";
+import { bucketOf, foldBoot, foldRollup, ROLLUP_RESOLUTION_MS } from "../folding.js";
 import { canonicalTags } from "../series-steps.js";
 import { prepareInsert } from "./prepared-row.js";
 import type { Db } from "./sqlite-connection.js";
@@ -127,30 +127,13 @@ export function createRollupStatements(db: Db): RollupStatements {
     return id;
   };
 
-  const countBatch = (batch: Batch, points: number, now: number) => {
-    const { instance, boot, seq } = batch;
-    const known = findBoot.get({ instance, boot });
-    const newest = !known || seq > known.seq;
-    putBoot({
-      instance,
-      boot,
-      seq: newest ? seq : known.seq,
-      recorded: newest ? batch.recordedTotal : known.recorded,
-      dropped: newest ? batch.droppedTotal : known.dropped,
-      points: (known?.points ?? 0) + points,
-      batches: (known?.batches ?? 0) + 1,
-      firstAt: known?.firstAt ?? now,
-      lastAt: now,
-    });
-  };
-
   return {
     commitBatch(batch, now) {
       const { instance, boot, seq, windowStart, windowEnd } = batch;
       if (findBatch.get({ instance, boot, seq })) return false;
       const points = pointsIn(batch);
       insertBatch({ instance, boot, seq, windowStart, windowEnd, points, committedAt: now });
-      countBatch(batch, points, now);
+      putBoot({ instance, boot, ...foldBoot(findBoot.get({ instance, boot }), batch, points, now) });
       const bucket = bucketOf(windowEnd);
       for (const entry of batch.series) {
         const seriesId = seriesIdOf(entry, now);

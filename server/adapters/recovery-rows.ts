@@ -1,7 +1,7 @@
 /** A recovery action as it is stored and as it is told. */
-import type { recoveryActions } from "../../../drizzle/self-healing-schema.js";
-import type { RecoveryAction } from "../../../shared/recovery.js";
-import type { NewRow } from "./prepared-row.js";
+import type { recoveryActions } from "../../drizzle/self-healing-schema.js";
+import type { RecoveryAction } from "../../shared/recovery.js";
+import type { NewRow } from "./new-row.js";
 
 export function recoveryActionOf(row: typeof recoveryActions.$inferSelect): RecoveryAction {
   return {
@@ -27,7 +27,7 @@ export function recoveryActionOf(row: typeof recoveryActions.$inferSelect): Reco
   };
 }
 
-export function recoveryRowOf(action: RecoveryAction, createdAt: number): NewRow<typeof recoveryActions> {
+export function recoveryRowOf(action: RecoveryAction, createdAt: number): NewRow<typeof recoveryActions.$inferInsert> {
   return {
     id: undefined,
     actionId: action.actionId,

@@ -2,10 +2,10 @@
  * Folds the packed rollups of one series into steps of time. A day is 8,640 rows of some fifty buckets each, on the thread
  * that also serves calls, so counts are added where they lie instead of merging lists pair by pair.
  */
-import { visitBuckets } from "../../../shared/buckets-codec.js";
-import { MAX_BUCKET_INDEX, MIN_BUCKET_INDEX } from "../../../shared/histogram.js";
-import { finite } from "../../../shared/rollup.js";
-import type { BucketSummary } from "../series-steps.js";
+import { visitBuckets } from "../../shared/buckets-codec.js";
+import { MAX_BUCKET_INDEX, MIN_BUCKET_INDEX } from "../../shared/histogram.js";
+import { finite } from "../../shared/rollup.js";
+import type { BucketSummary } from "./series-steps.js";
 
 /** A rollup as it is read; its distribution is still packed. */
 export interface PackedRollup {

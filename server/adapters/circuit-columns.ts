@@ -1,8 +1,8 @@
 /** A circuit and its transitions as they are stored and as they are told. */
-import type { circuitBreakerStates, circuitTransitions } from "../../../drizzle/self-healing-schema.js";
-import type { CircuitHold, CircuitTransition } from "../../../shared/circuit.js";
-import type { StoredCircuit } from "../../ports/store.js";
-import type { NewRow } from "./prepared-row.js";
+import type { circuitBreakerStates, circuitTransitions } from "../../drizzle/self-healing-schema.js";
+import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
+import type { StoredCircuit } from "../ports/store.js";
+import type { NewRow } from "./new-row.js";
 
 type CircuitRow = typeof circuitBreakerStates.$inferSelect;
 
@@ -28,7 +28,10 @@ function holdOf({ heldState, heldBy, heldReason, heldUntil }: CircuitRow): Circu
   return { state: heldState, by: heldBy ?? "", reason: heldReason ?? "", until: heldUntil ?? undefined };
 }
 
-export function circuitRowOf(circuit: StoredCircuit, createdAt: number): NewRow<typeof circuitBreakerStates> {
+export function circuitRowOf(
+  circuit: StoredCircuit,
+  createdAt: number,
+): NewRow<typeof circuitBreakerStates.$inferInsert> {
   return {
     id: undefined,
     circuitName: circuit.name,

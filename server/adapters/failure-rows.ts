@@ -1,7 +1,7 @@
 /** A failure event as it is stored and as it is told. */
-import type { failureEvents } from "../../../drizzle/self-healing-schema.js";
-import type { FailureEvent } from "../../../shared/failure.js";
-import type { NewRow } from "./prepared-row.js";
+import type { failureEvents } from "../../drizzle/self-healing-schema.js";
+import type { FailureEvent } from "../../shared/failure.js";
+import type { NewRow } from "./new-row.js";
 
 export function failureEventOf(row: typeof failureEvents.$inferSelect): FailureEvent {
   return {
@@ -27,7 +27,7 @@ export function failureEventOf(row: typeof failureEvents.$inferSelect): FailureE
   };
 }
 
-export function failureRowOf(event: FailureEvent, createdAt: number): NewRow<typeof failureEvents> {
+export function failureRowOf(event: FailureEvent, createdAt: number): NewRow<typeof failureEvents.$inferInsert> {
   return {
     id: undefined,
     eventId: event.eventId,

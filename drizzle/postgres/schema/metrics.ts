@@ -1,0 +1,146 @@
+/** What was measured: series, their rollups, and the ledger that says which batches are in them. */
+import { sql } from "drizzle-orm";
+import { doublePrecision, index, pgTable, pgView, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
+import { METRIC_TYPES, SERIES_KINDS, type Tags } from "../../../shared/series.js";
+import { bigint, bytea, cleanText, identity, jsonText } from "../columns.js";
+
+/** A metric with its tags, under a short id, so that a rollup's key stays small. */
+export const metricSeries = pgTable(
+  "paramedic_series",
+  {
+    id: identity("id"),
+    metricType: text("metric_type", { enum: METRIC_TYPES }).notNull(),
+    metricName: cleanText("metric_name").notNull(),
+    kind: text("kind", { enum: SERIES_KINDS }).notNull(),
+    unit: cleanText("unit").notNull(),
+    source: cleanText("source").notNull(),
+    /** Sorted by name, so that equal tags are equal text. */
+    tags: jsonText<Tags>("tags").notNull(),
+    createdAt: bigint("created_at").notNull(),
+  },
+  (table) => [
+    // The series of a batch's entry; the series of one metric; the list of series by name.
+    uniqueIndex("paramedic_series_identity").on(table.metricName, table.metricType, table.source, table.tags),
+  ],
+);
+
+/** One series in one bucket of time. Its key begins with the series: a range of one series reads nothing of another. */
+export const metricRollups = pgTable(
+  "paramedic_rollups",
+  {
+    seriesId: bigint("series_id")
+      .notNull()
+      .references(() => metricSeries.id),
+    resolutionMs: bigint("resolution_ms").notNull(),
+    /** Start of the bucket. */
+    bucket: bigint("bucket").notNull(),
+    count: bigint("count").notNull(),
+    sum: doublePrecision("sum").notNull(),
+    min: doublePrecision("min").notNull(),
+    max: doublePrecision("max").notNull(),
+    last: doublePrecision("last").notNull(),
+    /** End of the window that `last` comes from. */
+    lastAt: bigint("last_at").notNull(),
+    /** The distribution as `shared/buckets-codec.ts` packs it; empty for counters and gauges. */
+    buckets: bytea("buckets").notNull(),
+  },
+  (table) => [
+    // Range read of one series at one resolution; the bucket a batch is folded into.
+    primaryKey({ columns: [table.seriesId, table.resolutionMs, table.bucket] }),
+  ],
+);
+
+/** Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. */
+export const systemHealthMetrics = pgView("system_health_metrics", {
+  /** Unique: series, resolution and bucket. */
+  id: cleanText("id").notNull(),
+  timestamp: bigint("timestamp").notNull(),
+  metricType: text("metric_type", { enum: METRIC_TYPES }).notNull(),
+  metricName: cleanText("metric_name").notNull(),
+  value: doublePrecision("value").notNull(),
+  unit: cleanText("unit").notNull(),
+  tags: jsonText<Tags>("tags").notNull(),
+  source: cleanText("source").notNull(),
+  /** End of the latest window that was folded in. */
+  createdAt: bigint("created_at").notNull(),
+  resolutionMs: bigint("resolution_ms").notNull(),
+  count: bigint("count").notNull(),
+  sum: doublePrecision("sum").notNull(),
+  min: doublePrecision("min").notNull(),
+  max: doublePrecision("max").notNull(),
+  buckets: bytea("buckets").notNull(),
+}).as(sql`
+  select
+    r.series_id || '-' || r.resolution_ms || '-' || r.bucket as id,
+    r.bucket as timestamp,
+    s.metric_type as metric_type,
+    s.metric_name as metric_name,
+    case s.kind when 'histogram' then r.sum / r.count when 'counter' then r.sum else r.last end as value,
+    s.unit as unit,
+    s.tags as tags,
+    s.source as source,
+    r.last_at as created_at,
+    r.resolution_ms as resolution_ms,
+    r.count as count,
+    r.sum as sum,
+    r.min as min,
+    r.max as max,
+    r.buckets as buckets
+  from paramedic_series s join paramedic_rollups r on r.series_id = s.id`);
+
+/** Which batches are in the rollups: a batch whose row is here is never folded again. */
+export const ingestLedger = pgTable(
+  "paramedic_ingest_ledger",
+  {
+    instance: cleanText("instance").notNull(),
+    boot: cleanText("boot").notNull(),
+    seq: bigint("seq").notNull(),
+    windowStart: bigint("window_start").notNull(),
+    windowEnd: bigint("window_end").notNull(),
+    points: bigint("points").notNull(),
+    committedAt: bigint("committed_at").notNull(),
+  },
+  (table) => [
+    // Was this batch folded before?
+    primaryKey({ columns: [table.instance, table.boot, table.seq] }),
+    // Retention: batches that no stream delivers again.
+    index("paramedic_ingest_ledger_committed_at").on(table.committedAt),
+  ],
+);
+
+/** The ledger summed for each life of each process, so that accounting outlives the ledger's rows. */
+export const ingestBoots = pgTable(
+  "paramedic_ingest_boots",
+  {
+    instance: cleanText("instance").notNull(),
+    boot: cleanText("boot").notNull(),
+    /** The newest batch folded; the cumulative counts are its. */
+    seq: bigint("seq").notNull(),
+    recorded: bigint("recorded").notNull(),
+    dropped: jsonText<Readonly<Record<string, number>>>("dropped").notNull(),
+    points: bigint("points").notNull(),
+    batches: bigint("batches").notNull(),
+    firstAt: bigint("first_at").notNull(),
+    lastAt: bigint("last_at").notNull(),
+  },
+  (table) => [
+    // The boot that a batch belongs to.
+    primaryKey({ columns: [table.instance, table.boot] }),
+  ],
+);
+
+/** Stream entries that cannot be folded, as they came. */
+export const deadBatches = pgTable(
+  "paramedic_dead_batches",
+  {
+    id: identity("id"),
+    entryId: cleanText("entry_id").notNull().unique(),
+    reason: cleanText("reason").notNull(),
+    payload: cleanText("payload").notNull(),
+    at: bigint("at").notNull(),
+  },
+  (table) => [
+    // Newest first; retention.
+    index("paramedic_dead_batches_at").on(table.at),
+  ],
+);
