@@ -1,10 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { summaryOf } from "../conformance/store-fixtures.js";
 import { foldSteps } from "../../server/adapters/packed-steps.js";
 import { encodeBuckets } from "../../shared/buckets-codec.js";
 import { mergeSummaries } from "../../shared/rollup.js";
 import type { SeriesSummary } from "../../shared/series.js";
+import { summaryOf } from "../conformance/store-fixtures.js";
 
 const rollups = fc
   .uniqueArray(

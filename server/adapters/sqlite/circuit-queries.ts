@@ -1,9 +1,10 @@
 /** Reads circuits, their transitions, and what operators did. */
-import { asc, eq, gte, lt } from "drizzle-orm";
+import { asc } from "drizzle-orm";
 import { circuitBreakerStates, circuitTransitions, operatorAudit } from "../../../drizzle/self-healing-schema.js";
 import type { CircuitTransition } from "../../../shared/circuit.js";
 import type { AuditEntry, AuditStore, CircuitStore, Page, StoredCircuit } from "../../ports/store.js";
 import { storedCircuitOf, transitionOf } from "../circuit-columns.js";
+import { transitionFilters } from "../list-filters.js";
 import { readPage } from "./page-conditions.js";
 import type { Db } from "./sqlite-connection.js";
 
@@ -23,12 +24,7 @@ export function createCircuitQueries(db: Db): CircuitQueries {
       return readPage(
         query,
         { time: circuitTransitions.at, id: circuitTransitions.id },
-        [
-          query.circuitName === undefined ? undefined : eq(circuitTransitions.circuitName, query.circuitName),
-          query.to && eq(circuitTransitions.to, query.to),
-          query.from === undefined ? undefined : gte(circuitTransitions.at, query.from),
-          query.until === undefined ? undefined : lt(circuitTransitions.at, query.until),
-        ],
+        transitionFilters(query, circuitTransitions),
         (where, orderBy, limit) =>
           db
             .select()

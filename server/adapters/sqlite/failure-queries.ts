@@ -1,10 +1,11 @@
 /** Reads failure events and what was done about them. */
-import { and, eq, gte, lt, sql } from "drizzle-orm";
+import { and, eq, sql } from "drizzle-orm";
 import { failureEvents, recoveryActions, writeReceipts } from "../../../drizzle/self-healing-schema.js";
 import type { FailureEvent } from "../../../shared/failure.js";
 import type { RecoveryAction } from "../../../shared/recovery.js";
 import type { FailureQuery, Page, RecoveryQuery } from "../../ports/store.js";
 import { failureEventOf } from "../failure-rows.js";
+import { failureFilters, recoveryFilters } from "../list-filters.js";
 import { recoveryActionOf } from "../recovery-rows.js";
 import { readPage } from "./page-conditions.js";
 import type { Db } from "./sqlite-connection.js";
@@ -33,16 +34,7 @@ export function createFailureQueries(db: Db): FailureQueries {
       return readPage(
         query,
         { time: failureEvents.timestamp, id: failureEvents.id },
-        [
-          query.failureCategory && eq(failureEvents.failureCategory, query.failureCategory),
-          query.failureType && eq(failureEvents.failureType, query.failureType),
-          query.severity && eq(failureEvents.severity, query.severity),
-          query.affectedService === undefined ? undefined : eq(failureEvents.affectedService, query.affectedService),
-          query.detectionMethod && eq(failureEvents.detectionMethod, query.detectionMethod),
-          query.resolved === undefined ? undefined : eq(failureEvents.resolved, query.resolved),
-          query.from === undefined ? undefined : gte(failureEvents.timestamp, query.from),
-          query.to === undefined ? undefined : lt(failureEvents.timestamp, query.to),
-        ],
+        failureFilters(query, failureEvents),
         (where, orderBy, limit) =>
           db
             .select()
@@ -68,14 +60,7 @@ export function createFailureQueries(db: Db): FailureQueries {
       return readPage(
         query,
         { time: recoveryActions.timestamp, id: recoveryActions.id },
-        [
-          query.failureEventId === undefined ? undefined : eq(recoveryActions.failureEventId, query.failureEventId),
-          query.actionStrategy === undefined ? undefined : eq(recoveryActions.actionStrategy, query.actionStrategy),
-          query.status && eq(recoveryActions.status, query.status),
-          query.target === undefined ? undefined : eq(recoveryActions.target, query.target),
-          query.from === undefined ? undefined : gte(recoveryActions.timestamp, query.from),
-          query.to === undefined ? undefined : lt(recoveryActions.timestamp, query.to),
-        ],
+        recoveryFilters(query, recoveryActions),
         (where, orderBy, limit) =>
           db
             .select()

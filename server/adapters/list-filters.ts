@@ -1,0 +1,87 @@
+/** What each list can be asked for, as conditions on the columns of either dialect, and where its pages begin and end. */
+import { and, type Column, desc, eq, gte, lt, type SQL, sql } from "drizzle-orm";
+import type { CircuitStore, FailureQuery, RecoveryQuery } from "../ports/store.js";
+import { checkLimit, decodeCursor } from "./page-cursor.js";
+
+type Columns<Name extends string> = Readonly<Record<Name, Column>>;
+type Conditions = readonly (SQL | undefined)[];
+
+export function failureFilters(
+  query: FailureQuery,
+  table: Columns<
+    "failureCategory" | "failureType" | "severity" | "affectedService" | "detectionMethod" | "resolved" | "timestamp"
+  >,
+): Conditions {
+  return [
+    equals(table.failureCategory, query.failureCategory),
+    equals(table.failureType, query.failureType),
+    equals(table.severity, query.severity),
+    equals(table.affectedService, query.affectedService),
+    equals(table.detectionMethod, query.detectionMethod),
+    equals(table.resolved, query.resolved),
+    ...within(table.timestamp, query.from, query.to),
+  ];
+}
+
+export function recoveryFilters(
+  query: RecoveryQuery,
+  table: Columns<"failureEventId" | "actionStrategy" | "status" | "target" | "timestamp">,
+): Conditions {
+  return [
+    equals(table.failureEventId, query.failureEventId),
+    equals(table.actionStrategy, query.actionStrategy),
+    equals(table.status, query.status),
+    equals(table.target, query.target),
+    ...within(table.timestamp, query.from, query.to),
+  ];
+}
+
+export function transitionFilters(
+  query: Parameters<CircuitStore["listTransitions"]>[0],
+  table: Columns<"circuitName" | "to" | "at">,
+): Conditions {
+  return [
+    equals(table.circuitName, query.circuitName),
+    equals(table.to, query.to),
+    ...within(table.at, query.from, query.until),
+  ];
+}
+
+function equals(column: Column, value: string | boolean | undefined): SQL | undefined {
+  return value === undefined ? undefined : eq(column, value);
+}
+
+function within(time: Column, from: number | undefined, to: number | undefined): Conditions {
+  return [from === undefined ? undefined : gte(time, from), to === undefined ? undefined : lt(time, to)];
+}
+
+export interface PageQuery {
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+/** A list is sorted by `time`, then by `id`, newest first. */
+export interface PageColumns {
+  readonly time: Column;
+  readonly id: Column;
+}
+
+export interface PageClauses {
+  readonly where: SQL | undefined;
+  readonly orderBy: readonly SQL[];
+  readonly limit: number;
+}
+
+/**
+ * @param conditions of the list's own filters; undefined ones are left out
+ * @throws ParamedicError STORE_REQUEST_INVALID for a malformed cursor or limit
+ */
+export function pageClauses(query: PageQuery, { time, id }: PageColumns, conditions: Conditions): PageClauses {
+  const limit = checkLimit(query.limit);
+  const after = query.cursor === undefined ? undefined : decodeCursor(query.cursor);
+  return {
+    where: and(...conditions, after && sql`(${time}, ${id}) < (${after.timestamp}, ${after.id})`),
+    orderBy: [desc(time), desc(id)],
+    limit,
+  };
+}

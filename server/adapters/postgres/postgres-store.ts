@@ -1,0 +1,198 @@
+/** The store in a PostgreSQL database, shared by every instance on every machine. */
+import type pg from "pg";
+import { operatorAudit } from "../../../drizzle/postgres/self-healing-schema.js";
+import { ParamedicError } from "../../../shared/errors.js";
+import type { Batch } from "../../../shared/series.js";
+import { SECOND_MS } from "../../../shared/units.js";
+import type { Clock } from "../../ports/clock.js";
+import { type Logger, silentLogger } from "../../ports/logger.js";
+import type { Store } from "../../ports/store.js";
+import { createCircuitQueries } from "./circuit-queries.js";
+import { commitTransition, holdCircuit, refreshCircuits } from "./circuit-statements.js";
+import { createFailureQueries } from "./failure-queries.js";
+import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { migratePostgres } from "./migrate.js";
+import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
+import { storeErrorOf } from "./postgres-errors.js";
+import { abandonExpired, completeRepair, leaseRepair, recordRescues } from "./recovery-statements.js";
+import { createRollupQueries } from "./rollup-queries.js";
+import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
+import { createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
+
+export interface PostgresStoreDeps {
+  readonly clock: Clock;
+  /** @default silent */
+  readonly logger?: Logger | undefined;
+  /** Told of faults that no call is told of, such as an idle connection that broke. @default logged */
+  readonly onFault?: ((error: unknown) => void) | undefined;
+}
+
+export interface PostgresStoreOptions {
+  /** `postgres://user:password@host:port/database`, with the driver's parameters, such as `?sslmode=require`. */
+  readonly url: string;
+  /** Connections of this process at most; four are never idle for long. 4 to 100. @default 6 */
+  readonly maxConnections?: number | undefined;
+  /** How long to wait for a connection. 1 to 60,000 ms. @default 5_000 */
+  readonly connectTimeoutMs?: number | undefined;
+  /** How long a write waits for a lock that another session holds. 1 to 60,000 ms. @default 5_000 */
+  readonly lockTimeoutMs?: number | undefined;
+  /** How long a statement may run, and a transaction stand idle; above lockTimeoutMs. @default lockTimeoutMs + 5_000 */
+  readonly statementTimeoutMs?: number | undefined;
+  /** How long migrating may wait for other processes that migrate. @default 30_000 */
+  readonly migrationTimeoutMs?: number | undefined;
+}
+
+const DEFAULTS = {
+  maxConnections: 6,
+  connectTimeoutMs: 5 * SECOND_MS,
+  lockTimeoutMs: 5 * SECOND_MS,
+  statementSlackMs: 5 * SECOND_MS,
+  migrationTimeoutMs: 30 * SECOND_MS,
+  /** A minute of writes at the usual pace; more waiting would only grow memory while the database hangs. */
+  maxWaiting: 1_000,
+} as const;
+
+interface Connected {
+  readonly pool: pg.Pool;
+  readonly writes: WriteTransactions;
+  readonly queries: ReturnType<typeof queriesOf>;
+}
+
+function queriesOf(db: Db) {
+  return { ...createRollupQueries(db), ...createFailureQueries(db), ...createCircuitQueries(db) };
+}
+
+/**
+ * @throws ParamedicError CONFIGURATION_INVALID for a value out of its range or a URL that cannot be read
+ * @example
+ * const store = createPostgresStore({ clock: systemClock }, { url: "postgres://app:secret@127.0.0.1:5432/app" });
+ * await store.open();
+ */
+export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresStoreOptions): Store {
+  const { clock } = deps;
+  const { url } = options;
+  const database = databaseNameOf(url);
+  const logger = deps.logger ?? silentLogger;
+  const tell =
+    deps.onFault ??
+    ((error) =>
+      logger.error({ event: "fault", subject: "store" }, error instanceof Error ? error.message : String(error)));
+  const onFault = (error: unknown) => tell(storeErrorOf(error, database));
+  const lockTimeoutMs = within("lockTimeoutMs", options.lockTimeoutMs ?? DEFAULTS.lockTimeoutMs, 1, 60_000);
+  const limits = {
+    maxConnections: within("maxConnections", options.maxConnections ?? DEFAULTS.maxConnections, 4, 100),
+    connectTimeoutMs: within("connectTimeoutMs", options.connectTimeoutMs ?? DEFAULTS.connectTimeoutMs, 1, 60_000),
+    lockTimeoutMs,
+    statementTimeoutMs: within(
+      "statementTimeoutMs",
+      options.statementTimeoutMs ?? lockTimeoutMs + DEFAULTS.statementSlackMs,
+      lockTimeoutMs + 1,
+      600_000,
+    ),
+  };
+  const migrationTimeoutMs = options.migrationTimeoutMs ?? DEFAULTS.migrationTimeoutMs;
+
+  const series = createSeriesIds();
+  let connected: Connected | undefined;
+  let opening: Promise<void> | undefined;
+  let closing: Promise<void> | undefined;
+
+  const openOnce = async () => {
+    if (connected) return;
+    await migratePostgres(url, { timeoutMs: migrationTimeoutMs, connectTimeoutMs: limits.connectTimeoutMs });
+    const pool = createPool(url, limits, onFault);
+    const turnTimeoutMs = limits.connectTimeoutMs + limits.statementTimeoutMs;
+    connected = {
+      pool,
+      writes: createWriteTransactions({ pool, clock }, { maxWaiting: DEFAULTS.maxWaiting, turnTimeoutMs }),
+      queries: queriesOf(drizzleOf(pool)),
+    };
+  };
+
+  /** Refuses what comes before `open` or after `close`. */
+  const opened = (): Connected => {
+    if (closing) throw new ParamedicError("CLOSED", `the store ${database} is closed`);
+    if (connected) return connected;
+    throw new ParamedicError("STORE_UNAVAILABLE", `the database ${database} is not open; open the store first`);
+  };
+
+  const translated = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work();
+    } catch (error) {
+      throw storeErrorOf(error, database);
+    }
+  };
+
+  const read = <T>(query: (queries: Connected["queries"]) => Promise<T>): Promise<T> =>
+    translated(() => query(opened().queries));
+
+  const write = <T>(lane: Lane, work: (db: Db) => Promise<T>, rolledBack?: () => void): Promise<T> =>
+    translated(() => opened().writes.run(lane, work, rolledBack));
+
+  /** A series' id that is remembered holds only while its row does: after a failure all of them are asked for anew. */
+  const writeBatch = async (batch: Batch): Promise<boolean> => {
+    const isNew = await write("rollups", (db) => commitBatch(db, series, batch, clock.now()), series.forget);
+    series.committed();
+    return isNew;
+  };
+
+  return Object.freeze<Store>({
+    async open() {
+      if (closing) throw new ParamedicError("CLOSED", `the store ${database} is closed`);
+      opening ??= openOnce().finally(() => {
+        opening = undefined;
+      });
+      await opening;
+    },
+
+    async ping() {
+      const startedAt = clock.monotonic();
+      await write("audit", async () => undefined);
+      return clock.monotonic() - startedAt;
+    },
+
+    async close() {
+      closing ??= (async () => {
+        await opening?.catch(() => undefined);
+        await connected?.writes.settled();
+        await connected?.pool.end();
+      })();
+      await closing;
+    },
+
+    commitBatch: writeBatch,
+    saveDeadBatch: (dead) => write("rollups", (db) => saveDeadBatch(db, dead)),
+    listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
+    readSeries: (query) => read(({ readSeries }) => readSeries(query)),
+    ledger: () => read(({ ledger }) => ledger()),
+
+    recordFailures: (sightings) => write("story", (db) => recordFailures(db, sightings, clock.now())),
+    listFailures: (query) => read(({ listFailures }) => listFailures(query)),
+    getFailure: (eventId) => read(({ getFailure }) => getFailure(eventId)),
+    resolveFailure: (eventId, resolvedAt) => write("story", (db) => resolveFailure(db, eventId, resolvedAt)),
+    resolveQuietFailures: (quietSince, resolvedAt) =>
+      write("story", (db) => resolveQuietFailures(db, quietSince, resolvedAt)),
+
+    recordRescues: (actions) => write("story", (db) => recordRescues(db, actions, clock.now())),
+    leaseRepair: (action) => write("story", (db) => leaseRepair(db, action, clock.now())),
+    completeRepair: (completion) => write("story", (db) => completeRepair(db, completion)),
+    abandonExpired: (now) => write("story", (db) => abandonExpired(db, now)),
+    listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
+
+    loadCircuits: () => read(({ loadCircuits }) => loadCircuits()),
+    commitTransition: (snapshot, transition) =>
+      write("story", (db) => commitTransition(db, snapshot, transition, clock.now())),
+    refreshCircuits: (snapshots, at) => write("story", (db) => refreshCircuits(db, snapshots, at)),
+    holdCircuit: (circuitName, hold, at) => write("story", (db) => holdCircuit(db, circuitName, hold, at)),
+    listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
+
+    recordAudit: (entry) => write("audit", async (db) => void (await db.insert(operatorAudit).values({ ...entry }))),
+    listAudit: (query) => read(({ listAudit }) => listAudit(query)),
+  });
+}
+
+function within(name: string, value: number, least: number, most: number): number {
+  if (value >= least && value <= most) return value;
+  throw new ParamedicError("CONFIGURATION_INVALID", `${name} must be in [${least}, ${most}], got ${value}`);
+}
