@@ -5,6 +5,8 @@ export default defineConfig({
     index: "server/index.ts",
     schema: "drizzle/self-healing-schema.ts",
     relations: "drizzle/relations.ts",
+    "postgres/schema": "drizzle/postgres/self-healing-schema.ts",
+    "postgres/relations": "drizzle/postgres/relations.ts",
     cli: "server/cli/paramedic.ts",
     "sqlite-writer.worker": "server/adapters/sqlite/sqlite-writer.worker.ts",
   },

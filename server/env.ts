@@ -6,8 +6,8 @@ import { parseVariables, unknownVariables, type VariableSource, type VariableSpe
 const DATABASE_URL = {
   kind: "text",
   default: undefined,
-  pattern: /^file:\S.*$/,
-  legal: "file:<path>, a SQLite file",
+  pattern: /^(file:\S.*|postgres(ql)?:\/\/\S+)$/,
+  legal: "file:<path>, a SQLite file, or postgres://…, a PostgreSQL database",
   example: "file:./paramedic.db",
   secret: true,
 } as const;

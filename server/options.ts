@@ -148,7 +148,7 @@ const schema = z
 
 /** What the composition root works with: every value decided, default, environment and code in this order. */
 export interface Settled {
-  readonly databasePath: string;
+  readonly storeTarget: StoreTarget;
   readonly mode: Mode;
   readonly limitedServices: readonly string[];
   readonly aggregate: boolean;
@@ -187,7 +187,7 @@ export function settleOptions<Context extends object>(
   }
   const { flags } = environment;
   const settled: Settled = {
-    databasePath: sqlitePathOf(options.database ?? environment.databaseUrl),
+    storeTarget: storeTargetOf(options.database ?? environment.databaseUrl),
     mode: lowerMode(options.mode ?? flags.SELF_HEALING_MODE, flags.SELF_HEALING_MODE),
     limitedServices: options.limitedServices ?? OPTION_DEFAULTS.limitedServices,
     aggregate: options.aggregate ?? environment.aggregate,
@@ -215,15 +215,26 @@ export function settleOptions<Context extends object>(
   return Object.freeze(settled);
 }
 
-/** The file of a `file:` URL. Other databases are named in the error, their credentials are not. */
-export function sqlitePathOf(databaseUrl: string): string {
+/** Where the tables are kept. */
+export type StoreTarget =
+  | { readonly kind: "sqlite"; readonly path: string }
+  | { readonly kind: "postgres"; readonly url: string };
+
+/**
+ * What a database URL names. A URL that names neither is told by its scheme, never by its credentials.
+ *
+ * @throws ParamedicError `CONFIGURATION_INVALID`
+ * @example storeTargetOf("file:./paramedic.db") // { kind: "sqlite", path: "./paramedic.db" }
+ */
+export function storeTargetOf(databaseUrl: string): StoreTarget {
   if (databaseUrl.startsWith("file:") && databaseUrl.length > "file:".length) {
     const path = databaseUrl.slice("file:".length);
-    return path.startsWith("///") ? path.slice(2) : path;
+    return { kind: "sqlite", path: path.startsWith("///") ? path.slice(2) : path };
   }
-  const scheme = /^[a-z]+(?=:)/i.exec(databaseUrl)?.[0] ?? "no scheme";
+  if (/^postgres(ql)?:\/\/\S+$/.test(databaseUrl)) return { kind: "postgres", url: databaseUrl };
+  const scheme = /^[a-z]+(?=:)/i.exec(databaseUrl)?.[0];
   throw new ParamedicError(
     "CONFIGURATION_INVALID",
-    `the database URL has ${scheme === "no scheme" ? scheme : `the scheme ${scheme}`}: this version keeps its tables in a SQLite file; example: file:./paramedic.db`,
+    `the database URL has ${scheme === undefined ? "no scheme" : `the scheme ${scheme}`}: name a SQLite file or a PostgreSQL database; examples: file:./paramedic.db, postgres://user:password@127.0.0.1:5432/app`,
   );
 }

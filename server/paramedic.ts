@@ -16,7 +16,6 @@ import { createLocalStream } from "./adapters/local-stream.js";
 import { createPinoLogger } from "./adapters/pino-logger.js";
 import { connectRedis } from "./adapters/redis-connection.js";
 import { createRedisStream } from "./adapters/redis-stream.js";
-import { createSqliteStore } from "./adapters/sqlite/sqlite-store.js";
 import { type AccessRequest, roleOfRequest } from "./api/access.js";
 import { createHealthProcedure } from "./api/health-procedure.js";
 import { accessRequestOf, createHttpHandler } from "./api/http-handler.js";
@@ -57,6 +56,7 @@ import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
 import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
+import { createStore } from "./store-target.js";
 import { createTallies } from "./tallies.js";
 
 /**
@@ -85,9 +85,7 @@ export function createParamedic<Context extends object = object>(
   const settings: Settings = Object.freeze({ mode: () => settled.mode, stopped: () => false });
 
   // Counting: collector → stream → aggregator → store.
-  const store =
-    overrides.store ??
-    createSqliteStore({ clock, logger, onFault: faults.at("store") }, { path: settled.databasePath });
+  const store = overrides.store ?? createStore({ clock, logger, onFault: faults.at("store") }, settled.storeTarget);
   const redisTarget = options.redis ?? environment.redisUrl ?? false;
   const redis =
     enabled && redisTarget !== false

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 /** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` brings the schema up to date. */
 import { ParamedicError } from "../../shared/errors.js";
-import { migrateSqlite } from "../adapters/sqlite/migrate.js";
 import { readBackendEnvironment } from "../env.js";
 import { startBackend } from "../main.js";
-import { sqlitePathOf } from "../options.js";
+import { storeTargetOf } from "../options.js";
+import { migrateStore } from "../store-target.js";
 
 /** sysexits(3): the configuration is wrong; a supervisor should not restart what cannot start. */
 const EXIT_CONFIGURATION = 78;
@@ -20,9 +20,8 @@ async function main(command: string | undefined): Promise<number> {
       return 0;
     }
     case "migrate": {
-      const path = sqlitePathOf(readBackendEnvironment().databaseUrl);
-      const { applied } = await migrateSqlite(path);
-      process.stdout.write(`${path}: ${applied === 0 ? "up to date" : `${applied} migration(s) applied`}\n`);
+      const { database, applied } = await migrateStore(storeTargetOf(readBackendEnvironment().databaseUrl));
+      process.stdout.write(`${database}: ${applied === 0 ? "up to date" : `${applied} migration(s) applied`}\n`);
       return 0;
     }
     case "help":
