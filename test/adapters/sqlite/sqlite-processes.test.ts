@@ -4,7 +4,7 @@ import { createSqliteStore } from "../../../server/adapters/sqlite/sqlite-store.
 import { systemClock } from "../../../server/ports/clock.js";
 import type { Store } from "../../../server/ports/store.js";
 import { batchOf } from "../../conformance/store-fixtures.js";
-import { type Child, startChild } from "./child-process.js";
+import { type Child, startChild } from "../../support/child-process.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
 describe("an SQLite database shared by processes", () => {
@@ -24,7 +24,7 @@ describe("an SQLite database shared by processes", () => {
   });
 
   const start = (task: string): Child => {
-    const child = startChild(task, temp.path);
+    const child = startChild(new URL("./child.ts", import.meta.url), task, temp.path);
     children.push(child);
     return child;
   };

@@ -1,4 +1,4 @@
-/** Starts `child.ts` as a process of its own. */
+/** Starts a script as a process of its own. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
@@ -13,10 +13,8 @@ export interface Child {
   kill(): Promise<void>;
 }
 
-const SCRIPT = fileURLToPath(new URL("./child.ts", import.meta.url));
-
-export function startChild(task: string, path: string): Child {
-  const child = spawn(process.execPath, ["--import", "tsx", SCRIPT, task, path], {
+export function startChild(script: URL, task: string, database: string): Child {
+  const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(script), task, database], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

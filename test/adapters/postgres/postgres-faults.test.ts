@@ -1,0 +1,259 @@
+import pg from "pg";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createPostgresStore, type PostgresStoreOptions } from "../../../server/adapters/postgres/postgres-store.js";
+import { systemClock } from "../../../server/ports/clock.js";
+import type { Store } from "../../../server/ports/store.js";
+import { batchOf, durations, rescueOf, sightingOf } from "../../conformance/store-fixtures.js";
+import { createTestDatabase, type TestDatabase } from "../../services/postgres-database.js";
+import { type PostgresServer, startPostgres } from "../../services/postgres-server.js";
+import { type Child, startChild } from "../../support/child-process.js";
+
+const ALL = { metricName: durations.metricName, from: 0, to: Number.MAX_SAFE_INTEGER, stepMs: 10_000, limit: 10 };
+
+describe("a PostgreSQL database", () => {
+  let server: PostgresServer;
+  let database: TestDatabase;
+  let stores: Store[];
+  let sessions: pg.Client[];
+  let children: Child[];
+  let faults: unknown[];
+
+  beforeAll(async () => {
+    server = await startPostgres();
+  });
+  afterAll(() => server?.stop());
+  beforeEach(async () => {
+    stores = [];
+    sessions = [];
+    children = [];
+    faults = [];
+    database = await createTestDatabase(server);
+  });
+  afterEach(async () => {
+    await Promise.all(children.map((child) => child.kill()));
+    await Promise.all(sessions.map((session) => session.end()));
+    await Promise.all(stores.map((store) => store.close()));
+    await database.remove();
+  });
+
+  const storeOf = (options: Partial<PostgresStoreOptions> = {}): Store => {
+    const store = createPostgresStore(
+      { clock: systemClock, onFault: (error) => faults.push(error) },
+      { url: database.url, ...options },
+    );
+    stores.push(store);
+    return store;
+  };
+  const session = async (sql: string): Promise<pg.Client> => {
+    const client = new pg.Client({ connectionString: database.url });
+    client.on("error", () => undefined);
+    sessions.push(client);
+    await client.connect();
+    await client.query(sql);
+    return client;
+  };
+  const start = (task: string): Child => {
+    const child = startChild(new URL("./child.ts", import.meta.url), task, database.url);
+    children.push(child);
+    return child;
+  };
+  const terminate = (which = "true") =>
+    database.run(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'paramedic' and datname = current_database() and ${which}`,
+    );
+
+  it("is migrated once by five processes that start at the same moment", async () => {
+    const answers = await Promise.all(Array.from({ length: 5 }, () => start("migrate").nextLine()));
+    expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, 1]);
+    expect(await Promise.all(children.map(({ ended }) => ended))).toEqual([0, 0, 0, 0, 0]);
+    expect(await database.run("select count(*)::int as n from paramedic_migrations")).toEqual([{ n: 1 }]);
+  });
+
+  it("keeps no process alive that has nothing to write", async () => {
+    const child = start("write-and-leave");
+    expect(await child.nextLine()).toBe("written");
+    expect(await child.ended).toBe(0);
+  });
+
+  it("loses nothing that was acknowledged and counts nothing twice when a writer is killed", async () => {
+    const child = start("write-until-killed");
+    let acknowledged = 0;
+    while (acknowledged < 20) acknowledged = Number(await child.nextLine());
+    await child.kill();
+    const store = storeOf();
+    await store.open();
+    const batches = (await store.ledger())[0]?.batches ?? 0;
+    expect(batches).toBeGreaterThanOrEqual(acknowledged);
+    for (let seq = 1; seq <= batches + 1; seq += 1) {
+      expect(await store.commitBatch(batchOf({ seq, recordedTotal: seq * 3 }))).toBe(seq === batches + 1);
+    }
+    expect(await store.readSeries(ALL)).toMatchObject([{ count: (batches + 1) * 3 }]);
+  });
+
+  it("that is killed refuses writes and reads, has what was acknowledged, and goes on once it is back", async () => {
+    const store = storeOf();
+    await store.open();
+    await store.commitBatch(batchOf());
+    await server.kill();
+    await expect(store.commitBatch(batchOf({ seq: 2 }))).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await expect(store.ledger()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await server.restart();
+    expect(await store.commitBatch(batchOf())).toBe(false);
+    expect(await store.commitBatch(batchOf({ seq: 2 }))).toBe(true);
+    expect(await store.readSeries(ALL)).toMatchObject([{ count: 6 }]);
+  });
+
+  it("whose sessions are ended is asked again over new ones, and the process lives", async () => {
+    const store = storeOf();
+    await store.open();
+    await Promise.all([store.commitBatch(batchOf()), store.ledger(), store.ping()]);
+    await terminate();
+    await expect.poll(() => faults.length).toBeGreaterThan(0);
+    expect(await store.commitBatch(batchOf())).toBe(false);
+    expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
+  });
+
+  it("that ends the session within a write has nothing of it", async () => {
+    const store = storeOf();
+    await store.open();
+    const holder = await session("begin; lock table paramedic_rollups in access exclusive mode");
+    const write = store.commitBatch(batchOf());
+    const refused = expect(write).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await expect.poll(() => terminate("wait_event_type = 'Lock'").then(({ length }) => length)).toBe(1);
+    await refused;
+    await holder.query("rollback");
+    expect(await store.ledger()).toEqual([]);
+    expect(await store.commitBatch(batchOf())).toBe(true);
+  });
+
+  it("whose lock another session holds refuses writes in time, does none of them, and reads on", async () => {
+    const store = storeOf({ lockTimeoutMs: 50 });
+    await store.open();
+    await store.commitBatch(batchOf());
+    const holder = await session("begin; lock table paramedic_ingest_ledger in exclusive mode");
+    await expect(store.commitBatch(batchOf({ seq: 2 }))).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+      message: expect.stringContaining("another session holds its lock"),
+    });
+    expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
+    await store.recordFailures([sightingOf()]);
+    await holder.query("rollback");
+    expect(await store.commitBatch(batchOf({ seq: 2 }))).toBe(true);
+    expect(await store.readSeries(ALL)).toMatchObject([{ count: 6 }]);
+  });
+
+  it("that finds a deadlock is asked again, and the write is there once", async () => {
+    const store = storeOf();
+    await store.open();
+    await store.commitBatch(batchOf());
+    await database.run(`
+      create sequence tried;
+      create function deadlocked_once() returns trigger language plpgsql as $$ begin
+        if nextval('tried') = 1 then raise exception 'as if' using errcode = '40P01'; end if;
+        return new;
+      end $$;
+      create trigger deadlocked before insert on paramedic_rollups for each row execute function deadlocked_once()`);
+    expect(await store.commitBatch(batchOf({ seq: 2 }))).toBe(true);
+    expect(await database.run("select last_value::int as tries from tried")).toEqual([{ tries: 2 }]);
+    expect(await store.readSeries(ALL)).toMatchObject([{ count: 6 }]);
+  });
+
+  it("takes the writes of many instances at once and counts each of them", async () => {
+    const several = Array.from({ length: 4 }, () => storeOf());
+    await Promise.all(several.map((store) => store.open()));
+    const sighting = sightingOf();
+    await Promise.all(
+      several.flatMap((store, place) =>
+        Array.from({ length: 25 }, async (_, index) => {
+          await store.commitBatch(batchOf({ instance: `i${place}`, seq: index + 1 }));
+          const { eventId } = sightingOf().failure;
+          await store.recordFailures([{ ...sighting, failure: { ...sighting.failure, eventId } }]);
+        }),
+      ),
+    );
+    const [store] = several;
+    expect(await store?.readSeries(ALL)).toMatchObject([{ count: 300 }]);
+    const failures = await store?.listFailures({ limit: 10 });
+    expect(failures?.items).toMatchObject([{ occurrences: 100 * sighting.occurrences }]);
+  });
+
+  it("keeps messages with NUL bytes and lone surrogates, and finds services by such names", async () => {
+    const store = storeOf();
+    await store.open();
+    const sighting = sightingOf({
+      affectedService: "http:a\0b",
+      errorMessage: "broken \0 here \ud800",
+      errorStack: "\0",
+      context: { "k\0": "v\0\ud800" },
+    });
+    await store.recordFailures([sighting]);
+    await store.recordRescues([rescueOf(sighting.failure.eventId)]);
+    const { items } = await store.listFailures({ affectedService: "http:a\0b", limit: 10 });
+    expect(items).toMatchObject([
+      {
+        affectedService: "http:ab",
+        errorMessage: "broken  here \ufffd",
+        errorStack: "",
+        context: { "k\0": "v\0\ud800" },
+      },
+    ]);
+  });
+
+  it("that cannot be reached is named without its password, and what to do", async () => {
+    const wrong = new URL(database.url);
+    wrong.password = "sesame-open";
+    const refused = async (url: string, message: string) => {
+      const error: unknown = await storeOf({ url, connectTimeoutMs: 2_000 })
+        .open()
+        .catch((reason: unknown) => reason);
+      expect(error).toMatchObject({ code: "STORE_UNAVAILABLE", message: expect.stringContaining(message) });
+      expect(String(error)).not.toContain("sesame");
+    };
+    await refused(wrong.href, "check user and password");
+    wrong.href = database.url;
+    wrong.pathname = "/nowhere";
+    await refused(wrong.href, "create it first");
+    wrong.port = "1";
+    wrong.password = "sesame";
+    await refused(wrong.href, "nobody listens there");
+    expect(() => storeOf({ url: "postgres://u:sesame@[half" })).toThrow(/cannot be read/);
+  });
+
+  it("answers nothing before it is open and after it is closed, and closing waits for what was begun", async () => {
+    const store = storeOf();
+    await expect(store.ledger()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await store.open();
+    const write = store.commitBatch(batchOf());
+    await store.close();
+    expect(await write).toBe(true);
+    await expect(store.ledger()).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(store.open()).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  it("can be opened once it is there", async () => {
+    const store = storeOf();
+    await server.kill();
+    await expect(store.open()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+    await server.restart();
+    await store.open();
+    expect(await store.commitBatch(batchOf())).toBe(true);
+  });
+
+  it("that stops answering is given up on in time, and asked again over a new connection", async () => {
+    const store = storeOf({ lockTimeoutMs: 50, statementTimeoutMs: 100 });
+    await store.open();
+    await store.ping();
+    const pids = await database.run(
+      "select pid from pg_stat_activity where application_name = 'paramedic' and datname = current_database()",
+    );
+    const stopped = pids.map(({ pid }) => Number(pid));
+    expect(stopped).toHaveLength(1);
+    for (const pid of stopped) process.kill(pid, "SIGSTOP");
+    try {
+      await expect(store.commitBatch(batchOf())).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
+      expect(await store.commitBatch(batchOf())).toBe(true);
+    } finally {
+      for (const pid of stopped) process.kill(pid, "SIGCONT");
+    }
+  });
+});
