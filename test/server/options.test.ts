@@ -17,7 +17,7 @@ describe("the options", () => {
     ["instance", "a b", "instance: 1 to 100 of"],
     ["retryBaseDelayMs", 40_000, "must be at most retryMaxDelayMs"],
     ["nope", 1, "nope"],
-    ["database", "postgres://user:secret@host/db", "scheme postgres"],
+    ["database", "mysql://user:secret@host/db", "scheme mysql"],
   ])("refuse %s: %j", (name, value, says) => {
     expect(() => settle({ [name]: value })).toThrow(
       expect.objectContaining({ code: "CONFIGURATION_INVALID", message: expect.stringContaining(says) }),
