@@ -41,7 +41,7 @@ echo "$server"
 while read -r _; do :; done
 kill -QUIT "$server" 2>/dev/null
 wait "$server" 2>/dev/null
-cd / && rm -rf "$folder"/*
+cd / && rm -rf "$folder"
 `;
 
 /**
