@@ -179,9 +179,7 @@ describe("a composed Paramedic", () => {
     expect(() => createParamedic({ timeoutMS: 5 } as ParamedicOptions)).toThrowError(
       expect.objectContaining({ code: "CONFIGURATION_INVALID", message: expect.stringContaining("timeoutMS") }),
     );
-    expect(() => createParamedic({ database: "mysql://user:hunter2@host/db" })).toThrowError(
-      /file:\.\/paramedic\.db/,
-    );
+    expect(() => createParamedic({ database: "mysql://user:hunter2@host/db" })).toThrowError(/file:\.\/paramedic\.db/);
   });
 
   it("does not know a second Paramedic in the same process", async () => {
