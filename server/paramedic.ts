@@ -357,6 +357,7 @@ export function createParamedic<Context extends object = object>(
         return readiness;
       }) ?? Promise.resolve({ store: "unavailable", code: "CLOSED", message: "SELF_HEALING_ENABLED is false" }),
     middleware: () => (measured ? instrumentation.middleware : passThrough),
+    instrument: measured ? instrumentation.instrument : (given) => given,
     onError: measured ? instrumentation.onError : () => {},
     express: ({ metricsFor = "token" } = {}) => {
       const roleOf = (request: AccessRequest) => roleOfRequest(request, environment);

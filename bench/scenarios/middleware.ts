@@ -1,4 +1,4 @@
-/** What the tRPC middleware adds to a procedure, beside an empty `.use()` and one written by hand on prom-client. */
+/** What middleware and router instrumentation add to a procedure, beside an empty `.use()` and one by hand on prom-client. */
 import { initTRPC } from "@trpc/server";
 import { Counter, Histogram, Registry } from "prom-client";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
@@ -30,7 +30,7 @@ export const middleware: Scenario = {
   name: "middleware",
   async run() {
     const callContext = createAsyncCallContext();
-    const { middleware: ours } = createInstrumentation({
+    const { middleware: ours, instrument } = createInstrumentation({
       sink: new Collector({ clock: systemClock, stream: undefined, instance: "bench", boot: "bench" }),
       journal: noJournal,
       callContext,
@@ -48,22 +48,34 @@ export const middleware: Scenario = {
       prom: procedure.use(promClient()).query(() => 1),
     });
     const caller = t.createCallerFactory(router)({});
+    const instrumented = t.createCallerFactory(instrument(t.router({ none: router.none })))({});
+    const none = { name: "no .use() at all", run: () => caller.none() };
+    const wrapped = { name: "paramedic.instrument(router)", run: () => instrumented.none() };
     const contenders = [
       { name: "paramedic", run: () => caller.ours() },
       { name: "prom-client by hand", run: () => caller.prom() },
-      { name: "no .use() at all", run: () => caller.none() },
+      none,
     ];
     const empty = { name: "empty .use()", run: () => caller.empty() };
     const plain = await compare("middleware, a call in process", empty, contenders);
+    const wrap = await compare("router, a call in process", none, [
+      wrapped,
+      { name: "paramedic .use()", run: () => caller.ours() },
+    ]);
     // From the first linked call on, every await of this process is slower: so this comes last.
     callContext.enable();
     const linked = await compare("middleware, calls linked to guards", empty, contenders.slice(0, 1));
+    const wrapLinked = await compare("router, calls linked to guards", none, [wrapped]);
     const share = find(plain, "paramedic").addedNs / find(plain, "prom-client by hand").addedNs;
     const linking = find(linked, "paramedic").nsPerOp - find(plain, "paramedic").nsPerOp;
+    // Beside the calls as they were before linking: every await of the process pays for it, the baseline's too.
+    const linkedToNone = find(wrapLinked, wrapped.name).nsPerOp / find(wrap, none.name).nsPerOp;
     return {
-      groups: [plain, linked],
+      groups: [plain, wrap, linked, wrapLinked],
       budgets: [
         atMost("middleware's addition to prom-client's", share, 0.4),
+        atMost("instrument(router), to no instrumentation", find(wrap, wrapped.name).ratio, 1.1),
+        atMost("  with call linking, to none without", linkedToNone, 1.5),
         atMost("call linking, more than without", linking, 5_000, "ns"),
       ],
     };

@@ -53,7 +53,7 @@ export function createMiddleware({ recorder, callContext, clock, identify, onFau
     const data = observeStream(result.data, {
       signal: opts.signal,
       run: (step) => callContext.run(streaming, step),
-      onEnd: (end) => recordEnd(recorder, streaming, end, clock.monotonic() - startedAt),
+      onEnd: (end) => recordStreamEnd(recorder, streaming, end, clock.monotonic() - startedAt),
     });
     return withData(result, data);
   };
@@ -77,7 +77,8 @@ export function createMiddleware({ recorder, callContext, clock, identify, onFau
   };
 }
 
-function recordEnd(recorder: CallRecorder, call: ProcedureCall, end: StreamEnd, durationMs: number): void {
+/** How a stream ended is how its call ended. */
+export function recordStreamEnd(recorder: CallRecorder, call: ProcedureCall, end: StreamEnd, durationMs: number): void {
   switch (end.type) {
     case "completed":
       recorder.succeeded(call.path, durationMs);
