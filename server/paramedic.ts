@@ -141,15 +141,10 @@ export function createParamedic<Context extends object = object>(
     },
   };
   const identify = identifyBy(options.identify);
-  const instrumentation = createInstrumentation({
-    sink,
-    journal: callJournal,
-    callContext,
-    clock,
-    ids,
-    identify,
-    onFault: faults.at("instrumentation"),
-  });
+  const instrumentation = createInstrumentation(
+    { sink, journal: callJournal, callContext, clock, ids, identify, onFault: faults.at("instrumentation") },
+    { sampleIntervalMs: settled.metricsFlushIntervalMs },
+  );
   const circuits = new CircuitBreakerRegistry({
     clock,
     random,
@@ -267,7 +262,10 @@ export function createParamedic<Context extends object = object>(
         },
       })
     : undefined;
-  if (enabled && flags.INSTRUMENTATION_ENABLED) collector.start();
+  if (enabled && flags.INSTRUMENTATION_ENABLED) {
+    collector.start();
+    instrumentation.start();
+  }
   if (enabled && flags.HEALTH_MONITORING_ENABLED) monitor.start();
 
   // What is shown, and to whom.
@@ -328,6 +326,7 @@ export function createParamedic<Context extends object = object>(
         exposition.stop();
         bridge?.stop();
         await monitor.stop();
+        await instrumentation.stop();
         await opening?.stop();
       },
       stopCollector: () => collector.stop(),

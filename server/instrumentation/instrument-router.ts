@@ -1,25 +1,17 @@
 /** Wraps the procedures of a finished router: the middleware's measurements without a `.use()` and without its cost. */
 import { type AnyTRPCProcedure, type AnyTRPCRouter, initTRPC, type TRPCCreateRouterOptions } from "@trpc/server";
-import type { CallContext } from "../ports/call-context.js";
-import type { Clock } from "../ports/clock.js";
-import type { CallRecorder } from "./call-recorder.js";
-import { type Middleware, type MiddlewareCall, recordStreamEnd } from "./middleware.js";
-import { observeStream } from "./observe-stream.js";
-import { type Identify, ProcedureCall } from "./procedure-call.js";
+import type { Activity } from "./in-flight.js";
+import { measureStream } from "./measure-stream.js";
+import type { Middleware, MiddlewareCall, MiddlewareDeps } from "./middleware.js";
+import { ProcedureCall } from "./procedure-call.js";
 import { isStream } from "./procedure-result.js";
 
 /** Gives back a router of the type it got; the one it got stays as it was. */
 export type InstrumentRouter = <R extends AnyTRPCRouter>(router: R) => R;
 
-export interface InstrumentRouterDeps {
-  readonly recorder: CallRecorder;
-  readonly callContext: CallContext;
-  readonly clock: Clock;
-  readonly identify?: Identify | undefined;
+export interface InstrumentRouterDeps extends MiddlewareDeps {
   /** A procedure that has this in its chain is measured there. */
   readonly middleware: Middleware;
-  /** Told of every fault of our own. Must not throw. */
-  readonly onFault: (error: unknown) => void;
 }
 
 /** As tRPC calls a procedure of a router; further fields pass through untouched. */
@@ -35,22 +27,26 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, callContext, clock, identify, middleware, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, identify, middleware, onFault } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
-  const settle = (opts: MiddlewareCall, call: ProcedureCall | undefined, data: unknown, startedAt: number): unknown => {
-    const durationMs = clock.monotonic() - startedAt;
-    if (!isStream(data, opts.type)) {
-      recorder.succeeded(opts.path, durationMs);
-      return data;
+  const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
+
+  const settle = (
+    opts: MiddlewareCall,
+    call: ProcedureCall | undefined,
+    data: unknown,
+    startedAt: number,
+    activity: Activity,
+  ): unknown => {
+    if (isStream(data, opts.type)) {
+      const onEnd = () => inFlight.leave(activity);
+      return measureStream(deps, data, { call: call ?? callOf(opts), startedAt, onEnd });
     }
-    const streaming = call ?? new ProcedureCall(opts.path, opts.type, opts.signal, opts.ctx, identify);
-    return observeStream(data, {
-      signal: opts.signal,
-      run: (step) => callContext.run(streaming, step),
-      onEnd: (end) => recordStreamEnd(recorder, streaming, end, clock.monotonic() - startedAt),
-    });
+    inFlight.leave(activity);
+    recorder.succeeded(opts.path, clock.monotonic() - startedAt);
+    return data;
   };
 
   const observe = (procedure: Procedure): Procedure =>
@@ -58,18 +54,18 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
       // Called by hand, without a router: tRPC refuses that with an error of its own.
       if (!isRouterCall(opts)) return procedure(opts);
       const startedAt = clock.monotonic();
-      const call = callContext.enabled
-        ? new ProcedureCall(opts.path, opts.type, opts.signal, opts.ctx, identify)
-        : undefined;
+      const activity = inFlight.enter(opts.path);
+      const call = callContext.enabled ? callOf(opts) : undefined;
       let data: unknown;
       try {
         data = call === undefined ? await procedure(opts) : await callContext.run(call, () => procedure(opts));
       } catch (error) {
+        inFlight.leave(activity);
         recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
         throw error;
       }
       try {
-        return settle(opts, call, data, startedAt);
+        return settle(opts, call, data, startedAt, activity);
       } catch (fault) {
         onFault(fault);
         return data;
