@@ -1,4 +1,5 @@
-/** What middleware and router instrumentation add to a procedure, beside an empty `.use()` and one by hand on prom-client. */
+/** What middleware and router instrumentation add to a procedure, beside an empty `.use()` and ones by hand on prom-client and OpenTelemetry. */
+import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import { initTRPC } from "@trpc/server";
 import { Counter, Histogram, Registry } from "prom-client";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
@@ -8,6 +9,7 @@ import { systemClock } from "../../server/ports/clock.js";
 import { systemIds } from "../../server/ports/ids.js";
 import { noJournal } from "../../server/ports/journal.js";
 import { atMost, compare, find, type Scenario } from "../harness.js";
+import { ReaderNobodyAsks } from "../reader-nobody-asks.js";
 
 const t = initTRPC.create();
 
@@ -22,6 +24,20 @@ function promClient() {
     const labels = { path, type, status: result.ok ? "success" : "error" };
     duration.observe(labels, (performance.now() - startedAt) / 1_000);
     calls.inc(labels);
+    return result;
+  });
+}
+
+function openTelemetry() {
+  const meter = new MeterProvider({ readers: [new ReaderNobodyAsks()] }).getMeter("bench");
+  const duration = meter.createHistogram("rpc.server.call.duration", { unit: "s" });
+  const calls = meter.createCounter("trpc.calls");
+  return t.middleware(async ({ path, type, next }) => {
+    const startedAt = performance.now();
+    const result = await next();
+    const attributes = { "rpc.method": path, type, status: result.ok ? "success" : "error" };
+    duration.record((performance.now() - startedAt) / 1_000, attributes);
+    calls.add(1, attributes);
     return result;
   });
 }
@@ -45,6 +61,7 @@ export const middleware: Scenario = {
       none: procedure.query(() => 1),
       empty: procedure.use(({ next }) => next()).query(() => 1),
       ours: procedure.use(ours).query(() => 1),
+      otel: procedure.use(openTelemetry()).query(() => 1),
       prom: procedure.use(promClient()).query(() => 1),
     });
     const caller = t.createCallerFactory(router)({});
@@ -54,6 +71,7 @@ export const middleware: Scenario = {
     const contenders = [
       { name: "paramedic", run: () => caller.ours() },
       { name: "prom-client by hand", run: () => caller.prom() },
+      { name: "OpenTelemetry by hand", run: () => caller.otel() },
       none,
     ];
     const empty = { name: "empty .use()", run: () => caller.empty() };
@@ -67,6 +85,7 @@ export const middleware: Scenario = {
     const linked = await compare("middleware, calls linked to guards", empty, contenders.slice(0, 1));
     const wrapLinked = await compare("router, calls linked to guards", none, [wrapped]);
     const share = find(plain, "paramedic").addedNs / find(plain, "prom-client by hand").addedNs;
+    const shareOfOtel = find(plain, "paramedic").addedNs / find(plain, "OpenTelemetry by hand").addedNs;
     const linking = find(linked, "paramedic").nsPerOp - find(plain, "paramedic").nsPerOp;
     // Beside the calls as they were before linking: every await of the process pays for it, the baseline's too.
     const linkedToNone = find(wrapLinked, wrapped.name).nsPerOp / find(wrap, none.name).nsPerOp;
@@ -74,6 +93,7 @@ export const middleware: Scenario = {
       groups: [plain, wrap, linked, wrapLinked],
       budgets: [
         atMost("middleware's addition to prom-client's", share, 0.4),
+        atMost("middleware's addition to OpenTelemetry's", shareOfOtel, 1 / 6),
         atMost("instrument(router), to no instrumentation", find(wrap, wrapped.name).ratio, 1.1),
         atMost("  with call linking, to none without", linkedToNone, 1.5),
         atMost("call linking, more than without", linking, 5_000, "ns"),
