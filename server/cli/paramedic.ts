@@ -1,7 +1,8 @@
 #!/usr/bin/env node
-/** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` brings the schema up to date. */
+/** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` moves the database's schema. */
 import { ParamedicError } from "../../shared/errors.js";
 import { migrateSqlite } from "../adapters/sqlite/migrate.js";
+import { migrateSqliteBack } from "../adapters/sqlite/migrate-back.js";
 import { readBackendEnvironment } from "../env.js";
 import { startBackend } from "../main.js";
 import { sqlitePathOf } from "../options.js";
@@ -10,9 +11,10 @@ import { sqlitePathOf } from "../options.js";
 const EXIT_CONFIGURATION = 78;
 
 const USAGE = `paramedic start     runs the standalone backend (HOST, PORT, PARAMEDIC_DATABASE_URL, …: see .env.example)
-paramedic migrate   brings the database's schema up to date`;
+paramedic migrate   brings the database's schema up to date
+paramedic migrate --to N   takes it back to version N, after a copy of the database`;
 
-async function main(command: string | undefined): Promise<number> {
+async function main(command: string | undefined, rest: readonly string[]): Promise<number> {
   switch (command) {
     case "start": {
       const { url } = await startBackend();
@@ -21,7 +23,8 @@ async function main(command: string | undefined): Promise<number> {
     }
     case "migrate": {
       const path = sqlitePathOf(readBackendEnvironment().databaseUrl);
-      const { applied } = await migrateSqlite(path);
+      if (rest.length > 0) return goBack(path, rest);
+      const { applied } = migrateSqlite(path);
       process.stdout.write(`${path}: ${applied === 0 ? "up to date" : `${applied} migration(s) applied`}\n`);
       return 0;
     }
@@ -36,7 +39,20 @@ async function main(command: string | undefined): Promise<number> {
   }
 }
 
-main(process.argv[2]).then(
+function goBack(path: string, rest: readonly string[]): number {
+  const [option, version, ...more] = rest;
+  if (option !== "--to" || version === undefined || !/^[0-9]{1,4}$/.test(version) || more.length > 0) {
+    process.stderr.write(`paramedic: migrate takes --to and a number, got ${rest.join(" ")}\n${USAGE}\n`);
+    return EXIT_CONFIGURATION;
+  }
+  const { undone, backup } = migrateSqliteBack(path, Number(version));
+  process.stdout.write(
+    `${path}: ${backup === undefined ? `at version ${version}` : `${undone} migration(s) undone; the copy is ${backup}`}\n`,
+  );
+  return 0;
+}
+
+main(process.argv[2], process.argv.slice(3)).then(
   (code) => {
     process.exitCode = code;
   },

@@ -159,6 +159,9 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
 
     commitBatch: (batch) => write("commitBatch", batch, clock.now()),
     saveDeadBatch: (dead) => write("saveDeadBatch", dead),
+    compactRollups: (slice) => write("compactRollups", slice),
+    pruneRollups: (slice) => write("pruneRollups", slice),
+    pruneRecords: (slice) => write("pruneRecords", slice),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
     readSeries: (query) => read(({ readSeries }) => readSeries(query)),
     ledger: () => read(({ ledger }) => ledger()),
