@@ -43,6 +43,7 @@ import { startProcessVitals } from "./instrumentation/process-vitals.js";
 import { limitLogger } from "./log-limiter.js";
 import { createAggregator } from "./metrics/aggregator.js";
 import { Collector } from "./metrics/collector.js";
+import { createCompaction } from "./metrics/compaction.js";
 import { descriptorOf } from "./metrics/point-descriptor.js";
 import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
 import { systemClock } from "./ports/clock.js";
@@ -114,6 +115,10 @@ export function createParamedic<Context extends object = object>(
         })
       : undefined;
   const sink: MetricSink = bridge?.sink ?? collector;
+  const compaction = createCompaction(
+    { clock, store, logger, onFault: faults.at("compaction") },
+    { retention: settled.retention },
+  );
 
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
@@ -257,7 +262,10 @@ export function createParamedic<Context extends object = object>(
         logger,
         onOpen() {
           persistence?.start();
-          if (settled.aggregate) aggregator.start();
+          if (settled.aggregate) {
+            aggregator.start();
+            compaction.start();
+          }
           recovery.start();
         },
       })
@@ -328,6 +336,7 @@ export function createParamedic<Context extends object = object>(
         await monitor.stop();
         await instrumentation.stop();
         await opening?.stop();
+        await compaction.stop();
       },
       stopCollector: () => collector.stop(),
       drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),

@@ -47,8 +47,8 @@ export interface RollupSlice {
   readonly limit: number;
 }
 
-/** Rows that retention deletes by age. */
-export const PRUNABLE_KINDS = ["dead_batches", "failure_events", "recovery_actions", "circuit_transitions"] as const;
+/** Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. */
+export const PRUNABLE_KINDS = ["dead_batches", "recovery_actions", "failure_events", "circuit_transitions"] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
 export interface RollupStore {
