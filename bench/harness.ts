@@ -35,6 +35,8 @@ export interface Budget {
   readonly limit: string;
   readonly measured: string;
   readonly met: boolean;
+  /** Where the promise is about a ratio: comparable between machines, within limits. */
+  readonly ratio?: number | undefined;
 }
 
 export interface ScenarioResult {
@@ -97,7 +99,13 @@ export function find(group: Group, name: string): Measurement {
 export function atMost(what: string, measured: number, limit: number, unit = "×"): Budget {
   const show = (value: number) =>
     unit === "×" ? `${value.toFixed(limit < 0.1 ? 3 : 2)} ×` : `${Math.round(value)} ${unit}`;
-  return { what, limit: `≤ ${show(limit)}`, measured: show(measured), met: measured <= limit };
+  return {
+    what,
+    limit: `≤ ${show(limit)}`,
+    measured: show(measured),
+    met: measured <= limit,
+    ratio: unit === "×" ? measured : undefined,
+  };
 }
 
 export function quantile(values: readonly number[], q: number): number {

@@ -1,18 +1,26 @@
 /**
  * `npm run bench [-- name…]`: runs the scenarios, each in a process of its own, and prints one table. Exits with 0 whether
- * budgets are met or not: a busy machine is no broken build.
+ * budgets are met or not: a busy machine is no broken build. `--record` keeps the ratios in record.json; `--check` exits with
+ * 1 when one is more than 10 % worse than there, three times in a row.
  */
 import { fork } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import type { Scenario, ScenarioResult } from "./harness.js";
+import { type BenchRecord, ratiosOf, readRecord, worseThan, writeRecord } from "./record.js";
 import { call } from "./scenarios/call.js";
 import { circuit } from "./scenarios/circuit.js";
+import { commit } from "./scenarios/commit.js";
 import { guard } from "./scenarios/guard.js";
 import { middleware } from "./scenarios/middleware.js";
+import { points } from "./scenarios/points.js";
 import { record } from "./scenarios/record.js";
 import { tableOf } from "./table.js";
 
-const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, call];
+const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, call];
+/** Names for several. */
+const SUITES: Readonly<Record<string, readonly string[]>> = { metrics: ["middleware", "record", "points", "commit"] };
+/** A ratio that is worse this often in a row is worse: once may be the neighbours. */
+const ATTEMPTS = 3;
 const CHILD = "--child";
 
 /** One scenario's code must not make another's slower: types seen, hooks switched on. */
@@ -41,18 +49,47 @@ async function main(args: readonly string[]): Promise<void> {
     return;
   }
   const known = SCENARIOS.map(({ name }) => name);
-  const unknown = args.filter((name) => !known.includes(name));
+  const flags = args.filter((arg) => arg.startsWith("--"));
+  const asked = args.filter((arg) => !arg.startsWith("--")).flatMap((name) => SUITES[name] ?? [name]);
+  const unknown = [
+    ...asked.filter((name) => !known.includes(name)),
+    ...flags.filter((flag) => !["--record", "--check"].includes(flag)),
+  ];
   if (unknown.length > 0) {
-    console.error(`unknown: ${unknown.join(", ")}; there are ${known.join(", ")}`);
+    const legal = [...known, ...Object.keys(SUITES), "--record", "--check"];
+    console.error(`unknown: ${unknown.join(", ")}; there are ${legal.join(", ")}`);
     process.exitCode = 1;
     return;
   }
-  const results: ScenarioResult[] = [];
-  for (const name of args.length > 0 ? args : known) {
+  const names = asked.length > 0 ? asked : known;
+  if (flags.includes("--check")) return check(names, readRecord());
+  const results = new Map<string, ScenarioResult>();
+  for (const name of names) {
     process.stderr.write(`${name} …\n`);
-    results.push(await runInChild(name));
+    results.set(name, await runInChild(name));
   }
-  console.log(tableOf(results));
+  console.log(tableOf([...results.values()]));
+  if (!flags.includes("--record")) return;
+  writeRecord(Object.fromEntries([...results].map(([name, result]) => [name, ratiosOf(result)])), readRecord());
+}
+
+async function check(names: readonly string[], record: BenchRecord): Promise<void> {
+  for (const name of names) {
+    let worse: readonly string[] = [];
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt += 1) {
+      process.stderr.write(`${name} …\n`);
+      const found = worseThan(record[name] ?? {}, ratiosOf(await runInChild(name)));
+      const whats = new Set(worse.map(whatOf));
+      worse = attempt === 1 ? found : found.filter((line) => whats.has(whatOf(line)));
+      if (worse.length === 0) break;
+    }
+    for (const line of worse) console.error(`worse: ${name}: ${line}`);
+    if (worse.length > 0) process.exitCode = 1;
+  }
+}
+
+function whatOf(line: string): string {
+  return line.slice(0, line.lastIndexOf(": "));
 }
 
 await main(process.argv.slice(2));

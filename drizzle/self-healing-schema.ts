@@ -10,6 +10,7 @@ export {
   ingestLedger,
   metricRollups,
   metricSeries,
+  rollupMarks,
   systemHealthMetrics,
 } from "./sqlite/schema/metrics.js";
 export { operatorAudit, sessions } from "./sqlite/schema/operators.js";

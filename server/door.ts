@@ -10,6 +10,7 @@ import type { Guards } from "./guard/guards.js";
 import type { Llm, LlmOptions } from "./guard/llm.js";
 import type { Transaction } from "./guard/transaction.js";
 import type { HealthCheckRegistry } from "./health/health-check-registry.js";
+import type { InstrumentRouter } from "./instrumentation/instrument-router.js";
 import type { Middleware } from "./instrumentation/middleware.js";
 import type { OnError } from "./instrumentation/on-error.js";
 import type { Settled } from "./options.js";
@@ -33,6 +34,11 @@ export interface Paramedic<Context extends object = object> {
   readonly ready: Promise<Readiness>;
   /** `t.procedure.use(paramedic.middleware())`: sees every call, changes none. */
   middleware(): Middleware;
+  /**
+   * `export const appRouter = paramedic.instrument(t.router({ … }))`: what the middleware measures, for every procedure of a
+   * router that does not have it, lazy routers included, at a fraction of what any `.use()` costs. Also sees refused input.
+   */
+  readonly instrument: InstrumentRouter;
   /** For the adapter's `onError`: sees what no middleware does. */
   readonly onError: OnError;
   /** `app.use(paramedic.express())`: /livez /readyz /health, and /metrics once a token says who may read it. */

@@ -4,10 +4,11 @@ import { z } from "zod";
 import { CIRCUIT_DEFAULTS } from "../shared/circuit.js";
 import { ParamedicError } from "../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
-import { MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
+import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
 import type { Authorize } from "./api/access.js";
 import type { Environment } from "./env.js";
 import type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
+import { RETENTION_DEFAULTS, type Retention } from "./metrics/compaction.js";
 import type { Clock } from "./ports/clock.js";
 import type { Ids } from "./ports/ids.js";
 import type { Logger } from "./ports/logger.js";
@@ -67,6 +68,8 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly retryMaxDelayMs?: number | undefined;
   /** An open failure event not seen for this long is resolved; 1 to 2^31-1. @default 60_000 */
   readonly resolveAfterMs?: number | undefined;
+  /** How long rollups of each width and records of what happened are kept. @default a day, 14, 400, 3,650 and 30 days */
+  readonly retention?: Partial<Retention> | undefined;
   /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
   readonly shutdownTimeoutMs?: number | undefined;
   /** Parts replaced in tests: time, chance, ids and the store. */
@@ -90,6 +93,12 @@ export const OPTION_DEFAULTS = Object.freeze({
 });
 
 const milliseconds = z.number().int().min(1).max(MAX_TIMER_MS);
+/** From an hour to a hundred years. */
+const keepingTime = z
+  .number()
+  .int()
+  .min(HOUR_MS)
+  .max(36_500 * DAY_MS);
 const anyFunction = z.custom<(...args: never[]) => unknown>((value) => typeof value === "function", "a function");
 const anyObject = z.custom<object>((value) => typeof value === "object" && value !== null, "an object");
 
@@ -141,6 +150,15 @@ const schema = z
     retryBaseDelayMs: milliseconds,
     retryMaxDelayMs: milliseconds,
     resolveAfterMs: milliseconds,
+    retention: z
+      .strictObject({
+        tenSecondsMs: keepingTime,
+        minutesMs: keepingTime,
+        hoursMs: keepingTime,
+        daysMs: keepingTime,
+        recordsMs: keepingTime,
+      })
+      .partial(),
     shutdownTimeoutMs: milliseconds,
     overrides: anyObject,
   })
@@ -165,6 +183,7 @@ export interface Settled {
   readonly retryBaseDelayMs: number;
   readonly retryMaxDelayMs: number;
   readonly resolveAfterMs: number;
+  readonly retention: Retention;
   readonly shutdownTimeoutMs: number;
 }
 
@@ -204,6 +223,7 @@ export function settleOptions<Context extends object>(
     retryBaseDelayMs: options.retryBaseDelayMs ?? flags.RECOVERY_RETRY_BASE_DELAY_MS,
     retryMaxDelayMs: options.retryMaxDelayMs ?? flags.RECOVERY_RETRY_MAX_DELAY_MS,
     resolveAfterMs: options.resolveAfterMs ?? OPTION_DEFAULTS.resolveAfterMs,
+    retention: Object.freeze({ ...RETENTION_DEFAULTS, ...options.retention }),
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? OPTION_DEFAULTS.shutdownTimeoutMs,
   };
   if (settled.retryBaseDelayMs > settled.retryMaxDelayMs) {

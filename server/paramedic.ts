@@ -42,6 +42,7 @@ import { startProcessVitals } from "./instrumentation/process-vitals.js";
 import { limitLogger } from "./log-limiter.js";
 import { createAggregator } from "./metrics/aggregator.js";
 import { Collector } from "./metrics/collector.js";
+import { createCompaction } from "./metrics/compaction.js";
 import { descriptorOf } from "./metrics/point-descriptor.js";
 import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
 import { systemClock } from "./ports/clock.js";
@@ -51,6 +52,7 @@ import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { Settings } from "./ports/settings.js";
+import { isCompacting } from "./ports/store.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
@@ -112,6 +114,9 @@ export function createParamedic<Context extends object = object>(
         })
       : undefined;
   const sink: MetricSink = bridge?.sink ?? collector;
+  const compaction = isCompacting(store)
+    ? createCompaction({ clock, store, logger, onFault: faults.at("compaction") }, { retention: settled.retention })
+    : undefined;
 
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
@@ -139,15 +144,10 @@ export function createParamedic<Context extends object = object>(
     },
   };
   const identify = identifyBy(options.identify);
-  const instrumentation = createInstrumentation({
-    sink,
-    journal: callJournal,
-    callContext,
-    clock,
-    ids,
-    identify,
-    onFault: faults.at("instrumentation"),
-  });
+  const instrumentation = createInstrumentation(
+    { sink, journal: callJournal, callContext, clock, ids, identify, onFault: faults.at("instrumentation") },
+    { sampleIntervalMs: settled.metricsFlushIntervalMs },
+  );
   const circuits = new CircuitBreakerRegistry({
     clock,
     random,
@@ -260,12 +260,18 @@ export function createParamedic<Context extends object = object>(
         logger,
         onOpen() {
           persistence?.start();
-          if (settled.aggregate) aggregator.start();
+          if (settled.aggregate) {
+            aggregator.start();
+            compaction?.start();
+          }
           recovery.start();
         },
       })
     : undefined;
-  if (enabled && flags.INSTRUMENTATION_ENABLED) collector.start();
+  if (enabled && flags.INSTRUMENTATION_ENABLED) {
+    collector.start();
+    instrumentation.start();
+  }
   if (enabled && flags.HEALTH_MONITORING_ENABLED) monitor.start();
 
   // What is shown, and to whom.
@@ -326,7 +332,9 @@ export function createParamedic<Context extends object = object>(
         exposition.stop();
         bridge?.stop();
         await monitor.stop();
+        await instrumentation.stop();
         await opening?.stop();
+        await compaction?.stop();
       },
       stopCollector: () => collector.stop(),
       drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),
@@ -355,6 +363,7 @@ export function createParamedic<Context extends object = object>(
         return readiness;
       }) ?? Promise.resolve({ store: "unavailable", code: "CLOSED", message: "SELF_HEALING_ENABLED is false" }),
     middleware: () => (measured ? instrumentation.middleware : passThrough),
+    instrument: measured ? instrumentation.instrument : (given) => given,
     onError: measured ? instrumentation.onError : () => {},
     express: ({ metricsFor = "token" } = {}) => {
       const roleOf = (request: AccessRequest) => roleOfRequest(request, environment);

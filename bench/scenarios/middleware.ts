@@ -1,4 +1,5 @@
-/** What the tRPC middleware adds to a procedure, beside an empty `.use()` and one written by hand on prom-client. */
+/** What middleware and router instrumentation add to a procedure, beside an empty `.use()` and ones by hand on prom-client and OpenTelemetry. */
+import { MeterProvider } from "@opentelemetry/sdk-metrics";
 import { initTRPC } from "@trpc/server";
 import { Counter, Histogram, Registry } from "prom-client";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
@@ -8,6 +9,7 @@ import { systemClock } from "../../server/ports/clock.js";
 import { systemIds } from "../../server/ports/ids.js";
 import { noJournal } from "../../server/ports/journal.js";
 import { atMost, compare, find, type Scenario } from "../harness.js";
+import { ReaderNobodyAsks } from "../reader-nobody-asks.js";
 
 const t = initTRPC.create();
 
@@ -26,11 +28,25 @@ function promClient() {
   });
 }
 
+function openTelemetry() {
+  const meter = new MeterProvider({ readers: [new ReaderNobodyAsks()] }).getMeter("bench");
+  const duration = meter.createHistogram("rpc.server.call.duration", { unit: "s" });
+  const calls = meter.createCounter("trpc.calls");
+  return t.middleware(async ({ path, type, next }) => {
+    const startedAt = performance.now();
+    const result = await next();
+    const attributes = { "rpc.method": path, type, status: result.ok ? "success" : "error" };
+    duration.record((performance.now() - startedAt) / 1_000, attributes);
+    calls.add(1, attributes);
+    return result;
+  });
+}
+
 export const middleware: Scenario = {
   name: "middleware",
   async run() {
     const callContext = createAsyncCallContext();
-    const { middleware: ours } = createInstrumentation({
+    const { middleware: ours, instrument } = createInstrumentation({
       sink: new Collector({ clock: systemClock, stream: undefined, instance: "bench", boot: "bench" }),
       journal: noJournal,
       callContext,
@@ -45,25 +61,41 @@ export const middleware: Scenario = {
       none: procedure.query(() => 1),
       empty: procedure.use(({ next }) => next()).query(() => 1),
       ours: procedure.use(ours).query(() => 1),
+      otel: procedure.use(openTelemetry()).query(() => 1),
       prom: procedure.use(promClient()).query(() => 1),
     });
     const caller = t.createCallerFactory(router)({});
+    const instrumented = t.createCallerFactory(instrument(t.router({ none: router.none })))({});
+    const none = { name: "no .use() at all", run: () => caller.none() };
+    const wrapped = { name: "paramedic.instrument(router)", run: () => instrumented.none() };
     const contenders = [
       { name: "paramedic", run: () => caller.ours() },
       { name: "prom-client by hand", run: () => caller.prom() },
-      { name: "no .use() at all", run: () => caller.none() },
+      { name: "OpenTelemetry by hand", run: () => caller.otel() },
+      none,
     ];
     const empty = { name: "empty .use()", run: () => caller.empty() };
     const plain = await compare("middleware, a call in process", empty, contenders);
+    const wrap = await compare("router, a call in process", none, [
+      wrapped,
+      { name: "paramedic .use()", run: () => caller.ours() },
+    ]);
     // From the first linked call on, every await of this process is slower: so this comes last.
     callContext.enable();
     const linked = await compare("middleware, calls linked to guards", empty, contenders.slice(0, 1));
+    const wrapLinked = await compare("router, calls linked to guards", none, [wrapped]);
     const share = find(plain, "paramedic").addedNs / find(plain, "prom-client by hand").addedNs;
+    const shareOfOtel = find(plain, "paramedic").addedNs / find(plain, "OpenTelemetry by hand").addedNs;
     const linking = find(linked, "paramedic").nsPerOp - find(plain, "paramedic").nsPerOp;
+    // Beside the calls as they were before linking: every await of the process pays for it, the baseline's too.
+    const linkedToNone = find(wrapLinked, wrapped.name).nsPerOp / find(wrap, none.name).nsPerOp;
     return {
-      groups: [plain, linked],
+      groups: [plain, wrap, linked, wrapLinked],
       budgets: [
         atMost("middleware's addition to prom-client's", share, 0.4),
+        atMost("middleware's addition to OpenTelemetry's", shareOfOtel, 1 / 6),
+        atMost("instrument(router), to no instrumentation", find(wrap, wrapped.name).ratio, 1.1),
+        atMost("  with call linking, to none without", linkedToNone, 1.5),
         atMost("call linking, more than without", linking, 5_000, "ns"),
       ],
     };

@@ -10,6 +10,7 @@ export {
   ingestLedger,
   metricRollups,
   metricSeries,
+  rollupMarks,
   systemHealthMetrics,
 } from "./schema/metrics.js";
 export { operatorAudit, sessions } from "./schema/operators.js";

@@ -1,20 +1,21 @@
 /** How repeats become one row: what a failure event, a recovery action and a rollup look like after one more of the same. */
 import { type FailureEvent, SEVERITIES, type Severity } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
+import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { mergeSummaries } from "../../shared/rollup.js";
 import type { Batch, SeriesSummary } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
 import type { FailureSighting } from "../ports/store.js";
 
-/** The width of the buckets in which rollups are kept. */
-export const ROLLUP_RESOLUTION_MS = 10 * SECOND_MS;
+/** The width of the buckets into which batches are folded; compaction makes the coarser ones of them. */
+export const ROLLUP_RESOLUTION_MS = RESOLUTIONS_MS[0];
 
 /** How long a write is remembered, so that its redelivery counts once. A journal waits minutes for its store, not hours. */
 export const RECEIPT_RETENTION_MS = 3_600 * SECOND_MS;
 
 /** Start of the bucket that holds a window: the one in which its last millisecond lies. */
-export function bucketOf(windowEnd: number, resolutionMs = ROLLUP_RESOLUTION_MS): number {
-  return Math.floor((windowEnd - 1) / resolutionMs) * resolutionMs;
+export function bucketOf(windowEnd: number, resolutionMs: number = ROLLUP_RESOLUTION_MS): number {
+  return bucketStart(windowEnd - 1, resolutionMs);
 }
 
 export function newFailureEvent(sighting: FailureSighting): FailureEvent {

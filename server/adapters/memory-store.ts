@@ -6,9 +6,10 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
+import { bucketStart, coarserThan, finerThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
 import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, Page, Store, StoredCircuit } from "../ports/store.js";
+import type { AuditEntry, CompactingStore, Page, RollupSlice, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import {
   bucketOf,
@@ -17,16 +18,18 @@ import {
   foldSighting,
   newFailureEvent,
   RECEIPT_RETENTION_MS,
+  ROLLUP_RESOLUTION_MS,
   type Rollup,
 } from "./folding.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
-import { barsRepair, checkLease, isUnderWay } from "./recovery-leases.js";
-import { canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
+import { barsRepair, checkLease, isOpenAction, isUnderWay } from "./recovery-leases.js";
+import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
+import { type BucketSummary, canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
 
 export interface MemoryStoreOptions {
   /** Rows of one kind; beyond it the oldest are forgotten. @default 10_000 */
   readonly capacity?: number;
-  /** Buckets of one series; beyond it the oldest are forgotten. @default 8_640, a day */
+  /** Buckets of one series and resolution; beyond it the oldest are forgotten. @default 8_640, a day */
   readonly bucketsPerSeries?: number;
 }
 
@@ -38,9 +41,16 @@ interface Kept<T> {
   readonly row: T;
 }
 
+interface KeptRollup {
+  readonly rollup: Rollup;
+  /** In the row of the next coarser resolution too. */
+  readonly compacted: boolean;
+}
+
 interface KeptSeries {
   readonly descriptor: SeriesDescriptor;
-  readonly buckets: Map<number, Rollup>;
+  /** By resolution, then by start of the bucket. */
+  readonly levels: ReadonlyMap<number, Map<number, KeptRollup>>;
 }
 
 interface Receipt {
@@ -57,6 +67,7 @@ interface Boot {
   dropped: Readonly<Record<string, number>>;
   points: number;
   batches: number;
+  lastAt: number;
 }
 
 /**
@@ -64,11 +75,12 @@ interface Boot {
  * const store = createMemoryStore({ clock: systemClock });
  * await store.open();
  */
-export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): Store {
+export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): CompactingStore {
   const capacity = options.capacity ?? DEFAULTS.capacity;
   const bucketsPerSeries = options.bucketsPerSeries ?? DEFAULTS.bucketsPerSeries;
 
   const series = new Map<string, KeptSeries>();
+  const keptFrom = new Map<number, number>();
   const ledgerIds = new Map<string, true>();
   const boots = new Map<string, Boot>();
   const deadBatches = new Map<string, { reason: string; payload: string; at: number }>();
@@ -154,7 +166,30 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     return abandoned;
   };
 
-  return Object.freeze<Store>({
+  /** Adds to a row, and if that is compacted, to the one above it, and so on. */
+  const foldInto = (kept: KeptSeries, resolutionMs: number, bucket: number, rollup: Rollup): void => {
+    const level = kept.levels.get(resolutionMs);
+    if (!level) return;
+    const before = level.get(bucket);
+    level.set(bucket, {
+      rollup: before ? foldRollup(before.rollup, rollup, rollup.lastAt) : rollup,
+      compacted: before?.compacted ?? false,
+    });
+    for (const old of oldest(level, bucketsPerSeries)) level.delete(old);
+    const coarser = coarserThan(resolutionMs);
+    if (before?.compacted && coarser !== undefined) foldInto(kept, coarser, bucketStart(bucket, coarser), rollup);
+  };
+
+  const slicedRows = ({ resolutionMs, before, limit }: RollupSlice, matches: (row: KeptRollup) => boolean) =>
+    [...series.values()]
+      .flatMap((kept) =>
+        [...(kept.levels.get(resolutionMs) ?? [])]
+          .filter(([bucket, row]) => bucket < before && matches(row))
+          .map(([bucket, { rollup }]) => ({ ...rollup, seriesId: kept, bucket })),
+      )
+      .slice(0, limit);
+
+  return Object.freeze<CompactingStore>({
     async open() {},
     async ping() {
       return 0;
@@ -168,15 +203,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       const bucket = bucketOf(batch.windowEnd);
       for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
         const key = seriesKey(descriptor);
-        const kept = series.get(key) ?? { descriptor, buckets: new Map<number, Rollup>() };
+        const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
         series.set(key, kept);
-        const summary = { count, sum, min, max, last, buckets };
-        const before = kept.buckets.get(bucket);
-        kept.buckets.set(
-          bucket,
-          before ? foldRollup(before, summary, batch.windowEnd) : { ...summary, lastAt: batch.windowEnd },
-        );
-        for (const old of oldest(kept.buckets, bucketsPerSeries)) kept.buckets.delete(old);
+        const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
+        foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
       }
       const bootKey = JSON.stringify([batch.instance, batch.boot]);
       const boot = boots.get(bootKey) ?? newBoot(batch);
@@ -188,6 +218,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       }
       boot.points += pointsIn(batch);
       boot.batches += 1;
+      boot.lastAt = clock.now();
       for (const old of oldest(ledgerIds, capacity)) ledgerIds.delete(old);
       return true;
     },
@@ -207,21 +238,102 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     },
 
     async readSeries({ metricName, tags, from, to, stepMs, limit }) {
-      const rollups = [...series.values()]
-        .filter(({ descriptor }) => descriptor.metricName === metricName && carriesTags(descriptor.tags, tags))
-        .flatMap(({ buckets }) => [...buckets].map(([bucket, rollup]) => ({ ...rollup, bucket })))
-        .filter(({ bucket }) => bucket >= from && bucket < to);
-      return stepPoints(rollups, checkStep(stepMs), checkLimit(limit));
+      const step = checkStep(stepMs);
+      const rollups: BucketSummary[] = [];
+      for (const { descriptor, levels } of series.values()) {
+        if (descriptor.metricName !== metricName || !carriesTags(descriptor.tags, tags)) continue;
+        for (const stretch of stretchesOf({ from, to, stepMs: step }, keptFrom)) {
+          for (const width of [...finerThan(stretch.resolutionMs), stretch.resolutionMs]) {
+            for (const [bucket, { rollup, compacted }] of levels.get(width) ?? []) {
+              const isTold = width < stretch.resolutionMs && compacted;
+              if (!isTold && bucket >= stretch.from && bucket < stretch.to) rollups.push({ ...rollup, bucket });
+            }
+          }
+        }
+      }
+      return stepPoints(rollups, step, checkLimit(limit));
+    },
+
+    async compactRollups(slice) {
+      const coarser = compactedInto(checkSlice(slice));
+      const pending = slicedRows(slice, ({ compacted }) => !compacted);
+      for (const { seriesId, bucket, rollup } of foldUp(pending, coarser)) foldInto(seriesId, coarser, bucket, rollup);
+      for (const { seriesId, bucket } of pending) {
+        const level = seriesId.levels.get(slice.resolutionMs);
+        const kept = level?.get(bucket);
+        if (kept) level?.set(bucket, { ...kept, compacted: true });
+      }
+      return pending.length;
+    },
+
+    async pruneRollups(slice) {
+      const { resolutionMs, before } = checkPrunable(slice);
+      const isCoarsest = coarserThan(resolutionMs) === undefined;
+      if (!isCoarsest) keptFrom.set(resolutionMs, Math.max(keptFrom.get(resolutionMs) ?? before, before));
+      const old = slicedRows(slice, ({ compacted }) => isCoarsest || compacted);
+      for (const { seriesId, bucket } of old) seriesId.levels.get(resolutionMs)?.delete(bucket);
+      return old.length;
+    },
+
+    async pruneRecords(slice) {
+      const { kind, before, limit } = checkSlice(slice);
+      const deleted = (keys: readonly string[], rows: Map<string, unknown>) => {
+        const first = keys.slice(0, limit);
+        for (const key of first) rows.delete(key);
+        return first.length;
+      };
+      const keysWhere = <T>(rows: ReadonlyMap<string, T>, matches: (row: T) => boolean) =>
+        [...rows].filter(([, row]) => matches(row)).map(([key]) => key);
+      switch (kind) {
+        case "dead_batches":
+          return deleted(
+            keysWhere(deadBatches, ({ at }) => at < before),
+            deadBatches,
+          );
+        case "failure_events":
+          return deleted(
+            keysWhere(
+              failures,
+              ({ row }) =>
+                row.resolved &&
+                row.timestamp < before &&
+                row.lastSeenAt < before &&
+                ![...actions.values()].some((action) => action.row.failureEventId === row.eventId),
+            ),
+            failures,
+          );
+        case "recovery_actions":
+          return deleted(
+            keysWhere(
+              actions,
+              ({ row }) =>
+                row.timestamp < before &&
+                row.lastAt < before &&
+                !isOpenAction(row.status) &&
+                failures.get(row.failureEventId)?.row.resolved === true,
+            ),
+            actions,
+          );
+        case "circuit_transitions":
+          return deleted(
+            keysWhere(
+              transitions,
+              ({ row }) => row.at < before && circuits.get(row.circuitName)?.version !== row.version,
+            ),
+            transitions,
+          );
+      }
     },
 
     async ledger() {
-      return [...boots.values()].map(({ instance, boot, recorded, dropped, points, batches }) => ({
+      return [...boots.values()].map(({ instance, boot, recorded, dropped, points, batches, lastAt }) => ({
         instance,
         boot,
         recorded,
         dropped,
         rolledUp: points,
         batches,
+        lastAt,
       }));
     },
 
@@ -454,6 +566,10 @@ function newestFirst<T>(
   );
 }
 
+function emptyLevels(): KeptSeries["levels"] {
+  return new Map(RESOLUTIONS_MS.map((resolutionMs) => [resolutionMs, new Map()]));
+}
+
 function newBoot({ instance, boot }: Batch): Boot {
-  return { instance, boot, seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0 };
+  return { instance, boot, seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0, lastAt: 0 };
 }

@@ -2,7 +2,7 @@
 import { ParamedicError } from "../../shared/errors.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
 
-const UNDER_WAY = ["initiated", "in_progress"] as const satisfies readonly ActionStatus[];
+export const UNDER_WAY = ["initiated", "in_progress"] as const satisfies readonly ActionStatus[];
 
 export function isUnderWay(status: ActionStatus): boolean {
   return UNDER_WAY.some((known) => known === status);
@@ -24,3 +24,10 @@ export function checkLease(action: RecoveryAction): void {
     `the repair ${action.actionStrategy} of ${action.target} cannot be held: its status must be ${UNDER_WAY.join(" or ")} and leaseUntil set`,
   );
 }
+
+/** Somebody may still act on it: retention leaves it. */
+export function isOpenAction(status: ActionStatus): boolean {
+  return OPEN_ACTIONS.some((known) => known === status);
+}
+
+export const OPEN_ACTIONS = ["pending_approval", ...UNDER_WAY] as const satisfies readonly ActionStatus[];

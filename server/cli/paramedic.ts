@@ -1,18 +1,20 @@
 #!/usr/bin/env node
-/** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` brings the schema up to date. */
+/** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` moves the database's schema. */
 import { ParamedicError } from "../../shared/errors.js";
+import { migrateSqliteBack } from "../adapters/sqlite/migrate-back.js";
 import { readBackendEnvironment } from "../env.js";
 import { startBackend } from "../main.js";
-import { storeTargetOf } from "../options.js";
+import { type StoreTarget, storeTargetOf } from "../options.js";
 import { migrateStore } from "../store-target.js";
 
 /** sysexits(3): the configuration is wrong; a supervisor should not restart what cannot start. */
 const EXIT_CONFIGURATION = 78;
 
 const USAGE = `paramedic start     runs the standalone backend (HOST, PORT, PARAMEDIC_DATABASE_URL, …: see .env.example)
-paramedic migrate   brings the database's schema up to date`;
+paramedic migrate   brings the database's schema up to date
+paramedic migrate --to N   takes it back to version N, after a copy of the database`;
 
-async function main(command: string | undefined): Promise<number> {
+async function main(command: string | undefined, rest: readonly string[]): Promise<number> {
   switch (command) {
     case "start": {
       const { url } = await startBackend();
@@ -20,7 +22,9 @@ async function main(command: string | undefined): Promise<number> {
       return 0;
     }
     case "migrate": {
-      const { database, applied } = await migrateStore(storeTargetOf(readBackendEnvironment().databaseUrl));
+      const target = storeTargetOf(readBackendEnvironment().databaseUrl);
+      if (rest.length > 0) return goBack(target, rest);
+      const { database, applied } = await migrateStore(target);
       process.stdout.write(`${database}: ${applied === 0 ? "up to date" : `${applied} migration(s) applied`}\n`);
       return 0;
     }
@@ -35,7 +39,27 @@ async function main(command: string | undefined): Promise<number> {
   }
 }
 
-main(process.argv[2]).then(
+function goBack(target: StoreTarget, rest: readonly string[]): number {
+  const [option, version, ...more] = rest;
+  if (option !== "--to" || version === undefined || !/^[0-9]{1,4}$/.test(version) || more.length > 0) {
+    process.stderr.write(`paramedic: migrate takes --to and a number, got ${rest.join(" ")}\n${USAGE}\n`);
+    return EXIT_CONFIGURATION;
+  }
+  if (target.kind !== "sqlite") {
+    process.stderr.write(
+      "paramedic: migrate --to goes back in a SQLite file; restore a PostgreSQL database from its backup\n",
+    );
+    return EXIT_CONFIGURATION;
+  }
+  const { path } = target;
+  const { undone, backup } = migrateSqliteBack(path, Number(version));
+  process.stdout.write(
+    `${path}: ${backup === undefined ? `at version ${version}` : `${undone} migration(s) undone; the copy is ${backup}`}\n`,
+  );
+  return 0;
+}
+
+main(process.argv[2], process.argv.slice(3)).then(
   (code) => {
     process.exitCode = code;
   },

@@ -8,9 +8,11 @@ import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import { ABORTED, type FailedOutcome, outcomeOfFailure, procedureFailureType } from "./call-outcome.js";
+import type { StreamEnd } from "./observe-stream.js";
 import { createOperationSeries } from "./operation-series.js";
 import { type Identify, identityOf } from "./procedure-call.js";
 import { createSeenErrors, type SeenErrors } from "./seen-errors.js";
+import { createStreamSeries } from "./stream-series.js";
 
 export interface CallRecorderDeps {
   readonly sink: MetricSink;
@@ -36,9 +38,12 @@ export interface EndedCall {
 
 export interface CallRecorder {
   succeeded(path: string, durationMs: number): void;
-  aborted(path: string, durationMs: number): void;
   /** A call that a middleware saw from its begin to its end. */
   failed(call: EndedCall, error: unknown, durationMs: number): void;
+  /** A stream gave an event. @param waitedMs from the call's begin, for its first one only */
+  streamed(path: string, waitedMs: number | undefined): void;
+  /** How a stream ended is how its call ended. */
+  streamEnded(call: EndedCall, end: StreamEnd, lifetimeMs: number): void;
   /** A call that only the adapter saw: it is counted, and its duration is not known. */
   reported(call: EndedCall, error: unknown): void;
   /** The errors of `failed`. */
@@ -52,6 +57,7 @@ const MOST_CAUSES = 20;
 export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const { sink, journal, callContext, clock, ids, identify, onFault } = deps;
   const series = createOperationSeries(sink, "trpc.");
+  const streams = createStreamSeries(sink);
   const seen = createSeenErrors(clock);
 
   const journalFailure = (
@@ -100,6 +106,19 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
     }
   };
 
+  /** A fault of ours while we count. */
+  const guarded = (count: () => void): void => {
+    try {
+      count();
+    } catch (fault) {
+      onFault(fault);
+    }
+  };
+  const failed = (call: EndedCall, error: unknown, durationMs: number): void => {
+    guarded(() => seen.add(error, call.path));
+    record(call, error, durationMs);
+  };
+
   return Object.freeze({
     seen,
     succeeded(path: string, durationMs: number) {
@@ -109,20 +128,23 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
         onFault(fault);
       }
     },
-    aborted(path: string, durationMs: number) {
-      try {
-        series.failed(path, ABORTED, durationMs);
-      } catch (fault) {
-        onFault(fault);
-      }
+    failed,
+    streamed(path: string, waitedMs: number | undefined) {
+      guarded(() => streams.event(path, waitedMs));
     },
-    failed(call: EndedCall, error: unknown, durationMs: number) {
-      try {
-        seen.add(error, call.path);
-      } catch (fault) {
-        onFault(fault);
+    streamEnded(call: EndedCall, end: StreamEnd, lifetimeMs: number) {
+      guarded(() => streams.ended(call.path, end, lifetimeMs));
+      switch (end.type) {
+        case "completed":
+          guarded(() => series.succeeded(call.path, lifetimeMs));
+          break;
+        case "aborted":
+          guarded(() => series.failed(call.path, ABORTED, lifetimeMs));
+          break;
+        case "failed":
+          failed(call, end.error, lifetimeMs);
+          break;
       }
-      record(call, error, durationMs);
     },
     reported(call: EndedCall, error: unknown) {
       record(call, error, undefined);

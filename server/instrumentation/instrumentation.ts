@@ -1,13 +1,28 @@
-/** Middleware and adapter hook of one Paramedic: what one has counted, the other leaves alone. */
+/** Middleware, router instrumentation and adapter hook of one Paramedic: what one has counted, the others leave alone. */
+import { SECOND_MS } from "../../shared/units.js";
+import { createLoop } from "../loop.js";
 import { type CallRecorderDeps, createCallRecorder } from "./call-recorder.js";
+import { createInFlight } from "./in-flight.js";
+import { createInstrumentRouter, type InstrumentRouter } from "./instrument-router.js";
 import { createMiddleware, type Middleware } from "./middleware.js";
 import { createOnError, type OnError } from "./on-error.js";
 
 export interface Instrumentation {
   /** For `t.procedure.use(…)`. */
   readonly middleware: Middleware;
+  /** For a finished router, instead of the middleware. */
+  readonly instrument: InstrumentRouter;
   /** For the adapter's `onError`. */
   readonly onError: OnError;
+  /** Calls in flight are sampled from now on. */
+  start(): void;
+  /** Samples once more. */
+  stop(): Promise<void>;
+}
+
+export interface InstrumentationOptions {
+  /** How often the calls in flight are sampled; 1 to 2^31-1. @default 1_000 */
+  readonly sampleIntervalMs?: number | undefined;
 }
 
 /**
@@ -15,10 +30,27 @@ export interface Instrumentation {
  * const { middleware, onError } = createInstrumentation({ sink, journal, callContext, clock, ids, onFault });
  * const procedure = t.procedure.use(middleware);
  */
-export function createInstrumentation(deps: CallRecorderDeps): Instrumentation {
+export function createInstrumentation(
+  deps: CallRecorderDeps,
+  { sampleIntervalMs = SECOND_MS }: InstrumentationOptions = {},
+): Instrumentation {
   const recorder = createCallRecorder(deps);
+  const inFlight = createInFlight(deps.sink);
+  const middleware = createMiddleware({ ...deps, recorder, inFlight });
+  const sampling = createLoop({
+    clock: deps.clock,
+    intervalMs: sampleIntervalMs,
+    run: async () => inFlight.sample(),
+    onError: deps.onFault,
+  });
   return Object.freeze({
-    middleware: createMiddleware({ ...deps, recorder }),
+    middleware,
+    instrument: createInstrumentRouter({ ...deps, recorder, inFlight, middleware }),
     onError: createOnError({ recorder, onFault: deps.onFault }),
+    start: () => sampling.start(),
+    async stop() {
+      await sampling.runOnce();
+      await sampling.stop();
+    },
   });
 }

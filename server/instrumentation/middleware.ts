@@ -3,7 +3,8 @@ import type { ProcedureType } from "../../shared/outcome.js";
 import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { CallRecorder } from "./call-recorder.js";
-import { observeStream, type StreamEnd } from "./observe-stream.js";
+import type { Activity, InFlight } from "./in-flight.js";
+import { measureStream } from "./measure-stream.js";
 import { type Identify, ProcedureCall } from "./procedure-call.js";
 import { isFailure, isStream, isSuccess, withData } from "./procedure-result.js";
 
@@ -23,6 +24,7 @@ export type Middleware = <R>(opts: MiddlewareCall & { readonly next: () => Promi
 
 export interface MiddlewareDeps {
   readonly recorder: CallRecorder;
+  readonly inFlight: InFlight;
   readonly callContext: CallContext;
   readonly clock: Clock;
   readonly identify?: Identify | undefined;
@@ -34,59 +36,46 @@ export interface MiddlewareDeps {
  * Gives back the very object that `next()` gave and throws the very error it threw. The one exception is a stream: its result
  * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
  */
-export function createMiddleware({ recorder, callContext, clock, identify, onFault }: MiddlewareDeps): Middleware {
+export function createMiddleware(deps: MiddlewareDeps): Middleware {
+  const { recorder, inFlight, callContext, clock, identify, onFault } = deps;
   const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
 
-  const settle = <R>(opts: MiddlewareCall, call: ProcedureCall | undefined, result: R, startedAt: number): R => {
+  const settle = <R>(
+    opts: MiddlewareCall,
+    call: ProcedureCall | undefined,
+    result: R,
+    startedAt: number,
+    activity: Activity,
+  ): R => {
+    if (isSuccess(result) && isStream(result.data, opts.type)) {
+      const onEnd = () => inFlight.leave(activity);
+      return withData(result, measureStream(deps, result.data, { call: call ?? callOf(opts), startedAt, onEnd }));
+    }
+    inFlight.leave(activity);
     const durationMs = clock.monotonic() - startedAt;
-    if (isFailure(result)) {
-      recorder.failed(call ?? opts, result.error, durationMs);
-      return result;
-    }
+    if (isFailure(result)) recorder.failed(call ?? opts, result.error, durationMs);
     // What is neither tRPC reports itself, and `onError` counts it.
-    if (!isSuccess(result)) return result;
-    if (!isStream(result.data, opts.type)) {
-      recorder.succeeded(opts.path, durationMs);
-      return result;
-    }
-    const streaming = call ?? callOf(opts);
-    const data = observeStream(result.data, {
-      signal: opts.signal,
-      run: (step) => callContext.run(streaming, step),
-      onEnd: (end) => recordEnd(recorder, streaming, end, clock.monotonic() - startedAt),
-    });
-    return withData(result, data);
+    else if (isSuccess(result)) recorder.succeeded(opts.path, durationMs);
+    return result;
   };
 
   return async function paramedic(opts) {
     const startedAt = clock.monotonic();
+    const activity = inFlight.enter(opts.path);
     const call = callContext.enabled ? callOf(opts) : undefined;
     let result: Awaited<ReturnType<typeof opts.next>>;
     try {
       result = call === undefined ? await opts.next() : await callContext.run(call, opts.next);
     } catch (error) {
+      inFlight.leave(activity);
       recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
       throw error;
     }
     try {
-      return settle(opts, call, result, startedAt);
+      return settle(opts, call, result, startedAt, activity);
     } catch (fault) {
       onFault(fault);
       return result;
     }
   };
-}
-
-function recordEnd(recorder: CallRecorder, call: ProcedureCall, end: StreamEnd, durationMs: number): void {
-  switch (end.type) {
-    case "completed":
-      recorder.succeeded(call.path, durationMs);
-      break;
-    case "aborted":
-      recorder.aborted(call.path, durationMs);
-      break;
-    case "failed":
-      recorder.failed(call, end.error, durationMs);
-      break;
-  }
 }

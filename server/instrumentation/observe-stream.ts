@@ -3,7 +3,7 @@ import { readSafely } from "../../shared/describe-error.js";
 
 export type StreamEnd =
   /** It said `done`, or whoever read it had enough. */
-  | { readonly type: "completed" }
+  | { readonly type: "completed"; readonly by: "source" | "reader" }
   | { readonly type: "failed"; readonly error: unknown }
   /** The client left. */
   | { readonly type: "aborted" };
@@ -11,6 +11,8 @@ export type StreamEnd =
 export interface StreamObserver {
   /** Runs one step in the context of the call. */
   run<T>(step: () => T): T;
+  /** Called for each value that the stream gave. Must not throw. */
+  onEvent?(): void;
   /** Called once. Must not throw. */
   onEnd(end: StreamEnd): void;
   readonly signal: AbortSignal | undefined;
@@ -22,7 +24,7 @@ export interface StreamObserver {
  * error, `return` by the reader, the client's abort. A generator that ignores the abort of its signal may run on; its call
  * has ended then all the same.
  */
-export function observeStream<T extends object>(stream: T, { run, onEnd, signal }: StreamObserver): T {
+export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd, signal }: StreamObserver): T {
   let ended = false;
   const end = (how: StreamEnd) => {
     if (ended) return;
@@ -46,7 +48,9 @@ export function observeStream<T extends object>(stream: T, { run, onEnd, signal 
     const promise = isPromise(outcome) ? outcome : Promise.resolve(outcome);
     promise.then(
       (result: unknown) => {
-        if (closes || isDone(result)) end({ type: "completed" });
+        if (closes) end({ type: "completed", by: "reader" });
+        else if (isDone(result)) end({ type: "completed", by: "source" });
+        else if (!ended) onEvent?.();
       },
       (error: unknown) => end({ type: "failed", error }),
     );

@@ -34,7 +34,22 @@ export interface LedgerEntry {
   /** Points folded. */
   readonly rolledUp: number;
   readonly batches: number;
+  /** Wall time of the last commit. */
+  readonly lastAt: number;
 }
+
+/** Rows of rollups of one resolution (one of `RESOLUTIONS_MS`), the oldest of them. */
+export interface RollupSlice {
+  readonly resolutionMs: number;
+  /** UTC milliseconds. */
+  readonly before: number;
+  /** 1 to 10,000: one transaction each. */
+  readonly limit: number;
+}
+
+/** Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. */
+export const PRUNABLE_KINDS = ["dead_batches", "recovery_actions", "failure_events", "circuit_transitions"] as const;
+export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
 export interface RollupStore {
   /** Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. */
@@ -43,8 +58,9 @@ export interface RollupStore {
   saveDeadBatch(dead: { entryId: string; reason: string; payload: string; at: number }): Promise<void>;
   listSeries(filter: { metricName?: string | undefined; limit: number }): Promise<readonly SeriesDescriptor[]>;
   /**
-   * One metric over [from, to), in steps of `stepMs` (a multiple of the stored resolution), its series merged; only series
-   * that carry all of `tags`. Oldest first, at most `limit`.
+   * One metric over [from, to), in steps of `stepMs` (a multiple of the finest resolution), its series merged; only series
+   * that carry all of `tags`. Oldest first, at most `limit`. Read from the coarsest rows that fit the step; where finer ones
+   * are deleted, a step is as wide as what is kept.
    */
   readSeries(query: {
     metricName: string;
@@ -56,6 +72,22 @@ export interface RollupStore {
   }): Promise<readonly SeriesPoint[]>;
   /** Law 5 by the ledger, one entry a boot; what is missing there is in flight or lost. */
   ledger(): Promise<readonly LedgerEntry[]>;
+}
+
+/** What keeps a store from growing without bound; not every store can do it yet. */
+export interface CompactionStore {
+  /**
+   * Folds at most `limit` rows of one resolution into the next coarser one, of buckets that begin before `before` and are not
+   * in it yet, and remembers that they are; gives how many. Rows that change afterwards change the coarser row with them.
+   */
+  compactRollups(slice: RollupSlice): Promise<number>;
+  /**
+   * Deletes at most `limit` rows of one resolution whose buckets begin before `before`, but none that the next coarser one
+   * lacks; gives how many. From then on the next coarser resolution tells that time, so `before` is a multiple of it.
+   */
+  pruneRollups(slice: RollupSlice): Promise<number>;
+  /** Deletes at most `limit` rows of one kind from before `before`, but none that is still open; gives how many. */
+  pruneRecords(slice: { kind: PrunableKind; before: number; limit: number }): Promise<number>;
 }
 
 export interface FailureQuery {
@@ -177,10 +209,23 @@ export interface AuditStore {
   listAudit(query: { cursor?: string | undefined; limit: number }): Promise<Page<AuditEntry>>;
 }
 
-export interface Store extends RollupStore, FailureStore, RecoveryStore, CircuitStore, AuditStore {
+export interface Store
+  extends RollupStore,
+    FailureStore,
+    RecoveryStore,
+    CircuitStore,
+    AuditStore,
+    Partial<CompactionStore> {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
   /** Round trip through the writer; milliseconds. */
   ping(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** A store that compacts, and so can be kept small. */
+export type CompactingStore = Store & CompactionStore;
+
+export function isCompacting(store: Store): store is CompactingStore {
+  return store.compactRollups !== undefined && store.pruneRollups !== undefined && store.pruneRecords !== undefined;
 }

@@ -221,6 +221,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
           dropped: { invalid_value: 2 },
           rolledUp: 6,
           batches: 2,
+          lastAt: START,
         });
       });
 

@@ -4,12 +4,14 @@ import Database from "better-sqlite3";
 import { getTableColumns, getTableName, getViewName, is } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { migrate } from "drizzle-orm/better-sqlite3/migrator";
+import { readMigrationFiles } from "drizzle-orm/migrator";
 import { SQLiteTable } from "drizzle-orm/sqlite-core";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import * as relations from "../../drizzle/relations.js";
 import * as schema from "../../drizzle/self-healing-schema.js";
 import { findMigrationsFolder } from "../../server/adapters/migrations-folder.js";
 import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
+import { migrateSqliteBack } from "../../server/adapters/sqlite/migrate-back.js";
 import { createSqliteWriter } from "../../server/adapters/sqlite/sqlite-writer.js";
 import { createTempFolder, type TempFolder } from "../adapters/sqlite/temp-database.js";
 import {
@@ -22,6 +24,9 @@ import {
   summaryOf,
   transitionOf,
 } from "../conformance/store-fixtures.js";
+
+/** As many as ship with the package. */
+const SHIPPED = readMigrationFiles({ migrationsFolder: findMigrationsFolder("sqlite") }).length;
 
 describe("migrations", () => {
   let temp: TempFolder;
@@ -53,6 +58,18 @@ describe("migrations", () => {
     return folder;
   };
 
+  /** A folder as the first version of the package had it. */
+  const onlyFirst = (): string => {
+    const folder = join(temp.folder, "only-first");
+    cpSync(findMigrationsFolder("sqlite"), folder, { recursive: true });
+    const journalPath = join(folder, "meta", "_journal.json");
+    const journal = JSON.parse(readFileSync(journalPath, "utf8"));
+    writeFileSync(journalPath, JSON.stringify({ ...journal, entries: journal.entries.slice(0, 1) }));
+    return folder;
+  };
+  /** Columns that were added later stand on the same line in what SQLite remembers. */
+  const withoutSpace = (schemaRows: unknown) => JSON.stringify(schemaRows).replace(/\\[nt]|\s/g, "");
+
   it("make every table of the schema with every column", () => {
     migrateSqlite(temp.path);
     const tables = Object.values(schema).filter((value) => is(value, SQLiteTable));
@@ -79,7 +96,7 @@ describe("migrations", () => {
   });
 
   it("are applied once", () => {
-    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+    expect(migrateSqlite(temp.path)).toEqual({ applied: SHIPPED });
     expect(migrateSqlite(temp.path)).toEqual({ applied: 0 });
   });
 
@@ -97,11 +114,11 @@ describe("migrations", () => {
       raw.close();
     };
     hostMigration(0, "create table users (id integer primary key, name text)");
-    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+    expect(migrateSqlite(temp.path)).toEqual({ applied: SHIPPED });
     hostMigration(1, "alter table users add column mail text");
     expect(migrateSqlite(temp.path)).toEqual({ applied: 0 });
     expect(inspect((raw) => raw.prepare("select count(*) from __drizzle_migrations").pluck().get())).toBe(2);
-    expect(inspect((raw) => raw.prepare("select count(*) from paramedic_migrations").pluck().get())).toBe(1);
+    expect(inspect((raw) => raw.prepare("select count(*) from paramedic_migrations").pluck().get())).toBe(SHIPPED);
     expect(inspect((raw) => raw.pragma("table_info(users)"))).toHaveLength(3);
   });
 
@@ -115,14 +132,14 @@ describe("migrations", () => {
     ).toEqual({
       applied: 1,
     });
-    const copy = `${temp.path}.before-1.backup`;
+    const copy = `${temp.path}.before-${SHIPPED}.backup`;
     expect(statSync(copy).mode & 0o777).toBe(0o600);
     const raw = new Database(copy, { readonly: true });
     expect(raw.prepare("select points from paramedic_ingest_ledger").pluck().all()).toEqual([3]);
     expect(raw.prepare("select count(*) from sqlite_master where name = 'paramedic_next'").pluck().get()).toBe(0);
     raw.close();
     expect(readdirSync(temp.folder).filter((name) => name.includes("backup"))).toEqual([
-      "paramedic.db.before-1.backup",
+      `paramedic.db.before-${SHIPPED}.backup`,
     ]);
   });
 
@@ -132,7 +149,7 @@ describe("migrations", () => {
     host.exec("create table users (id integer primary key)");
     host.close();
     migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") });
-    expect(existsSync(`${temp.path}.before-1.backup`)).toBe(false);
+    expect(existsSync(`${temp.path}.before-${SHIPPED}.backup`)).toBe(false);
   });
 
   it("are all applied or none, and can be tried again", () => {
@@ -141,7 +158,7 @@ describe("migrations", () => {
       expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
     );
     expect(inspect((raw) => raw.prepare("select count(*) from sqlite_master").pluck().get())).toBe(0);
-    expect(migrateSqlite(temp.path)).toEqual({ applied: 1 });
+    expect(migrateSqlite(temp.path)).toEqual({ applied: SHIPPED });
   });
 
   it("refuse a newer schema in one line", () => {
@@ -153,6 +170,75 @@ describe("migrations", () => {
       expect(error).toMatchObject({ code: "STORE_SCHEMA_NEWER" });
       expect(String(error)).not.toContain("\n");
     }
+  });
+
+  it("go down and up again with their rows, after a copy: nothing that the older schema holds is lost", () => {
+    migrateSqlite(temp.path);
+    const writer = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    const sighting = sightingOf();
+    writer.commands.commitBatch(batchOf(), START);
+    writer.commands.recordFailures([sighting], START);
+    writer.commands.compactRollups({ resolutionMs: 10_000, before: START + 60_000, limit: 100 });
+    writer.commands.pruneRollups({ resolutionMs: 10_000, before: START, limit: 100 });
+    writer.close();
+    const schemaText = () =>
+      inspect((raw) => raw.prepare("select type, name, sql from sqlite_master order by type, name").all());
+    const rows = () =>
+      inspect((raw) => ({
+        rollups: raw
+          .prepare("select series_id, bucket, count, sum from paramedic_rollups where resolution_ms = 10000")
+          .all(),
+        failures: raw.prepare("select * from failure_events").all(),
+        view: raw.prepare("select id, timestamp, value from system_health_metrics").all(),
+      }));
+    const upSchema = schemaText();
+    const before = rows();
+    expect(before.rollups).toHaveLength(1);
+
+    const first = join(temp.folder, "first.db");
+    migrateSqlite(first, { migrationsFolder: onlyFirst() });
+    const older = new Database(first, { readonly: true });
+    const downSchema = older.prepare("select type, name, sql from sqlite_master order by type, name").all();
+    older.close();
+
+    expect(migrateSqliteBack(temp.path, SHIPPED)).toEqual({ undone: 0, backup: undefined });
+    const { undone, backup } = migrateSqliteBack(temp.path, 1);
+    expect(undone).toBe(SHIPPED - 1);
+    expect(backup).toBe(`${temp.path}.before-${SHIPPED}-to-1.backup`);
+    expect(statSync(backup ?? "").mode & 0o777).toBe(0o600);
+    expect(withoutSpace(schemaText())).toEqual(withoutSpace(downSchema));
+    expect(rows()).toEqual(before);
+
+    expect(migrateSqlite(temp.path)).toEqual({ applied: SHIPPED - 1 });
+    expect(withoutSpace(schemaText())).toEqual(withoutSpace(upSchema));
+    expect(rows()).toEqual(before);
+    const again = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    expect(again.commands.compactRollups({ resolutionMs: 10_000, before: START + 60_000, limit: 100 })).toBe(1);
+    again.close();
+
+    expect(migrateSqliteBack(temp.path, 1).backup).toBe(`${temp.path}.before-${SHIPPED}-to-1.2.backup`);
+    expect(existsSync(backup ?? "")).toBe(true);
+  });
+
+  it("refuse to go back further than there is, forwards, or past a migration that they do not know", () => {
+    migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") });
+    for (const version of [0, SHIPPED + 2, 1.5]) {
+      expect(() => migrateSqliteBack(temp.path, version)).toThrow(
+        expect.objectContaining({ code: "STORE_REQUEST_INVALID" }),
+      );
+    }
+    expect(() => migrateSqliteBack(temp.path, 1)).toThrow(expect.objectContaining({ code: "STORE_SCHEMA_NEWER" }));
+    expect(readdirSync(temp.folder).filter((name) => name.includes("backup"))).toEqual([]);
+    expect(() => migrateSqliteBack(join(temp.folder, "none.db"), 1)).toThrow(
+      expect.objectContaining({ code: "STORE_UNAVAILABLE" }),
+    );
+  });
+
+  it("ship a way down for each but the first", () => {
+    const folder = findMigrationsFolder("sqlite");
+    const journal = JSON.parse(readFileSync(join(folder, "meta", "_journal.json"), "utf8"));
+    for (const { tag } of journal.entries.slice(1))
+      expect(existsSync(join(folder, "down", `${tag}.sql`)), tag).toBe(true);
   });
 
   it("are found from the sources and from a flat bundle, and not taken from a host app", () => {

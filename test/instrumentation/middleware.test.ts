@@ -1,6 +1,7 @@
 import { initTRPC, TRPCError } from "@trpc/server";
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { z } from "zod";
+import { createInFlight } from "../../server/instrumentation/in-flight.js";
 import { createMiddleware } from "../../server/instrumentation/middleware.js";
 import { noCallContext } from "../../server/ports/call-context.js";
 import { systemClock } from "../../server/ports/clock.js";
@@ -333,7 +334,15 @@ describe("middleware", () => {
     const broken: Harness = {
       ...harness,
       middleware: createMiddleware({
-        recorder: { succeeded: trap, failed() {}, reported() {}, aborted() {}, seen: { has: () => false } },
+        recorder: {
+          succeeded: trap,
+          failed() {},
+          reported() {},
+          streamed() {},
+          streamEnded() {},
+          seen: { has: () => false },
+        },
+        inFlight: createInFlight(harness.sink),
         callContext: noCallContext,
         clock: systemClock,
         onFault: (fault) => void harness.faults.push(fault),

@@ -37,7 +37,7 @@ describe("observeStream", () => {
     }
     expect(seen[0]).toBe(values[0]);
     expect(seen[1]).toBe(values[1]);
-    expect(ends).toEqual([{ type: "completed" }]);
+    expect(ends).toEqual([{ type: "completed", by: "source" }]);
     expect(steps()).toBe(3 + 1);
   });
 
@@ -71,7 +71,7 @@ describe("observeStream", () => {
     );
     for await (const _ of observed) break;
     expect(cleaned).toBe(true);
-    expect(ends).toEqual([{ type: "completed" }]);
+    expect(ends).toEqual([{ type: "completed", by: "reader" }]);
   });
 
   it("tells a clean-up that fails", async () => {
@@ -116,7 +116,7 @@ describe("observeStream", () => {
     expect(observed[Symbol.asyncIterator]()).toBe(observed);
     expect(await observed.next()).toEqual({ value: 1, done: false });
     expect(await observed.next()).toEqual({ value: "end", done: true });
-    expect(ends).toEqual([{ type: "completed" }]);
+    expect(ends).toEqual([{ type: "completed", by: "source" }]);
     const thrown = new Error("injected");
     const second = observe(count(3));
     await second.observed.next();
@@ -141,19 +141,19 @@ describe("observeStream", () => {
     emitter.emit("add", 7);
     expect(await events.observed.next()).toEqual({ value: [7], done: false });
     await events.observed.return?.();
-    expect(events.ends).toEqual([{ type: "completed" }]);
+    expect(events.ends).toEqual([{ type: "completed", by: "reader" }]);
 
     const frozen = observe(Object.freeze({ [Symbol.asyncIterator]: () => count(2) }));
     const seen: number[] = [];
     for await (const value of frozen.observed) seen.push(value);
     expect(seen).toEqual([1, 2]);
-    expect(frozen.ends).toEqual([{ type: "completed" }]);
+    expect(frozen.ends).toEqual([{ type: "completed", by: "source" }]);
 
     const stream = observe(ReadableStream.from([1, 2]));
     expect(stream.observed).toBeInstanceOf(ReadableStream);
     expect(stream.observed.locked).toBe(false);
     for await (const _ of stream.observed);
-    expect(stream.ends).toEqual([{ type: "completed" }]);
+    expect(stream.ends).toEqual([{ type: "completed", by: "source" }]);
   });
 
   it("starts a lazy thenable once, and survives results that cannot be read", async () => {
@@ -174,7 +174,7 @@ describe("observeStream", () => {
     await observed.next();
     await observed.next();
     expect(started).toBe(2);
-    expect(ends).toEqual([{ type: "completed" }]);
+    expect(ends).toEqual([{ type: "completed", by: "source" }]);
 
     const hostile = observe({
       next: async () =>

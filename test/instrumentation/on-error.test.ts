@@ -58,7 +58,8 @@ describe("onError", () => {
     const broken = createOnError({
       recorder: {
         succeeded() {},
-        aborted() {},
+        streamed() {},
+        streamEnded() {},
         failed() {},
         reported() {
           throw new Error("ours");

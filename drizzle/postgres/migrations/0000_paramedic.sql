@@ -166,6 +166,7 @@ CREATE TABLE "paramedic_rollups" (
 	"last" double precision NOT NULL,
 	"last_at" bigint NOT NULL,
 	"buckets" "bytea" NOT NULL,
+	"compacted" boolean DEFAULT false NOT NULL,
 	CONSTRAINT "paramedic_rollups_series_id_resolution_ms_bucket_pk" PRIMARY KEY("series_id","resolution_ms","bucket")
 );
 --> statement-breakpoint
@@ -230,6 +231,11 @@ CREATE TABLE "recovery_actions" (
 	"instance" text NOT NULL,
 	"dry_run" boolean NOT NULL,
 	CONSTRAINT "recovery_actions_action_id_unique" UNIQUE("action_id")
+);
+--> statement-breakpoint
+CREATE TABLE "paramedic_rollup_marks" (
+	"resolution_ms" bigint PRIMARY KEY NOT NULL,
+	"kept_from" bigint NOT NULL
 );
 --> statement-breakpoint
 CREATE TABLE "paramedic_sessions" (
@@ -353,6 +359,7 @@ CREATE INDEX "paramedic_ingest_ledger_committed_at" ON "paramedic_ingest_ledger"
 CREATE INDEX "paramedic_last_good_values_expires_at" ON "paramedic_last_good_values" USING btree ("expires_at");--> statement-breakpoint
 CREATE INDEX "paramedic_leases_lease_until" ON "paramedic_leases" USING btree ("lease_until");--> statement-breakpoint
 CREATE INDEX "paramedic_maintenance_windows_ends_at" ON "paramedic_maintenance_windows" USING btree ("ends_at");--> statement-breakpoint
+CREATE INDEX "paramedic_rollups_pending" ON "paramedic_rollups" USING btree ("resolution_ms","series_id","bucket") WHERE not compacted;--> statement-breakpoint
 CREATE UNIQUE INDEX "paramedic_series_identity" ON "paramedic_series" USING btree ("metric_name","metric_type","source","tags");--> statement-breakpoint
 CREATE INDEX "paramedic_notification_outbox_due" ON "paramedic_notification_outbox" USING btree ("channel","next_attempt_at") WHERE status = 'pending';--> statement-breakpoint
 CREATE INDEX "paramedic_notification_outbox_alert_id" ON "paramedic_notification_outbox" USING btree ("alert_id");--> statement-breakpoint

@@ -1,6 +1,6 @@
 /** What was measured: series, their rollups, and the ledger that says which batches are in them. */
 import { sql } from "drizzle-orm";
-import { doublePrecision, index, pgTable, pgView, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
+import { boolean, doublePrecision, index, pgTable, pgView, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
 import { METRIC_TYPES, SERIES_KINDS, type Tags } from "../../../shared/series.js";
 import { bigint, bytea, cleanText, identity, jsonText } from "../columns.js";
 
@@ -43,12 +43,23 @@ export const metricRollups = pgTable(
     lastAt: bigint("last_at").notNull(),
     /** The distribution as `shared/buckets-codec.ts` packs it; empty for counters and gauges. */
     buckets: bytea("buckets").notNull(),
+    /** Whether it is in the row of the next coarser resolution too. What is folded in later is then folded into both. */
+    compacted: boolean("compacted").notNull().default(false),
   },
   (table) => [
     // Range read of one series at one resolution; the bucket a batch is folded into.
     primaryKey({ columns: [table.seriesId, table.resolutionMs, table.bucket] }),
+    // What coarser rows lack yet: to compact it, and to read it beside them.
+    index("paramedic_rollups_pending").on(table.resolutionMs, table.seriesId, table.bucket).where(sql`not compacted`),
   ],
 );
+
+/** From when on a resolution has its rows: what is older is told by the next coarser one. */
+export const rollupMarks = pgTable("paramedic_rollup_marks", {
+  resolutionMs: bigint("resolution_ms").primaryKey(),
+  /** Rises only; a multiple of the next coarser resolution. */
+  keptFrom: bigint("kept_from").notNull(),
+});
 
 /** Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. */
 export const systemHealthMetrics = pgView("system_health_metrics", {

@@ -55,14 +55,28 @@ export const metricRollups = sqliteTable(
     lastAt: integer("last_at").notNull(),
     /** The distribution as `shared/buckets-codec.ts` packs it; empty for counters and gauges. */
     buckets: blob("buckets", { mode: "buffer" }).notNull(),
+    /** Whether it is in the row of the next coarser resolution too. What is folded in later is then folded into both. */
+    compacted: integer("compacted", { mode: "boolean" }).notNull().default(false),
   },
   (table) => [
     // Range read of one series at one resolution; the bucket a batch is folded into.
     primaryKey({ columns: [table.seriesId, table.resolutionMs, table.bucket] }),
+    // What coarser rows lack yet: to compact it, and to read it beside them.
+    index("paramedic_rollups_pending").on(table.resolutionMs, table.seriesId, table.bucket).where(sql`compacted = 0`),
   ],
 );
 
-/** Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. */
+/** From when on a resolution has its rows: what is older is told by the next coarser one. */
+export const rollupMarks = sqliteTable("paramedic_rollup_marks", {
+  resolutionMs: integer("resolution_ms").primaryKey(),
+  /** Rises only; a multiple of the next coarser resolution. */
+  keptFrom: integer("kept_from").notNull(),
+});
+
+/**
+ * Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. Each point is in one row, that of
+ * the finest resolution that is kept for its time.
+ */
 export const systemHealthMetrics = sqliteView("system_health_metrics", {
   /** Unique: series, resolution and bucket. */
   id: text("id").notNull(),
@@ -98,7 +112,15 @@ export const systemHealthMetrics = sqliteView("system_health_metrics", {
     r.min as min,
     r.max as max,
     r.buckets as buckets
-  from paramedic_series s join paramedic_rollups r on r.series_id = s.id`);
+  from paramedic_series s join paramedic_rollups r on r.series_id = s.id
+  where (
+    r.bucket >= coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms = r.resolution_ms), -9e15)
+    and (r.resolution_ms = 10000 or r.bucket < coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms =
+      case r.resolution_ms when 60000 then 10000 when 3600000 then 60000 else 3600000 end), -9e15))
+  ) or (
+    r.compacted = 0 and r.resolution_ms < 86400000
+    and r.bucket < coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms = r.resolution_ms), -9e15)
+  )`);
 
 /** Which batches are in the rollups: a batch whose row is here is never folded again. */
 export const ingestLedger = sqliteTable(

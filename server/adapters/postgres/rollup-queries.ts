@@ -57,6 +57,7 @@ export function createRollupQueries(db: Db): RollupQueries {
           dropped: ingestBoots.dropped,
           rolledUp: ingestBoots.points,
           batches: ingestBoots.batches,
+          lastAt: ingestBoots.lastAt,
         })
         .from(ingestBoots)
         .orderBy(asc(ingestBoots.firstAt));

@@ -62,7 +62,8 @@ function applyPending(raw: RawConnection, migrations: readonly MigrationMeta[], 
     .immediate();
 }
 
-function appliedTimes(raw: RawConnection): readonly number[] {
+/** When each migration that the database has was made, oldest first. */
+export function appliedTimes(raw: RawConnection): readonly number[] {
   const known = raw.prepare("select 1 from sqlite_master where type = 'table' and name = ?").get(MIGRATIONS_TABLE);
   if (known === undefined) return [];
   return raw
@@ -91,8 +92,8 @@ function isOurs(raw: RawConnection): boolean {
   return names.length > 0 && names.every((name) => name.startsWith("paramedic_") || NAMED_TABLES.has(name));
 }
 
-/** Whole or not at all: written beside, then linked to its name. The first copy of one schema is the one that is kept. */
-function backUp(raw: RawConnection, target: string): void {
+/** Whole or not at all: written beside, then linked to its name. The first copy of one name is the one that is kept. */
+export function backUp(raw: RawConnection, target: string): void {
   if (existsSync(target)) return;
   const unfinished = `${target}.${process.pid}`;
   rmSync(unfinished, { force: true });

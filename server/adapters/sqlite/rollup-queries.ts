@@ -1,9 +1,9 @@
 /** Reads series and the ledger. A range touches only the keys of the series that are asked for. */
 import { and, asc, eq, gte, lt, sql } from "drizzle-orm";
-import { ingestBoots, metricRollups, metricSeries } from "../../../drizzle/self-healing-schema.js";
+import { ingestBoots, metricRollups, metricSeries, rollupMarks } from "../../../drizzle/self-healing-schema.js";
+import { finerThan, stretchesOf } from "../../../shared/resolutions.js";
 import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
 import type { LedgerEntry, RollupStore } from "../../ports/store.js";
-import { ROLLUP_RESOLUTION_MS } from "../folding.js";
 import { foldSteps } from "../packed-steps.js";
 import { checkLimit } from "../page-cursor.js";
 import { type BucketSummary, carriesTags, checkStep, stepPoints } from "../series-steps.js";
@@ -26,6 +26,8 @@ export function createRollupQueries(db: Db): RollupQueries {
     .where(eq(metricName, sql.placeholder("metricName")))
     .prepare();
   const readRange = rangeQuery(db).prepare();
+  const readPending = pendingQuery(db).prepare();
+  const readMarks = db.select().from(rollupMarks).prepare();
   const readLedger = db
     .select({
       instance: ingestBoots.instance,
@@ -34,6 +36,7 @@ export function createRollupQueries(db: Db): RollupQueries {
       dropped: ingestBoots.dropped,
       rolledUp: ingestBoots.points,
       batches: ingestBoots.batches,
+      lastAt: ingestBoots.lastAt,
     })
     .from(ingestBoots)
     .orderBy(asc(ingestBoots.firstAt))
@@ -53,13 +56,19 @@ export function createRollupQueries(db: Db): RollupQueries {
     readSeries(query) {
       const stepMs = checkStep(query.stepMs);
       const limit = checkLimit(query.limit);
-      // The first `limit` steps of all series together lie within this many buckets of each of them.
-      const mostBuckets = limit * (stepMs / ROLLUP_RESOLUTION_MS);
+      const stretches = stretchesOf(query, new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom])));
       const summaries: BucketSummary[] = [];
       for (const series of seriesOfMetric.all({ metricName: query.metricName })) {
         if (!carriesTags(series.tags, query.tags)) continue;
-        const rows = readRange.all({ seriesId: series.id, from: query.from, to: query.to, mostBuckets });
-        summaries.push(...foldSteps(rows, stepMs));
+        for (const { resolutionMs, from, to } of stretches) {
+          // The first `limit` steps of all series together lie within this many buckets of each of them.
+          const mostBuckets = limit * Math.max(1, stepMs / resolutionMs);
+          const place = { seriesId: series.id, resolutionMs, from, to, mostBuckets };
+          summaries.push(...foldSteps(readRange.all(place), stepMs));
+          for (const finer of finerThan(resolutionMs)) {
+            summaries.push(...foldSteps(readPending.all({ ...place, resolutionMs: finer }), stepMs));
+          }
+        }
       }
       return stepPoints(summaries, stepMs, limit);
     },
@@ -68,27 +77,58 @@ export function createRollupQueries(db: Db): RollupQueries {
   };
 }
 
+const READ_COLUMNS = {
+  bucket: metricRollups.bucket,
+  count: metricRollups.count,
+  sum: metricRollups.sum,
+  min: metricRollups.min,
+  max: metricRollups.max,
+  last: metricRollups.last,
+  buckets: metricRollups.buckets,
+};
+
+const isInRange = and(
+  eq(metricRollups.seriesId, sql.placeholder("seriesId")),
+  eq(metricRollups.resolutionMs, sql.placeholder("resolutionMs")),
+  gte(metricRollups.bucket, sql.placeholder("from")),
+  lt(metricRollups.bucket, sql.placeholder("to")),
+);
+
 /** The range read of one series, apart so that its query plan can be looked at. */
 export function rangeQuery(db: Db) {
   return db
-    .select({
-      bucket: metricRollups.bucket,
-      count: metricRollups.count,
-      sum: metricRollups.sum,
-      min: metricRollups.min,
-      max: metricRollups.max,
-      last: metricRollups.last,
-      buckets: metricRollups.buckets,
-    })
+    .select(READ_COLUMNS)
     .from(metricRollups)
-    .where(
-      and(
-        eq(metricRollups.seriesId, sql.placeholder("seriesId")),
-        eq(metricRollups.resolutionMs, ROLLUP_RESOLUTION_MS),
-        gte(metricRollups.bucket, sql.placeholder("from")),
-        lt(metricRollups.bucket, sql.placeholder("to")),
-      ),
-    )
+    .where(isInRange)
     .orderBy(asc(metricRollups.bucket))
     .limit(sql.placeholder("mostBuckets"));
+}
+
+/**
+ * What no coarser row holds yet, by the index that holds nothing else. It is named, because SQLite would look through all rows
+ * of the range in the primary key; so the columns are named too, as Drizzle does not know what this table is.
+ */
+export const PENDING = {
+  table: sql`paramedic_rollups indexed by paramedic_rollups_pending`,
+  isPending: sql`compacted = 0`,
+  columns: {
+    seriesId: sql<number>`series_id`,
+    bucket: sql<number>`bucket`,
+    count: sql<number>`count`,
+    sum: sql<number>`sum`,
+    min: sql<number>`min`,
+    max: sql<number>`max`,
+    last: sql<number>`last`,
+    lastAt: sql<number>`last_at`,
+    buckets: sql<Buffer>`buckets`,
+  },
+};
+
+/** What of a range no coarser row holds yet. */
+export function pendingQuery(db: Db) {
+  return db
+    .select(PENDING.columns)
+    .from(PENDING.table)
+    .where(and(isInRange, PENDING.isPending))
+    .orderBy(asc(metricRollups.bucket));
 }

@@ -1,17 +1,11 @@
 /** Folds batches into rollups, with their ledger, in whatever transaction is open. */
 import { and, eq, sql } from "drizzle-orm";
-import {
-  deadBatches,
-  ingestBoots,
-  ingestLedger,
-  metricRollups,
-  metricSeries,
-} from "../../../drizzle/self-healing-schema.js";
-import { decodeBuckets, encodeBuckets } from "../../../shared/buckets-codec.js";
+import { deadBatches, ingestBoots, ingestLedger, metricSeries } from "../../../drizzle/self-healing-schema.js";
 import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
-import { bucketOf, foldBoot, foldRollup, ROLLUP_RESOLUTION_MS } from "../folding.js";
+import { bucketOf, foldBoot, ROLLUP_RESOLUTION_MS } from "../folding.js";
 import { canonicalTags } from "../series-steps.js";
 import { prepareInsert } from "./prepared-row.js";
+import { createRollupRows } from "./rollup-rows.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface DeadBatch {
@@ -75,29 +69,7 @@ export function createRollupStatements(db: Db): RollupStatements {
     .prepare();
   const insertSeries = prepareInsert(db, metricSeries);
 
-  const findRollup = db
-    .select({
-      count: metricRollups.count,
-      sum: metricRollups.sum,
-      min: metricRollups.min,
-      max: metricRollups.max,
-      last: metricRollups.last,
-      lastAt: metricRollups.lastAt,
-      buckets: metricRollups.buckets,
-    })
-    .from(metricRollups)
-    .where(
-      and(
-        eq(metricRollups.seriesId, sql.placeholder("seriesId")),
-        eq(metricRollups.resolutionMs, ROLLUP_RESOLUTION_MS),
-        eq(metricRollups.bucket, sql.placeholder("bucket")),
-      ),
-    )
-    .prepare();
-  const putRollup = prepareInsert(db, metricRollups, {
-    target: [metricRollups.seriesId, metricRollups.resolutionMs, metricRollups.bucket],
-    set: ["count", "sum", "min", "max", "last", "lastAt", "buckets"],
-  });
+  const rows = createRollupRows(db);
 
   const insertDead = db
     .insert(deadBatches)
@@ -137,22 +109,7 @@ export function createRollupStatements(db: Db): RollupStatements {
       const bucket = bucketOf(windowEnd);
       for (const entry of batch.series) {
         const seriesId = seriesIdOf(entry, now);
-        const before = findRollup.get({ seriesId, bucket });
-        const rollup = before
-          ? foldRollup({ ...before, buckets: decodeBuckets(before.buckets) }, entry, windowEnd)
-          : { ...entry, lastAt: windowEnd };
-        putRollup({
-          seriesId,
-          resolutionMs: ROLLUP_RESOLUTION_MS,
-          bucket,
-          count: rollup.count,
-          sum: rollup.sum,
-          min: rollup.min,
-          max: rollup.max,
-          last: rollup.last,
-          lastAt: rollup.lastAt,
-          buckets: Buffer.from(encodeBuckets(rollup.buckets)),
-        });
+        rows.foldInto({ seriesId, resolutionMs: ROLLUP_RESOLUTION_MS, bucket }, { ...entry, lastAt: windowEnd });
       }
       return true;
     },

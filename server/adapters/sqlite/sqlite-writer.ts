@@ -2,9 +2,11 @@
 import { operatorAudit } from "../../../drizzle/self-healing-schema.js";
 import type { AuditEntry } from "../../ports/store.js";
 import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
+import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
 import { prepareInsert } from "./prepared-row.js";
+import { createPruneStatements, type PruneStatements } from "./prune-statements.js";
 import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
 import { createRollupStatements, type RollupStatements } from "./rollup-statements.js";
 import { drizzleOf, openForWriting } from "./sqlite-connection.js";
@@ -14,7 +16,9 @@ import { storeErrorOf } from "./sqlite-errors.js";
 export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch"> &
   Pick<FailureStatements, "recordFailures" | "resolveFailure" | "resolveQuietFailures"> &
   RecoveryStatements &
-  CircuitStatements & {
+  CircuitStatements &
+  CompactionStatements &
+  PruneStatements & {
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
     ping(): void;
@@ -39,6 +43,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const failures = createFailureStatements(db);
       const recoveries = createRecoveryStatements(db, failures);
       const circuits = createCircuitStatements(db, failures);
+      const compaction = createCompactionStatements(db);
+      const retention = createPruneStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -61,6 +67,9 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
         commands: {
           commitBatch: atomically(rollups.commitBatch),
           saveDeadBatch: atomically(rollups.saveDeadBatch),
+          compactRollups: atomically(compaction.compactRollups),
+          pruneRollups: atomically(compaction.pruneRollups),
+          pruneRecords: atomically(retention.pruneRecords),
           recordFailures: atomically(failures.recordFailures),
           resolveFailure: atomically(failures.resolveFailure),
           resolveQuietFailures: atomically(failures.resolveQuietFailures),

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCircuitQueries } from "../../../server/adapters/sqlite/circuit-queries.js";
 import { createFailureQueries } from "../../../server/adapters/sqlite/failure-queries.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
-import { rangeQuery } from "../../../server/adapters/sqlite/rollup-queries.js";
+import { pendingQuery, rangeQuery } from "../../../server/adapters/sqlite/rollup-queries.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
 describe("query plans", () => {
@@ -38,6 +38,18 @@ describe("query plans", () => {
       ),
     ).toEqual([
       "SEARCH paramedic_rollups USING PRIMARY KEY (series_id=? AND resolution_ms=? AND bucket>? AND bucket<?)",
+    ]);
+  });
+
+  it("read what coarser rows lack from the index that holds nothing else", () => {
+    const { sql, params } = pendingQuery(drizzle(raw)).toSQL();
+    expect(
+      planOf(
+        sql,
+        params.map(() => 0),
+      ),
+    ).toEqual([
+      "SEARCH paramedic_rollups USING INDEX paramedic_rollups_pending (resolution_ms=? AND series_id=? AND bucket>? AND bucket<?)",
     ]);
   });
 

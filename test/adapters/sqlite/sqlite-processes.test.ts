@@ -1,5 +1,7 @@
 import Database from "better-sqlite3";
+import { readMigrationFiles } from "drizzle-orm/migrator";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { createSqliteStore } from "../../../server/adapters/sqlite/sqlite-store.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import type { Store } from "../../../server/ports/store.js";
@@ -35,11 +37,12 @@ describe("an SQLite database shared by processes", () => {
   };
 
   it("is migrated once by five processes that start at the same moment", async () => {
+    const shipped = readMigrationFiles({ migrationsFolder: findMigrationsFolder("sqlite") }).length;
     const answers = await Promise.all(Array.from({ length: 5 }, () => start("migrate").nextLine()));
-    expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, 1]);
+    expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, shipped]);
     expect(await Promise.all(children.map(({ ended }) => ended))).toEqual([0, 0, 0, 0, 0]);
     const raw = new Database(temp.path, { readonly: true });
-    expect(raw.prepare("select count(*) from paramedic_migrations").pluck().get()).toBe(1);
+    expect(raw.prepare("select count(*) from paramedic_migrations").pluck().get()).toBe(shipped);
     expect(raw.pragma("integrity_check", { simple: true })).toBe("ok");
     raw.close();
   });

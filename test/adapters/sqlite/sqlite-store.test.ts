@@ -4,6 +4,7 @@ import { createRequestHandler } from "../../../server/adapters/sqlite/request-ha
 import { createSqliteStore, type SqliteStoreDeps } from "../../../server/adapters/sqlite/sqlite-store.js";
 import type { WriterThread } from "../../../server/adapters/sqlite/writer-client.js";
 import type { WriterOptions, WriterRequest } from "../../../server/adapters/sqlite/writer-protocol.js";
+import { describeCompaction } from "../../conformance/compaction.js";
 import { describeStore } from "../../conformance/store.js";
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder } from "./temp-database.js";
@@ -37,11 +38,13 @@ function describeSqliteStore(name: string, spawn?: SqliteStoreDeps["spawn"]): vo
     remove();
   });
 
-  describeStore(name, async () => {
+  const create = async () => {
     removeDatabase();
     await Promise.all([store.open(), second.open()]);
     return { store, second, dispose: async () => undefined };
-  });
+  };
+  describeStore(name, create);
+  describeCompaction(name, create);
 }
 
 describeSqliteStore("the SQLite store");

@@ -1,0 +1,81 @@
+/** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
+import { and, asc, eq, inArray, lt, notExists, notInArray, type SQL, sql } from "drizzle-orm";
+import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
+import {
+  circuitBreakerStates,
+  circuitTransitions,
+  deadBatches,
+  failureEvents,
+  recoveryActions,
+} from "../../../drizzle/self-healing-schema.js";
+import type { PrunableKind } from "../../ports/store.js";
+import { OPEN_ACTIONS } from "../recovery-leases.js";
+import { checkSlice } from "../rollup-slices.js";
+import type { Db } from "./sqlite-connection.js";
+
+export interface PruneStatements {
+  pruneRecords(slice: { readonly kind: PrunableKind; readonly before: number; readonly limit: number }): number;
+}
+
+export function createPruneStatements(db: Db): PruneStatements {
+  const before = sql.placeholder("before");
+  const oldest = (table: SQLiteTable, id: SQLiteColumn, at: SQLiteColumn, isOver?: SQL) => {
+    const ids = db
+      .select({ id })
+      .from(table)
+      .where(and(lt(at, before), isOver))
+      .orderBy(asc(at))
+      .limit(sql.placeholder("limit"));
+    return db.delete(table).where(inArray(id, ids)).prepare();
+  };
+  const resolvedEvent = db
+    .select({ eventId: failureEvents.eventId })
+    .from(failureEvents)
+    .where(and(eq(failureEvents.eventId, recoveryActions.failureEventId), eq(failureEvents.resolved, true)));
+  const actionsOfEvent = db
+    .select({ id: recoveryActions.id })
+    .from(recoveryActions)
+    .where(eq(recoveryActions.failureEventId, failureEvents.eventId));
+  const presentState = db
+    .select({ id: circuitBreakerStates.id })
+    .from(circuitBreakerStates)
+    .where(
+      and(
+        eq(circuitBreakerStates.circuitName, circuitTransitions.circuitName),
+        eq(circuitBreakerStates.version, circuitTransitions.version),
+      ),
+    );
+
+  const statements = {
+    dead_batches: oldest(deadBatches, deadBatches.id, deadBatches.at),
+    failure_events: oldest(
+      failureEvents,
+      failureEvents.id,
+      failureEvents.timestamp,
+      and(eq(failureEvents.resolved, true), lt(failureEvents.lastSeenAt, before), notExists(actionsOfEvent)),
+    ),
+    recovery_actions: oldest(
+      recoveryActions,
+      recoveryActions.id,
+      recoveryActions.timestamp,
+      and(
+        lt(recoveryActions.lastAt, before),
+        notInArray(recoveryActions.status, [...OPEN_ACTIONS]),
+        sql`exists ${resolvedEvent}`,
+      ),
+    ),
+    circuit_transitions: oldest(
+      circuitTransitions,
+      circuitTransitions.id,
+      circuitTransitions.at,
+      notExists(presentState),
+    ),
+  } satisfies Record<PrunableKind, unknown>;
+
+  return {
+    pruneRecords(slice) {
+      const { kind, before: until, limit } = checkSlice(slice);
+      return statements[kind].run({ before: until, limit }).changes;
+    },
+  };
+}
