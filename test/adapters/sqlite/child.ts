@@ -16,6 +16,8 @@ switch (task) {
     raw.exec("begin exclusive");
     console.log("held");
     process.stdin.resume();
+    // Held on to: a connection that is collected as garbage gives its lock back.
+    process.stdin.once("end", () => raw.close());
     break;
   }
   case "write-until-killed": {
