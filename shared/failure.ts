@@ -1,4 +1,5 @@
 /** The words for what failed. Rows keep these values for ever and strategies match on them. */
+import { fnv1a } from "./fnv1a.js";
 
 export const FAILURE_CATEGORIES = [
   "external_dependency",
@@ -71,6 +72,11 @@ export type ErrorCategory = (typeof ERROR_CATEGORIES)[number];
 export type Json = string | number | boolean | null | readonly Json[] | { readonly [key: string]: Json };
 export type JsonObject = { readonly [key: string]: Json };
 
+/** Tells an object from every other JSON value. */
+export function isJsonObject(value: unknown): value is JsonObject {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
 /**
  * One failure, as a guard, a middleware or a user reports it. Messages, stacks and context are redacted and bounded by
  * whoever makes it (`describeError`, `redact`), before it leaves the process.
@@ -122,7 +128,7 @@ export function fingerprintOf(failure: Failure): string {
     typeof path === "string" ? path : "",
     templateOf(failure.errorMessage ?? ""),
   ].join("\u0000");
-  return fnv1a(parts, 0x811c9dc5) + fnv1a(parts, 0x01000193);
+  return fnv1a(parts) + fnv1a(parts, 0x01000193);
 }
 
 /** Beyond this a message adds nothing to its identity, and a regular expression over 10 MB would hold the event loop. */
@@ -134,12 +140,4 @@ function templateOf(message: string): string {
     .replace(/"[^"]{0,200}"|'[^']{0,200}'/g, '"…"')
     .replace(/\b[0-9a-f]{8}-[0-9a-f-]{27}\b|\b[0-9a-f]{16,}\b/gi, "#")
     .replace(/\d+/g, "#");
-}
-
-function fnv1a(text: string, offset: number): string {
-  let hash = offset;
-  for (let i = 0; i < text.length; i += 1) {
-    hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  }
-  return (hash >>> 0).toString(16).padStart(8, "0");
 }

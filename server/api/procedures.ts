@@ -3,7 +3,7 @@ import { initTRPC, TRPCError } from "@trpc/server";
 import { z } from "zod";
 import type { Role } from "../../shared/access.js";
 import { isParamedicError, type ParamedicErrorCode } from "../../shared/errors.js";
-import type { JsonObject } from "../../shared/failure.js";
+import { isJsonObject, type JsonObject } from "../../shared/failure.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, AuditStore } from "../ports/store.js";
 
@@ -73,10 +73,6 @@ function denied(role: Role): TRPCError {
     code: "FORBIDDEN",
     message: `this needs the role "${role}": authorize({ ctx }) did not grant it`,
   });
-}
-
-function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 const STORE_AWAY: ReadonlySet<ParamedicErrorCode> = new Set([

@@ -1,4 +1,5 @@
 /** Names a query without its parameters, for tags and failure contexts: what it does, and a fingerprint of its text. */
+import { fnv1a } from "../../shared/fnv1a.js";
 
 export interface QueryName {
   /** `SELECT`, `INSERT`, …; `OTHER` for what does not begin with a word. */
@@ -25,11 +26,4 @@ export function nameQuery(sql: string): QueryName {
     .trim()
     .toLowerCase();
   return { operation: word?.toUpperCase() ?? "OTHER", fingerprint: fnv1a(shape) };
-}
-
-/** FNV-1a over UTF-16 units: identity for grouping, not cryptography. */
-function fnv1a(text: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(16).padStart(8, "0");
 }

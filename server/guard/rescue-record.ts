@@ -1,6 +1,6 @@
 /** What the journal is told of one strategy's try, or of why none was made. */
 import { describeError } from "../../shared/describe-error.js";
-import type { Failure, JsonObject } from "../../shared/failure.js";
+import { type Failure, isJsonObject, type JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryStrategy, type StrategyResult } from "../../shared/recovery.js";
 import { boundText, redactJson, safeText } from "../../shared/redaction.js";
@@ -116,8 +116,4 @@ function refusalsOf({ refused }: Plan): JsonObject {
   const telling = refused.filter(({ reason }) => !["not_applicable", "already_tried"].includes(reason));
   if (telling.length === 0) return {};
   return { refused: Object.fromEntries(telling.map(({ strategy, reason }) => [strategy, reason])) };
-}
-
-function isJsonObject(value: unknown): value is JsonObject {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

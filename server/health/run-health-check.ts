@@ -1,6 +1,6 @@
 /** Runs one check once and makes one result of it, whatever the check does: answer, throw, hang or talk nonsense. */
 import { describeError, readSafely } from "../../shared/describe-error.js";
-import type { JsonObject } from "../../shared/failure.js";
+import { isJsonObject, type JsonObject } from "../../shared/failure.js";
 import { HEALTH_STATUSES, type HealthCheckOutcome, type HealthStatus } from "../../shared/health.js";
 import { boundText, redactJson, redactText } from "../../shared/redaction.js";
 import type { Clock } from "../ports/clock.js";
@@ -74,10 +74,6 @@ function readMetadata(metadata: unknown): JsonObject | undefined {
   if (metadata === undefined || metadata === null) return undefined;
   const json = redactJson(metadata);
   return isJsonObject(json) ? json : { value: json };
-}
-
-function isJsonObject(json: ReturnType<typeof redactJson>): json is JsonObject {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
 }
 
 function unhealthy(latency: number, message: string): HealthCheckRun {

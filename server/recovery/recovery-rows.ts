@@ -1,6 +1,6 @@
 /** Turns what happened into rows of `recovery_actions`. Pure: ids, times and the failure's stored id are given. */
 import type { CircuitTransition } from "../../shared/circuit.js";
-import type { Failure, FailureCategory, Json, JsonObject } from "../../shared/failure.js";
+import { type Failure, type FailureCategory, isJsonObject, type JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryAction, type RecoveryStrategy } from "../../shared/recovery.js";
 import { redactJson } from "../../shared/redaction.js";
@@ -157,8 +157,4 @@ function categoryOfService(service: string): FailureCategory {
 export function storable(result: Readonly<Record<string, unknown>>): JsonObject {
   const json = redactJson(result);
   return isJsonObject(json) ? json : { value: json };
-}
-
-function isJsonObject(json: Json): json is JsonObject {
-  return typeof json === "object" && json !== null && !Array.isArray(json);
 }
