@@ -150,7 +150,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   get idempotent(): boolean {
     const { work, info } = this;
     const services = work.services.map(({ name, policy }) => ({ name, idempotent: policy.idempotent }));
-    return isIdempotent(work.idempotent, services, info?.type);
+    return isIdempotent(work.idempotent, services, info);
   }
 
   /** Proof that no attempt has begun its work. */

@@ -27,11 +27,13 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, inFlight, callContext, clock, identify, middleware, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, middleware, onFault } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
-  const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
+  /** A router hands no meta to its procedures: it is on the procedure itself. */
+  const callOf = ({ path, type, signal, ctx }: MiddlewareCall, meta: unknown, startedAt: number) =>
+    new ProcedureCall({ path, type, signal, ctx, meta }, startedAt, deps);
 
   const settle = (
     opts: MiddlewareCall,
@@ -42,20 +44,20 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
   ): unknown => {
     if (isStream(data, opts.type)) {
       const onEnd = () => inFlight.leave(activity);
-      return measureStream(deps, data, { call: call ?? callOf(opts), startedAt, onEnd });
+      return measureStream(deps, data, { call: call ?? callOf(opts, undefined, startedAt), startedAt, onEnd });
     }
     inFlight.leave(activity);
     recorder.succeeded(opts.path, clock.monotonic() - startedAt);
     return data;
   };
 
-  const observe = (procedure: Procedure): Procedure =>
+  const observe = (procedure: Procedure, meta: unknown): Procedure =>
     async function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
       if (!isRouterCall(opts)) return procedure(opts);
       const startedAt = clock.monotonic();
       const activity = inFlight.enter(opts.path);
-      const call = callContext.enabled ? callOf(opts) : undefined;
+      const call = callContext.enabled ? callOf(opts, meta, startedAt) : undefined;
       let data: unknown;
       try {
         data = call === undefined ? await procedure(opts) : await callContext.run(call, () => procedure(opts));
@@ -74,7 +76,7 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
 
   const wrapProcedure = (procedure: AnyTRPCProcedure): AnyTRPCProcedure => {
     if (wrapped.has(procedure) || isMeasuredOtherwise(procedure, middleware)) return procedure;
-    const observed = asProcedure(observe(asCallable(procedure)), procedure);
+    const observed = asProcedure(observe(asCallable(procedure), procedure.meta), procedure);
     wrapped.add(observed);
     return observed;
   };

@@ -137,6 +137,7 @@ export function callOf(more: Partial<CallInfo> = {}): CallInfo {
     userId: "user-1",
     signal: undefined,
     deadlineAt: undefined,
+    idempotent: undefined,
     causes: [],
     ...more,
   };
