@@ -58,6 +58,7 @@ export function createGuardHarness(options: GuardHarnessOptions = {}): GuardHarn
   const guards = createGuards(
     {
       clock,
+      random: () => 0,
       ids() {
         nextId += 1;
         return `id-${nextId}`;
