@@ -1,20 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { type CompactionOptions, createCompaction } from "../../server/metrics/compaction.js";
-import type { CompactingStore } from "../../server/ports/store.js";
+import type { Store } from "../../server/ports/store.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
 import { batchOf, durations, freshId, START, sightingOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
-function harness(
-  options: CompactionOptions = {},
-  changes: (store: CompactingStore) => Partial<CompactingStore> = () => ({}),
-) {
+function harness(options: CompactionOptions = {}, changes: (store: Store) => Partial<Store> = () => ({})) {
   const clock = createFakeClock(START);
   const inner = createMemoryStore({ clock });
   const faults: unknown[] = [];
-  const store: CompactingStore = { ...inner, ...changes(inner) };
+  const store: Store = { ...inner, ...changes(inner) };
   const compaction = createCompaction({ clock, store, onFault: (error) => faults.push(error) }, options);
   const commit = (windowEnd = clock.now()) => inner.commitBatch(batchOf({ boot: freshId("boot"), windowEnd }, [1]));
   const read = (stepMs: number) =>

@@ -13,7 +13,7 @@ import { drizzleOf, openForWriting } from "./sqlite-connection.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 
 /** What can be asked of a writer. Arguments and results pass between threads. */
-export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch"> &
+export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch" | "settleBatches"> &
   Pick<FailureStatements, "recordFailures" | "resolveFailure" | "resolveQuietFailures"> &
   RecoveryStatements &
   CircuitStatements &
@@ -44,7 +44,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const recoveries = createRecoveryStatements(db, failures);
       const circuits = createCircuitStatements(db, failures);
       const compaction = createCompactionStatements(db);
-      const retention = createPruneStatements(db);
+      const retention = createPruneStatements(db, rollups);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -67,6 +67,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
         commands: {
           commitBatch: atomically(rollups.commitBatch),
           saveDeadBatch: atomically(rollups.saveDeadBatch),
+          settleBatches: atomically(rollups.settleBatches),
           compactRollups: atomically(compaction.compactRollups),
           pruneRollups: atomically(compaction.pruneRollups),
           pruneRecords: atomically(retention.pruneRecords),

@@ -184,7 +184,13 @@ describe("the PostgreSQL schema", () => {
       analyze`);
     const plan = await withDrizzle(async (client) => {
       const db = drizzleOf(client);
-      const query = rangeQuery(db, { seriesIds: [7], from: 5_000_000, to: 6_000_000, mostBuckets: 1_000 });
+      const query = rangeQuery(db, {
+        seriesIds: [7],
+        resolutionMs: 10_000,
+        from: 5_000_000,
+        to: 6_000_000,
+        mostBuckets: 1_000,
+      });
       const { rows } = await db.execute(sql`explain (analyze, buffers, format json) ${query}`);
       return JSON.stringify(rows);
     });
