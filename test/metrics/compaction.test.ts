@@ -79,6 +79,44 @@ describe("compaction in the background", () => {
     expect(deleted).toEqual([20, 40, 50, 50]);
   });
 
+  it("I7: calls a batch lost ten minutes after a later one came, and found when it comes after all", async () => {
+    const { clock, store, compaction } = harness();
+    const [one, two, three] = [1, 2, 3].map((seq) => ({
+      ...batchOf({ seq, windowEnd: START + seq * 1_000, recordedTotal: seq * 3 }),
+    }));
+    if (!one || !two || !three) throw new Error("there are three");
+    await store.commitBatch(one);
+    await store.commitBatch(three);
+    await clock.advance(10 * MINUTE_MS);
+    await compaction.runOnce();
+    expect(compaction.stats().settled).toBe(0);
+    await clock.advance(1);
+    await compaction.runOnce();
+    expect(compaction.stats().settled).toBe(2);
+    expect(await store.listGaps({ limit: 10 })).toMatchObject([{ firstSeq: 2, lastSeq: 2, points: 3 }]);
+    expect(await store.ledger()).toMatchObject([{ recorded: 9, rolledUp: 6, lost: 3 }]);
+    await store.commitBatch(two);
+    expect(await store.listGaps({ limit: 10 })).toEqual([]);
+    expect(await store.ledger()).toMatchObject([{ recorded: 9, rolledUp: 9, lost: 0 }]);
+  });
+
+  it("sums up processes that ended a week ago, and none while nothing at all is heard", async () => {
+    const { clock, store, compaction, commit } = harness();
+    await commit();
+    await compaction.runOnce();
+    for (let day = 0; day < 8; day += 1) {
+      await clock.advance(DAY_MS);
+      await compaction.runOnce();
+    }
+    expect(await store.ledger()).toMatchObject([{ instance: "a" }]);
+    await commit();
+    await compaction.runOnce();
+    expect(await store.ledger()).toMatchObject([
+      { instance: "", recorded: 1, rolledUp: 1, lost: 0 },
+      { instance: "a" },
+    ]);
+  });
+
   it("deletes on a full disk: in smaller steps, before it compacts, and whatever compaction says", async () => {
     const full = () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the disk is full"));
     const { clock, store, compaction, faults } = harness({ batchRows: 500 }, (inner) => ({
