@@ -302,6 +302,7 @@ export function createParamedic<Context extends object = object>(
       circuits: snapshots(),
       health: health.latest(),
       pipeline: collector.accounting(),
+      entries: aggregator.stats(),
       recovery: recovery.state(),
       faults: faults.counts(),
     }),

@@ -11,6 +11,7 @@ import { type SeriesDescriptor, seriesKey } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, Page, RollupSlice, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
   foldRescue,
@@ -178,6 +179,19 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       )
       .slice(0, limit);
 
+  const commitBatch: Store["commitBatch"] = async (batch) => {
+    if (!ledger.add(batch, clock.now())) return false;
+    const bucket = bucketOf(batch.windowEnd);
+    for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
+      const key = seriesKey(descriptor);
+      const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
+      series.set(key, kept);
+      const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
+      foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
+    }
+    return true;
+  };
+
   return Object.freeze<Store>({
     async open() {},
     async ping() {
@@ -185,18 +199,8 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     },
     async close() {},
 
-    async commitBatch(batch) {
-      if (!ledger.add(batch, clock.now())) return false;
-      const bucket = bucketOf(batch.windowEnd);
-      for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
-        const key = seriesKey(descriptor);
-        const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
-        series.set(key, kept);
-        const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
-        foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
-      }
-      return true;
-    },
+    commitBatch,
+    commitEntry: (fields) => commitEntry(fields, commitBatch),
 
     async saveDeadBatch({ entryId, reason, payload, at }) {
       if (!deadBatches.has(entryId)) deadBatches.set(entryId, { reason, payload, at });

@@ -5,6 +5,7 @@
  * nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
  */
 import type { AuditOutcome } from "../../shared/access.js";
+import type { DecodeFailure } from "../../shared/batch-codec.js";
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
   DetectionMethod,
@@ -63,7 +64,19 @@ export const PRUNABLE_KINDS = [
 ] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
+/** What became of a stream entry. */
+export type EntryOutcome =
+  | { readonly kind: "folded"; readonly points: number }
+  /** It was folded before. */
+  | { readonly kind: "known" }
+  | { readonly kind: "unreadable"; readonly reason: DecodeFailure; readonly detail: string };
+
 export interface RollupStore {
+  /**
+   * Reads a stream entry, which is untrusted, and folds its batch as `commitBatch` does. Reading it costs more than all else
+   * that is done with it, so a store that has a thread of its own reads it there.
+   */
+  commitEntry(fields: Readonly<Record<string, string>>): Promise<EntryOutcome>;
   /**
    * Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. One that comes
    * late, out of a gap, is folded and the gap closes around it. One of a boot that is forgotten is refused, as nobody can tell

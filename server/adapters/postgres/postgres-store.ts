@@ -7,6 +7,7 @@ import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
+import { commitEntry } from "../commit-entry.js";
 import { createCircuitQueries } from "./circuit-queries.js";
 import { commitTransition, holdCircuit, refreshCircuits } from "./circuit-statements.js";
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
@@ -166,6 +167,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     },
 
     commitBatch: writeBatch,
+    commitEntry: (fields) => commitEntry(fields, writeBatch),
     saveDeadBatch: (dead) => write("rollups", (db) => saveDeadBatch(db, dead)),
     settleBatches: (slice) => write("rollups", (db) => settleBatches(db, slice)),
     compactRollups: (slice) => write("rollups", (db) => compactRollups(db, slice)),

@@ -157,6 +157,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
       await closing;
     },
 
+    commitEntry: (fields) => write("commitEntry", fields, clock.now()),
     commitBatch: (batch) => write("commitBatch", batch, clock.now()),
     saveDeadBatch: (dead) => write("saveDeadBatch", dead),
     settleBatches: (slice) => write("settleBatches", slice),

@@ -1,6 +1,7 @@
 /** The one connection of a process that writes: each command is one transaction, done whole or not at all. */
 import { operatorAudit } from "../../../drizzle/self-healing-schema.js";
-import type { AuditEntry } from "../../ports/store.js";
+import type { AuditEntry, EntryOutcome } from "../../ports/store.js";
+import { commitEntrySync } from "../commit-entry.js";
 import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
@@ -19,6 +20,7 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   CircuitStatements &
   CompactionStatements &
   PruneStatements & {
+    commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
     ping(): void;
@@ -63,9 +65,11 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           });
       };
 
+      const commitBatch = atomically(rollups.commitBatch);
       return {
         commands: {
-          commitBatch: atomically(rollups.commitBatch),
+          commitBatch,
+          commitEntry: (fields, now) => commitEntrySync(fields, (batch) => commitBatch(batch, now)),
           saveDeadBatch: atomically(rollups.saveDeadBatch),
           settleBatches: atomically(rollups.settleBatches),
           compactRollups: atomically(compaction.compactRollups),
