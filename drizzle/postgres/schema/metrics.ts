@@ -123,9 +123,9 @@ export const ingestLedger = pgTable(
     windowStart: bigint("window_start").notNull(),
     windowEnd: bigint("window_end").notNull(),
     points: bigint("points").notNull(),
+    committedAt: bigint("committed_at").notNull(),
     /** Points of all batches of its boot up to this one, by the boot's own count. */
     carried: bigint("carried").notNull().default(0),
-    committedAt: bigint("committed_at").notNull(),
   },
   (table) => [
     // Was this batch folded before?

@@ -135,9 +135,9 @@ export const ingestLedger = sqliteTable(
     windowStart: integer("window_start").notNull(),
     windowEnd: integer("window_end").notNull(),
     points: integer("points").notNull(),
+    committedAt: integer("committed_at").notNull(),
     /** Points of all batches of its boot up to this one, by the boot's own count. */
     carried: integer("carried").notNull().default(0),
-    committedAt: integer("committed_at").notNull(),
   },
   (table) => [
     // Was this batch folded before?
