@@ -187,7 +187,8 @@ export function createAggregator(
       // The store is there and refuses this one: its content is at fault, and it must not hold up the others.
       onFault?.(error);
       item.attempts += 1;
-      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries) {
+      // A flood of such entries gets one attempt each: waiting for all of them would hold up what can be folded.
+      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries && held.length < readCount) {
         item.notBefore = clock.monotonic() + backoff(item.attempts);
         return "hold";
       }
@@ -237,13 +238,13 @@ export function createAggregator(
     return due;
   };
 
-  /** One round: what is held first, then new entries if there is room for them. Gives how many it read. */
+  /** One round: what is held first, then new entries if the store is there. Gives how many it read. */
   const cycle = async (wait: number): Promise<number> => {
     let read = 0;
     let storeIsThere = false;
     try {
       storeIsThere = await move(takeDue());
-      if (storeIsThere && held.length < readCount) {
+      if (storeIsThere) {
         const entries = await stream.read({ count: readCount, waitMs: wait, signal: stopped.signal });
         streamOutage.succeeded();
         read = entries.length;

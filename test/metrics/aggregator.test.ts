@@ -229,13 +229,20 @@ describe("the aggregator", () => {
     await aggregator.stop();
   });
 
-  it("reads no more while it holds as many refused batches as it reads at once", async () => {
-    const { aggregator, clock, inner, whenCommitting } = setUp({ readCount: 5, maxDeliveries: 1_000 });
-    whenCommitting(() => new Error("constraint failed"));
-    for (let seq = 1; seq <= 50; seq += 1) await inner.append(batchOf(seq));
+  it("I11: a flood of batches that the store refuses is kept as dead, in bounded memory, and blocks no other", async () => {
+    const { aggregator, clock, inner, dead, whenCommitting } = setUp({ readCount: 5 });
+    whenCommitting((batch) => (batch.seq <= 50 ? new Error("constraint failed") : undefined));
+    for (let seq = 1; seq <= 53; seq += 1) await inner.append(batchOf(seq));
     aggregator.start();
+    await clock.advance(100);
+    expect(aggregator.stats().committed).toBe(3);
+    expect(aggregator.stats().held).toBe(5);
     await clock.advance(30_000);
-    expect(aggregator.stats().held).toBeLessThan(10);
+    expect(aggregator.stats()).toMatchObject({ committed: 3, held: 0, dead: 50 });
+    expect(dead.map(({ entryId }) => entryId).toSorted()).toEqual(
+      Array.from({ length: 50 }, (_, at) => String(at + 1)).toSorted(),
+    );
+    expect(await aggregator.lag()).toBe(0);
     await aggregator.stop();
   });
 
