@@ -52,7 +52,6 @@ import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { Settings } from "./ports/settings.js";
-import { isCompacting } from "./ports/store.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
@@ -114,9 +113,10 @@ export function createParamedic<Context extends object = object>(
         })
       : undefined;
   const sink: MetricSink = bridge?.sink ?? collector;
-  const compaction = isCompacting(store)
-    ? createCompaction({ clock, store, logger, onFault: faults.at("compaction") }, { retention: settled.retention })
-    : undefined;
+  const compaction = createCompaction(
+    { clock, store, logger, onFault: faults.at("compaction") },
+    { retention: settled.retention },
+  );
 
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
@@ -262,7 +262,7 @@ export function createParamedic<Context extends object = object>(
           persistence?.start();
           if (settled.aggregate) {
             aggregator.start();
-            compaction?.start();
+            compaction.start();
           }
           recovery.start();
         },
@@ -279,7 +279,8 @@ export function createParamedic<Context extends object = object>(
     const { recorded, dropped, inFlight } = collector.accounting();
     // A stream that cannot be asked may hold anything: then nothing is called lost.
     const backlog = await stream.backlog().catch(() => Number.POSITIVE_INFINITY);
-    return closeAccounts(await store.ledger(), { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight });
+    const [ledger, gaps] = await Promise.all([store.ledger(), store.listGaps({ limit: GAPS_SHOWN })]);
+    return closeAccounts(ledger, { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight }, gaps);
   };
   const exposition = createExposition({
     clock,
@@ -301,6 +302,7 @@ export function createParamedic<Context extends object = object>(
       circuits: snapshots(),
       health: health.latest(),
       pipeline: collector.accounting(),
+      entries: aggregator.stats(),
       recovery: recovery.state(),
       faults: faults.counts(),
     }),
@@ -334,7 +336,7 @@ export function createParamedic<Context extends object = object>(
         await monitor.stop();
         await instrumentation.stop();
         await opening?.stop();
-        await compaction?.stop();
+        await compaction.stop();
       },
       stopCollector: () => collector.stop(),
       drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),
@@ -408,6 +410,9 @@ export function createParamedic<Context extends object = object>(
     shutdown,
   });
 }
+
+/** Gaps that the accounting names; their points are all counted. */
+const GAPS_SHOWN = 100;
 
 const passThrough: Middleware = (opts) => opts.next();
 

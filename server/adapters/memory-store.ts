@@ -7,10 +7,11 @@ import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
 import { bucketStart, coarserThan, finerThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
-import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../shared/series.js";
+import { type SeriesDescriptor, seriesKey } from "../../shared/series.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, CompactingStore, Page, RollupSlice, StoredCircuit } from "../ports/store.js";
+import type { AuditEntry, Page, RollupSlice, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
   foldRescue,
@@ -21,6 +22,7 @@ import {
   ROLLUP_RESOLUTION_MS,
   type Rollup,
 } from "./folding.js";
+import { createMemoryLedger } from "./memory-ledger.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
 import { barsRepair, checkLease, isOpenAction, isUnderWay } from "./recovery-leases.js";
 import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
@@ -59,30 +61,18 @@ interface Receipt {
   readonly at: number;
 }
 
-interface Boot {
-  readonly instance: string;
-  readonly boot: string;
-  seq: number;
-  recorded: number;
-  dropped: Readonly<Record<string, number>>;
-  points: number;
-  batches: number;
-  lastAt: number;
-}
-
 /**
  * @example
  * const store = createMemoryStore({ clock: systemClock });
  * await store.open();
  */
-export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): CompactingStore {
+export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): Store {
   const capacity = options.capacity ?? DEFAULTS.capacity;
   const bucketsPerSeries = options.bucketsPerSeries ?? DEFAULTS.bucketsPerSeries;
 
   const series = new Map<string, KeptSeries>();
   const keptFrom = new Map<number, number>();
-  const ledgerIds = new Map<string, true>();
-  const boots = new Map<string, Boot>();
+  const ledger = createMemoryLedger(capacity);
   const deadBatches = new Map<string, { reason: string; payload: string; at: number }>();
   const failures = new Map<string, Kept<FailureEvent>>();
   const openByFingerprint = new Map<string, string>();
@@ -189,39 +179,28 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       )
       .slice(0, limit);
 
-  return Object.freeze<CompactingStore>({
+  const commitBatch: Store["commitBatch"] = async (batch) => {
+    if (!ledger.add(batch, clock.now())) return false;
+    const bucket = bucketOf(batch.windowEnd);
+    for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
+      const key = seriesKey(descriptor);
+      const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
+      series.set(key, kept);
+      const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
+      foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
+    }
+    return true;
+  };
+
+  return Object.freeze<Store>({
     async open() {},
     async ping() {
       return 0;
     },
     async close() {},
 
-    async commitBatch(batch) {
-      const id = JSON.stringify([batch.instance, batch.boot, batch.seq]);
-      if (ledgerIds.has(id)) return false;
-      ledgerIds.set(id, true);
-      const bucket = bucketOf(batch.windowEnd);
-      for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
-        const key = seriesKey(descriptor);
-        const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
-        series.set(key, kept);
-        const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
-        foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
-      }
-      const bootKey = JSON.stringify([batch.instance, batch.boot]);
-      const boot = boots.get(bootKey) ?? newBoot(batch);
-      boots.set(bootKey, boot);
-      if (batch.seq > boot.seq) {
-        boot.seq = batch.seq;
-        boot.recorded = batch.recordedTotal;
-        boot.dropped = batch.droppedTotal;
-      }
-      boot.points += pointsIn(batch);
-      boot.batches += 1;
-      boot.lastAt = clock.now();
-      for (const old of oldest(ledgerIds, capacity)) ledgerIds.delete(old);
-      return true;
-    },
+    commitBatch,
+    commitEntry: (fields) => commitEntry(fields, commitBatch),
 
     async saveDeadBatch({ entryId, reason, payload, at }) {
       if (!deadBatches.has(entryId)) deadBatches.set(entryId, { reason, payload, at });
@@ -264,6 +243,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         if (kept) level?.set(bucket, { ...kept, compacted: true });
       }
       return pending.length;
+    },
+
+    async settleBatches(slice) {
+      return ledger.settle(checkSlice(slice));
     },
 
     async pruneRollups(slice) {
@@ -322,19 +305,19 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
             ),
             transitions,
           );
+        case "gaps":
+          return ledger.pruneGaps(slice);
+        case "boots":
+          return ledger.pruneBoots(slice);
       }
     },
 
     async ledger() {
-      return [...boots.values()].map(({ instance, boot, recorded, dropped, points, batches, lastAt }) => ({
-        instance,
-        boot,
-        recorded,
-        dropped,
-        rolledUp: points,
-        batches,
-        lastAt,
-      }));
+      return ledger.entries();
+    },
+
+    async listGaps(query) {
+      return ledger.gaps({ ...query, limit: checkLimit(query.limit) });
     },
 
     async recordFailures(sightings) {
@@ -568,8 +551,4 @@ function newestFirst<T>(
 
 function emptyLevels(): KeptSeries["levels"] {
   return new Map(RESOLUTIONS_MS.map((resolutionMs) => [resolutionMs, new Map()]));
-}
-
-function newBoot({ instance, boot }: Batch): Boot {
-  return { instance, boot, seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0, lastAt: 0 };
 }

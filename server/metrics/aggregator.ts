@@ -1,5 +1,5 @@
 /**
- * Moves batches from the stream into the store: read, decode, commit, and only then acknowledge. A kill at any point means
+ * Moves batches from the stream into the store: read, commit, and only then acknowledge. A kill at any point means
  * that an entry is delivered again, and the store knows its id. What happens to an entry:
  *
  *   folds            committed (or was already), acknowledged
@@ -8,7 +8,7 @@
  *   trimmed away     counted as lost, acknowledged; the gap in the boot's totals says how many points
  *   store is away    held here and tried again before anything new is read
  */
-import { type DecodeFailure, decodeBatch } from "../../shared/batch-codec.js";
+import type { DecodeFailure } from "../../shared/batch-codec.js";
 import { isParamedicError } from "../../shared/errors.js";
 import { type Batch, pointsIn } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
@@ -16,13 +16,14 @@ import { createLoop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricStream, StreamEntry } from "../ports/metric-stream.js";
-import type { RollupStore } from "../ports/store.js";
+import type { EntryOutcome, RollupStore } from "../ports/store.js";
+import { type BlockTimes, createBlockTimes } from "./block-times.js";
 import { createOutage } from "./outage.js";
 
 export interface AggregatorDeps {
   readonly clock: Clock;
   readonly stream: MetricStream;
-  readonly store: Pick<RollupStore, "commitBatch" | "saveDeadBatch">;
+  readonly store: Pick<RollupStore, "commitEntry" | "commitBatch" | "saveDeadBatch">;
   readonly logger?: Logger | undefined;
   /** Told of every fault of stream and store. Must not throw. */
   readonly onFault?: ((error: unknown) => void) | undefined;
@@ -64,6 +65,8 @@ export interface AggregatorStats {
   readonly held: number;
   /** Wall time of the last commit. */
   readonly lastCommitAt: number | undefined;
+  /** How long handing entries to the store held the event loop, seconds. */
+  readonly blocks: BlockTimes;
 }
 
 export interface Aggregator {
@@ -117,6 +120,7 @@ export function createAggregator(
   const streamOutage = createOutage({ clock, logger }, "metric stream");
   const storeOutage = createOutage({ clock, logger }, "store for rollups");
   const counts = { committed: 0, committedPoints: 0, duplicates: 0, dead: 0, lostEntries: 0, newerSeen: 0 };
+  const blocks = createBlockTimes();
   let lastCommitAt: number | undefined;
   let held: Held[] = [];
   let failedRuns = 0;
@@ -124,17 +128,35 @@ export function createAggregator(
   let trimmedAt = clock.monotonic();
   let stopped = new AbortController();
 
-  const commit = async (batch: Batch): Promise<boolean> => {
-    const fresh = await store.commitBatch(batch);
+  const count = (outcome: EntryOutcome): void => {
     storeOutage.succeeded();
-    if (fresh) {
-      counts.committed += 1;
-      counts.committedPoints += pointsIn(batch);
-      lastCommitAt = clock.now();
-    } else {
-      counts.duplicates += 1;
+    switch (outcome.kind) {
+      case "folded":
+        counts.committed += 1;
+        counts.committedPoints += outcome.points;
+        lastCommitAt = clock.now();
+        break;
+      case "known":
+        counts.duplicates += 1;
+        break;
+      case "unreadable":
+        break;
     }
-    return fresh;
+  };
+
+  const fold = async (batch: Batch): Promise<boolean> => {
+    const isNew = await store.commitBatch(batch);
+    count(isNew ? { kind: "folded", points: pointsIn(batch) } : { kind: "known" });
+    return isNew;
+  };
+
+  const commit = async (fields: Readonly<Record<string, string>>): Promise<EntryOutcome> => {
+    const begunAt = clock.monotonic();
+    const committing = store.commitEntry(fields);
+    blocks.add(clock.monotonic() - begunAt);
+    const outcome = await committing;
+    count(outcome);
+    return outcome;
   };
 
   const bury = async (entry: StreamEntry, reason: string): Promise<Settled> => {
@@ -156,17 +178,17 @@ export function createAggregator(
       counts.lostEntries += 1;
       return "acknowledge";
     }
-    const decoded = decodeBatch(entry.fields);
-    if (!decoded.ok) return settleUnreadable(entry, decoded.reason, decoded.detail);
     try {
-      await commit(decoded.batch);
+      const outcome = await commit(entry.fields);
+      if (outcome.kind === "unreadable") return await settleUnreadable(entry, outcome.reason, outcome.detail);
       return "acknowledge";
     } catch (error) {
       if (isParamedicError(error, "STORE_UNAVAILABLE")) throw error;
       // The store is there and refuses this one: its content is at fault, and it must not hold up the others.
       onFault?.(error);
       item.attempts += 1;
-      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries) {
+      // A flood of such entries gets one attempt each: waiting for all of them would hold up what can be folded.
+      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries && held.length < readCount) {
         item.notBefore = clock.monotonic() + backoff(item.attempts);
         return "hold";
       }
@@ -216,13 +238,13 @@ export function createAggregator(
     return due;
   };
 
-  /** One round: what is held first, then new entries if there is room for them. Gives how many it read. */
+  /** One round: what is held first, then new entries if the store is there. Gives how many it read. */
   const cycle = async (wait: number): Promise<number> => {
     let read = 0;
     let storeIsThere = false;
     try {
       storeIsThere = await move(takeDue());
-      if (storeIsThere && held.length < readCount) {
+      if (storeIsThere) {
         const entries = await stream.read({ count: readCount, waitMs: wait, signal: stopped.signal });
         streamOutage.succeeded();
         read = entries.length;
@@ -268,7 +290,7 @@ export function createAggregator(
       await loop.stop();
     },
     runOnce: () => loop.runOnce(),
-    fold: commit,
+    fold,
     async drain({ deadlineMs }) {
       started = false;
       stopped.abort();
@@ -282,7 +304,7 @@ export function createAggregator(
       }
     },
     lag: () => stream.backlog(),
-    stats: () => Object.freeze({ ...counts, held: held.length, lastCommitAt }),
+    stats: () => Object.freeze({ ...counts, held: held.length, lastCommitAt, blocks: blocks.read() }),
   });
 }
 

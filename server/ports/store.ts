@@ -5,6 +5,7 @@
  * nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
  */
 import type { AuditOutcome } from "../../shared/access.js";
+import type { DecodeFailure } from "../../shared/batch-codec.js";
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
   DetectionMethod,
@@ -16,7 +17,7 @@ import type {
   Severity,
 } from "../../shared/failure.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
-import type { Batch, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
+import type { Batch, BatchGap, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
 
 export interface Page<T> {
   readonly items: readonly T[];
@@ -24,7 +25,7 @@ export interface Page<T> {
   readonly nextCursor: string | undefined;
 }
 
-/** What the ledger says of one life of one process. */
+/** What the ledger says of one life of one process; without a name, of all that ended long ago. */
 export interface LedgerEntry {
   readonly instance: string;
   readonly boot: string;
@@ -34,6 +35,8 @@ export interface LedgerEntry {
   /** Points folded. */
   readonly rolledUp: number;
   readonly batches: number;
+  /** Points in gaps. */
+  readonly lost: number;
   /** Wall time of the last commit. */
   readonly lastAt: number;
 }
@@ -47,12 +50,38 @@ export interface RollupSlice {
   readonly limit: number;
 }
 
-/** Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. */
-export const PRUNABLE_KINDS = ["dead_batches", "recovery_actions", "failure_events", "circuit_transitions"] as const;
+/**
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
+ * in the entry of the ledger that has no name.
+ */
+export const PRUNABLE_KINDS = [
+  "dead_batches",
+  "recovery_actions",
+  "failure_events",
+  "circuit_transitions",
+  "gaps",
+  "boots",
+] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
+/** What became of a stream entry. */
+export type EntryOutcome =
+  | { readonly kind: "folded"; readonly points: number }
+  /** It was folded before. */
+  | { readonly kind: "known" }
+  | { readonly kind: "unreadable"; readonly reason: DecodeFailure; readonly detail: string };
+
 export interface RollupStore {
-  /** Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. */
+  /**
+   * Reads a stream entry, which is untrusted, and folds its batch as `commitBatch` does. Reading it costs more than all else
+   * that is done with it, so a store that has a thread of its own reads it there.
+   */
+  commitEntry(fields: Readonly<Record<string, string>>): Promise<EntryOutcome>;
+  /**
+   * Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. One that comes
+   * late, out of a gap, is folded and the gap closes around it. One of a boot that is forgotten is refused, as nobody can tell
+   * whether it was folded: `STORE_REQUEST_INVALID`.
+   */
   commitBatch(batch: Batch): Promise<boolean>;
   /** Keeps what cannot be folded, raw, so that an operator can look at it. Once per entry id. */
   saveDeadBatch(dead: { entryId: string; reason: string; payload: string; at: number }): Promise<void>;
@@ -70,12 +99,19 @@ export interface RollupStore {
     stepMs: number;
     limit: number;
   }): Promise<readonly SeriesPoint[]>;
-  /** Law 5 by the ledger, one entry a boot; what is missing there is in flight or lost. */
+  /** Law 5 by the ledger, one entry a boot; what is missing there beyond `lost` is in flight. */
   ledger(): Promise<readonly LedgerEntry[]>;
+  /** Gaps whose time touches [from, to), the latest first, at most `limit`: what a chart of that range lacks. */
+  listGaps(query: { from?: number | undefined; to?: number | undefined; limit: number }): Promise<readonly BatchGap[]>;
 }
 
-/** What keeps a store from growing without bound; not every store can do it yet. */
+/** What keeps a store from growing without bound. */
 export interface CompactionStore {
+  /**
+   * Goes through at most `limit` batches of the ledger that were committed before `before`, boot by boot in their order, and
+   * replaces their rows by the mark of their boot; batches that are missing before one of them become a gap. Gives how many.
+   */
+  settleBatches(slice: { before: number; limit: number }): Promise<number>;
   /**
    * Folds at most `limit` rows of one resolution into the next coarser one, of buckets that begin before `before` and are not
    * in it yet, and remembers that they are; gives how many. Rows that change afterwards change the coarser row with them.
@@ -209,23 +245,10 @@ export interface AuditStore {
   listAudit(query: { cursor?: string | undefined; limit: number }): Promise<Page<AuditEntry>>;
 }
 
-export interface Store
-  extends RollupStore,
-    FailureStore,
-    RecoveryStore,
-    CircuitStore,
-    AuditStore,
-    Partial<CompactionStore> {
+export interface Store extends RollupStore, CompactionStore, FailureStore, RecoveryStore, CircuitStore, AuditStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
   /** Round trip through the writer; milliseconds. */
   ping(): Promise<number>;
   close(): Promise<void>;
-}
-
-/** A store that compacts, and so can be kept small. */
-export type CompactingStore = Store & CompactionStore;
-
-export function isCompacting(store: Store): store is CompactingStore {
-  return store.compactRollups !== undefined && store.pruneRollups !== undefined && store.pruneRecords !== undefined;
 }

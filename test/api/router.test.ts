@@ -30,7 +30,7 @@ function harness(changes: Partial<Store> = {}) {
     onFault: (error) => faults.push(error),
     access: async (ctx) => ({ role: roleIn(ctx), actor: "ada" }),
     circuits: () => [],
-    accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0 }),
+    accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
   });

@@ -1,7 +1,7 @@
-/** What every store that compacts promises beyond the rest, told once and run against each of them. */
+/** How every store is kept small, told once and run against each of them. */
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import type { CompactingStore } from "../../server/ports/store.js";
+import type { Store } from "../../server/ports/store.js";
 import {
   batchOf,
   circuitOf,
@@ -15,19 +15,13 @@ import {
   summaryOf,
   transitionOf,
 } from "./store-fixtures.js";
+import type { StoreHarness } from "./store-harness.js";
 
-export interface CompactionHarness {
-  readonly store: CompactingStore;
-  /** What another process of the same system holds: the same rows. */
-  readonly second: CompactingStore;
-  dispose(): Promise<void>;
-}
-
-export function describeCompaction(name: string, create: () => Promise<CompactionHarness>): void {
+export function describeCompaction(name: string, create: () => Promise<StoreHarness>): void {
   describe(`${name} can be kept small`, () => {
-    let harness: CompactionHarness;
-    let store: CompactingStore;
-    let second: CompactingStore;
+    let harness: StoreHarness;
+    let store: Store;
+    let second: Store;
 
     beforeEach(async () => {
       harness = await create();
@@ -58,7 +52,7 @@ export function describeCompaction(name: string, create: () => Promise<Compactio
             }),
           ),
         );
-      const compactAll = async (limit = 1_000, target: CompactingStore = store) => {
+      const compactAll = async (limit = 1_000, target: Store = store) => {
         let rows = 0;
         for (const resolutionMs of [FINE, MINUTE, HOUR]) {
           for (;;) {

@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Page, Store } from "../../server/ports/store.js";
 import type { Batch } from "../../shared/series.js";
+import { describeCompaction } from "./compaction.js";
+import { describeLedger } from "./ledger.js";
 import {
   batchOf,
   circuitOf,
@@ -16,15 +18,11 @@ import {
   summaryOf,
   transitionOf,
 } from "./store-fixtures.js";
-
-export interface StoreHarness {
-  readonly store: Store;
-  /** What another process of the same system holds: the same rows. */
-  readonly second: Store;
-  dispose(): Promise<void>;
-}
+import type { StoreHarness } from "./store-harness.js";
 
 export function describeStore(name: string, create: () => Promise<StoreHarness>): void {
+  describeLedger(name, create);
+  describeCompaction(name, create);
   describe(`${name} keeps the store's promises`, () => {
     let harness: StoreHarness;
     let store: Store;
@@ -221,7 +219,8 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
           dropped: { invalid_value: 2 },
           rolledUp: 6,
           batches: 2,
-          lastAt: START,
+          lost: 0,
+          lastAt: harness.clock.now(),
         });
       });
 

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { commitEntry } from "../../server/adapters/commit-entry.js";
 import { createLocalStream } from "../../server/adapters/local-stream.js";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { type AggregatorOptions, createAggregator } from "../../server/metrics/aggregator.js";
@@ -31,14 +32,16 @@ function setUp(options: AggregatorOptions = {}) {
   const dead: { entryId: string; reason: string; payload: string }[] = [];
   let failCommit: ((batch: Batch) => Error | undefined) | undefined;
   let failBury: Error | undefined;
+  const commitBatch = async (batch: Batch) => {
+    const failure = failCommit?.(batch);
+    if (failure) throw failure;
+    const fresh = await memory.commitBatch(batch);
+    log.push(`commit ${batch.seq}`);
+    return fresh;
+  };
   const store = {
-    async commitBatch(batch: Batch) {
-      const failure = failCommit?.(batch);
-      if (failure) throw failure;
-      const fresh = await memory.commitBatch(batch);
-      log.push(`commit ${batch.seq}`);
-      return fresh;
-    },
+    commitBatch,
+    commitEntry: (fields: Readonly<Record<string, string>>) => commitEntry(fields, commitBatch),
     async saveDeadBatch(one: { entryId: string; reason: string; payload: string; at: number }) {
       if (failBury) throw failBury;
       dead.push(one);
@@ -88,7 +91,8 @@ function withForeign(context: ReturnType<typeof setUp>, entries: StreamEntry[]) 
   };
   const { clock, faults, dead, memory } = context;
   const store = {
-    commitBatch: (batch: Batch) => memory.commitBatch(batch),
+    commitBatch: memory.commitBatch,
+    commitEntry: memory.commitEntry,
     saveDeadBatch: async (one: { entryId: string; reason: string; payload: string; at: number }) => void dead.push(one),
   };
   const aggregator = (options: AggregatorOptions = {}) =>
@@ -105,6 +109,27 @@ describe("the aggregator", () => {
     expect(log).toEqual(["commit 1", "commit 2", "acknowledge 1,2"]);
     expect(await aggregator.lag()).toBe(0);
     expect(aggregator.stats()).toMatchObject({ committed: 2, committedPoints: 2, duplicates: 0, held: 0 });
+  });
+
+  it("tells how long handing an entry to the store held the event loop", async () => {
+    const { clock, inner, memory } = setUp();
+    let heldMs = 0;
+    const store = {
+      ...memory,
+      commitEntry: (fields: Readonly<Record<string, string>>) => {
+        heldMs += 3;
+        return memory.commitEntry(fields);
+      },
+    };
+    const busyClock = { ...clock, monotonic: () => clock.monotonic() + heldMs };
+    const aggregator = createAggregator({ clock: busyClock, stream: inner, store });
+    await inner.append(batchOf(1));
+    await inner.append(batchOf(2));
+    await aggregator.runOnce();
+    const { bounds, counts, sum } = aggregator.stats().blocks;
+    expect(counts[bounds.indexOf(0.005)]).toBe(2);
+    expect(Array.from(counts).reduce((all, count) => all + count, 0)).toBe(2);
+    expect(sum).toBeCloseTo(0.006, 9);
   });
 
   it("folds a batch once, however often it is delivered or folded by hand", async () => {
@@ -204,13 +229,20 @@ describe("the aggregator", () => {
     await aggregator.stop();
   });
 
-  it("reads no more while it holds as many refused batches as it reads at once", async () => {
-    const { aggregator, clock, inner, whenCommitting } = setUp({ readCount: 5, maxDeliveries: 1_000 });
-    whenCommitting(() => new Error("constraint failed"));
-    for (let seq = 1; seq <= 50; seq += 1) await inner.append(batchOf(seq));
+  it("I11: a flood of batches that the store refuses is kept as dead, in bounded memory, and blocks no other", async () => {
+    const { aggregator, clock, inner, dead, whenCommitting } = setUp({ readCount: 5 });
+    whenCommitting((batch) => (batch.seq <= 50 ? new Error("constraint failed") : undefined));
+    for (let seq = 1; seq <= 53; seq += 1) await inner.append(batchOf(seq));
     aggregator.start();
+    await clock.advance(100);
+    expect(aggregator.stats().committed).toBe(3);
+    expect(aggregator.stats().held).toBe(5);
     await clock.advance(30_000);
-    expect(aggregator.stats().held).toBeLessThan(10);
+    expect(aggregator.stats()).toMatchObject({ committed: 3, held: 0, dead: 50 });
+    expect(dead.map(({ entryId }) => entryId).toSorted()).toEqual(
+      Array.from({ length: 50 }, (_, at) => String(at + 1)).toSorted(),
+    );
+    expect(await aggregator.lag()).toBe(0);
     await aggregator.stop();
   });
 

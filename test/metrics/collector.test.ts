@@ -7,6 +7,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import type { JsonObject } from "../../shared/failure.js";
 import { quantile } from "../../shared/histogram.js";
 import { type Batch, batchId, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import { DAY_MS, HOUR_MS } from "../../shared/units.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
 
 /** A stream that takes, refuses or swallows what it gets, as told. */
@@ -233,6 +234,21 @@ describe("what is recorded", () => {
     context.collector.record(point as Parameters<Collector["record"]>[0]);
     expect(context.collector.accounting().recorded).toBe(1);
     closes(context);
+  });
+
+  it("is not needed to be known alive: each day without any, an empty batch says so", async () => {
+    const { clock, collector, transport } = setUp({ flushIntervalMs: 1_000 });
+    collector.start();
+    await clock.advance(2 * DAY_MS);
+    expect(transport.arrived).toEqual([]);
+    collector.series(latency).record(1);
+    for (let hour = 0; hour < 49; hour += 1) await clock.advance(HOUR_MS);
+    await collector.stop();
+    expect(transport.arrived).toMatchObject([
+      { seq: 1, series: [{ count: 1 }], recordedTotal: 1 },
+      { seq: 2, series: [], recordedTotal: 1 },
+      { seq: 3, series: [], recordedTotal: 1 },
+    ]);
   });
 
   it("is told to the store even when every point was dropped", async () => {

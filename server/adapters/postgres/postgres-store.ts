@@ -7,17 +7,21 @@ import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
+import { commitEntry } from "../commit-entry.js";
 import { createCircuitQueries } from "./circuit-queries.js";
 import { commitTransition, holdCircuit, refreshCircuits } from "./circuit-statements.js";
+import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { settleBatches } from "./ledger-statements.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
 import { storeErrorOf } from "./postgres-errors.js";
+import { LANE_OF_KIND, pruneRecords } from "./prune-statements.js";
 import { abandonExpired, completeRepair, leaseRepair, recordRescues } from "./recovery-statements.js";
 import { createRollupQueries } from "./rollup-queries.js";
 import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
-import { createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
+import { createSnapshot, createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
 
 export interface PostgresStoreDeps {
   readonly clock: Clock;
@@ -58,8 +62,9 @@ interface Connected {
   readonly queries: ReturnType<typeof queriesOf>;
 }
 
-function queriesOf(db: Db) {
-  return { ...createRollupQueries(db), ...createFailureQueries(db), ...createCircuitQueries(db) };
+function queriesOf(pool: pg.Pool) {
+  const db = drizzleOf(pool);
+  return { ...createRollupQueries(db, createSnapshot(pool)), ...createFailureQueries(db), ...createCircuitQueries(db) };
 }
 
 /**
@@ -105,7 +110,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     connected = {
       pool,
       writes: createWriteTransactions({ pool, clock }, { maxWaiting: DEFAULTS.maxWaiting, turnTimeoutMs }),
-      queries: queriesOf(drizzleOf(pool)),
+      queries: queriesOf(pool),
     };
   };
 
@@ -162,10 +167,16 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     },
 
     commitBatch: writeBatch,
+    commitEntry: (fields) => commitEntry(fields, writeBatch),
     saveDeadBatch: (dead) => write("rollups", (db) => saveDeadBatch(db, dead)),
+    settleBatches: (slice) => write("rollups", (db) => settleBatches(db, slice)),
+    compactRollups: (slice) => write("rollups", (db) => compactRollups(db, slice)),
+    pruneRollups: (slice) => write("rollups", (db) => pruneRollups(db, slice)),
+    pruneRecords: (slice) => write(LANE_OF_KIND[slice.kind], (db) => pruneRecords(db, slice)),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
     readSeries: (query) => read(({ readSeries }) => readSeries(query)),
     ledger: () => read(({ ledger }) => ledger()),
+    listGaps: (query) => read(({ listGaps }) => listGaps(query)),
 
     recordFailures: (sightings) => write("story", (db) => recordFailures(db, sightings, clock.now())),
     listFailures: (query) => read(({ listFailures }) => listFailures(query)),

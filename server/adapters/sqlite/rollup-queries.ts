@@ -1,8 +1,14 @@
 /** Reads series and the ledger. A range touches only the keys of the series that are asked for. */
-import { and, asc, eq, gte, lt, sql } from "drizzle-orm";
-import { ingestBoots, metricRollups, metricSeries, rollupMarks } from "../../../drizzle/self-healing-schema.js";
+import { and, asc, desc, eq, gte, lt, sql } from "drizzle-orm";
+import {
+  ingestBoots,
+  ingestGaps,
+  metricRollups,
+  metricSeries,
+  rollupMarks,
+} from "../../../drizzle/self-healing-schema.js";
 import { finerThan, stretchesOf } from "../../../shared/resolutions.js";
-import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
+import type { BatchGap, SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
 import type { LedgerEntry, RollupStore } from "../../ports/store.js";
 import { foldSteps } from "../packed-steps.js";
 import { checkLimit } from "../page-cursor.js";
@@ -13,6 +19,7 @@ export interface RollupQueries {
   listSeries(filter: Parameters<RollupStore["listSeries"]>[0]): readonly SeriesDescriptor[];
   readSeries(query: Parameters<RollupStore["readSeries"]>[0]): readonly SeriesPoint[];
   ledger(): readonly LedgerEntry[];
+  listGaps(query: Parameters<RollupStore["listGaps"]>[0]): readonly BatchGap[];
 }
 
 export function createRollupQueries(db: Db): RollupQueries {
@@ -36,6 +43,7 @@ export function createRollupQueries(db: Db): RollupQueries {
       dropped: ingestBoots.dropped,
       rolledUp: ingestBoots.points,
       batches: ingestBoots.batches,
+      lost: ingestBoots.lost,
       lastAt: ingestBoots.lastAt,
     })
     .from(ingestBoots)
@@ -56,24 +64,50 @@ export function createRollupQueries(db: Db): RollupQueries {
     readSeries(query) {
       const stepMs = checkStep(query.stepMs);
       const limit = checkLimit(query.limit);
-      const stretches = stretchesOf(query, new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom])));
-      const summaries: BucketSummary[] = [];
-      for (const series of seriesOfMetric.all({ metricName: query.metricName })) {
-        if (!carriesTags(series.tags, query.tags)) continue;
-        for (const { resolutionMs, from, to } of stretches) {
-          // The first `limit` steps of all series together lie within this many buckets of each of them.
-          const mostBuckets = limit * Math.max(1, stepMs / resolutionMs);
-          const place = { seriesId: series.id, resolutionMs, from, to, mostBuckets };
-          summaries.push(...foldSteps(readRange.all(place), stepMs));
-          for (const finer of finerThan(resolutionMs)) {
-            summaries.push(...foldSteps(readPending.all({ ...place, resolutionMs: finer }), stepMs));
+      // All of it as it is at one moment: a row that moves to a coarser one in between would be missed, or told twice.
+      return db.transaction(() => {
+        const marks = new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom]));
+        const summaries: BucketSummary[] = [];
+        for (const series of seriesOfMetric.all({ metricName: query.metricName })) {
+          if (!carriesTags(series.tags, query.tags)) continue;
+          for (const { resolutionMs, from, to } of stretchesOf(query, marks)) {
+            // The first `limit` steps of all series together lie within this many buckets of each of them.
+            const mostBuckets = limit * Math.max(1, stepMs / resolutionMs);
+            const place = { seriesId: series.id, resolutionMs, from, to, mostBuckets };
+            summaries.push(...foldSteps(readRange.all(place), stepMs));
+            for (const finer of finerThan(resolutionMs)) {
+              summaries.push(...foldSteps(readPending.all({ ...place, resolutionMs: finer }), stepMs));
+            }
           }
         }
-      }
-      return stepPoints(summaries, stepMs, limit);
+        return stepPoints(summaries, stepMs, limit);
+      });
     },
 
     ledger: () => readLedger.all(),
+
+    listGaps({ from, to, limit }) {
+      return db
+        .select({
+          instance: ingestGaps.instance,
+          boot: ingestGaps.boot,
+          firstSeq: ingestGaps.firstSeq,
+          lastSeq: ingestGaps.lastSeq,
+          from: ingestGaps.windowStart,
+          to: ingestGaps.windowEnd,
+          points: ingestGaps.points,
+        })
+        .from(ingestGaps)
+        .where(
+          and(
+            from === undefined ? undefined : gte(ingestGaps.windowEnd, from),
+            to === undefined ? undefined : lt(ingestGaps.windowStart, to),
+          ),
+        )
+        .orderBy(desc(ingestGaps.windowEnd), desc(ingestGaps.windowStart))
+        .limit(checkLimit(limit))
+        .all();
+    },
   };
 }
 

@@ -3,7 +3,7 @@ import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
-import type { CompactingStore } from "../../ports/store.js";
+import type { Store } from "../../ports/store.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
 import { createWriterClient, type WriterClientDeps } from "./writer-client.js";
@@ -46,7 +46,7 @@ const DEFAULTS = {
  * const store = createSqliteStore({ clock: systemClock }, { path: "./paramedic.db" });
  * await store.open();
  */
-export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOptions): CompactingStore {
+export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOptions): Store {
   const { clock } = deps;
   const { path } = options;
   const logger = deps.logger ?? silentLogger;
@@ -135,7 +135,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     return writer.call(command, ...args);
   };
 
-  return Object.freeze<CompactingStore>({
+  return Object.freeze<Store>({
     async open() {
       if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
       await open();
@@ -157,14 +157,17 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
       await closing;
     },
 
+    commitEntry: (fields) => write("commitEntry", fields, clock.now()),
     commitBatch: (batch) => write("commitBatch", batch, clock.now()),
     saveDeadBatch: (dead) => write("saveDeadBatch", dead),
+    settleBatches: (slice) => write("settleBatches", slice),
     compactRollups: (slice) => write("compactRollups", slice),
     pruneRollups: (slice) => write("pruneRollups", slice),
     pruneRecords: (slice) => write("pruneRecords", slice),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
     readSeries: (query) => read(({ readSeries }) => readSeries(query)),
     ledger: () => read(({ ledger }) => ledger()),
+    listGaps: (query) => read(({ listGaps }) => listGaps(query)),
 
     recordFailures: (sightings) => write("recordFailures", sightings, clock.now()),
     listFailures: (query) => read(({ listFailures }) => listFailures(query)),

@@ -4,7 +4,6 @@ import { createRequestHandler } from "../../../server/adapters/sqlite/request-ha
 import { createSqliteStore, type SqliteStoreDeps } from "../../../server/adapters/sqlite/sqlite-store.js";
 import type { WriterThread } from "../../../server/adapters/sqlite/writer-client.js";
 import type { WriterOptions, WriterRequest } from "../../../server/adapters/sqlite/writer-protocol.js";
-import { describeCompaction } from "../../conformance/compaction.js";
 import { describeStore } from "../../conformance/store.js";
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder } from "./temp-database.js";
@@ -41,10 +40,9 @@ function describeSqliteStore(name: string, spawn?: SqliteStoreDeps["spawn"]): vo
   const create = async () => {
     removeDatabase();
     await Promise.all([store.open(), second.open()]);
-    return { store, second, dispose: async () => undefined };
+    return { clock, store, second, dispose: async () => undefined };
   };
   describeStore(name, create);
-  describeCompaction(name, create);
 }
 
 describeSqliteStore("the SQLite store");
