@@ -12,7 +12,7 @@ import { findMigrationsFolder } from "../../../server/adapters/migrations-folder
 import { migratePostgres } from "../../../server/adapters/postgres/migrate.js";
 import { type Db, drizzleOf } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore } from "../../../server/adapters/postgres/postgres-store.js";
-import { stepQuery, totalQuery } from "../../../server/adapters/postgres/range-queries.js";
+import { stepQuery, totalQuery } from "../../../server/adapters/postgres/range-statements.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
   batchOf,
