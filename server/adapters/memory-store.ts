@@ -184,7 +184,6 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       )
       .slice(0, limit);
 
-<<<<<<< HEAD
   const commitBatch: Store["commitBatch"] = async (batch) => {
     if (!ledger.add(batch, clock.now())) return false;
     const bucket = bucketOf(batch.windowEnd);
@@ -196,7 +195,8 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
     }
     return true;
-=======
+  };
+
   const rollupsIn = (kept: KeptSeries, range: Range): { bucket: number; rollup: Rollup }[] =>
     passesOf(range, keptFrom).flatMap(({ resolutionMs, from, to, onlyPending }) =>
       [...(kept.levels.get(resolutionMs) ?? [])]
@@ -211,7 +211,6 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       for (const { bucket, rollup } of rollupsIn(kept, { ...range, stepMs })) fold.add(bucket, rollup);
     }
     return fold.take();
->>>>>>> queries
   };
 
   return Object.freeze<Store>({
