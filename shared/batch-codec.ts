@@ -112,20 +112,21 @@ const MAX_TIME_MS = 8.64e15;
 
 const whole = z.int().nonnegative();
 const time = whole.max(MAX_TIME_MS);
-const text = z.string().max(MAX_TEXT_LENGTH);
+/** NUL and half a surrogate pair: some database refuses them or keeps something else, and a series must stay the series it is. */
+const UNSTORABLE = /[\p{Surrogate}\0]/u;
+const isText = (value: unknown): value is string =>
+  typeof value === "string" && value.length <= MAX_TEXT_LENGTH && !UNSTORABLE.test(value);
+const text = z.custom<string>(isText, `expected at most ${MAX_TEXT_LENGTH} characters that every database keeps`);
 
 /** Keys are whatever the writer chose, `__proto__` too, which zod's own records leave out; so the entries are checked. */
 function mapOf<T>(accepts: (value: unknown) => value is T, what: string) {
   return z.custom<Readonly<Record<string, T>>>((input) => {
     if (typeof input !== "object" || input === null || Array.isArray(input)) return false;
     const entries = Object.entries(input);
-    return (
-      entries.length <= MAX_TAGS && entries.every(([key, value]) => key.length <= MAX_TEXT_LENGTH && accepts(value))
-    );
+    return entries.length <= MAX_TAGS && entries.every(([key, value]) => isText(key) && accepts(value));
   }, `expected at most ${MAX_TAGS} ${what}`);
 }
 
-const isText = (value: unknown): value is string => typeof value === "string" && value.length <= MAX_TEXT_LENGTH;
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && Number(value) >= 0;
 
 const sparseBuckets = z.custom<SparseBuckets>((input) => {
@@ -152,7 +153,7 @@ const dataSchema = z
         z
           .object({
             type: z.enum(METRIC_TYPES),
-            name: text.min(1),
+            name: text.refine((name) => name !== "", "expected a name"),
             kind: z.enum(SERIES_KINDS),
             unit: text,
             source: text,

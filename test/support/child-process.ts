@@ -13,8 +13,9 @@ export interface Child {
   kill(): Promise<void>;
 }
 
-export function startChild(script: URL, task: string, database: string): Child {
-  const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(script), task, database], {
+/** @param nodeOptions for the process, such as `["--expose-gc"]` */
+export function startChild(script: URL, task: string, database: string, nodeOptions: readonly string[] = []): Child {
+  const child = spawn(process.execPath, [...nodeOptions, "--import", "tsx", fileURLToPath(script), task, database], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();
