@@ -1,4 +1,5 @@
 /** Law 5 over everything: what the ledger says of all lives of all processes, and what this one still has in hand. */
+import { brokenInvariant, type ParamedicError } from "../shared/errors.js";
 import type { Accounting, BatchGap } from "../shared/series.js";
 
 /** What one boot has recorded so far, whether sent or not. */
@@ -63,4 +64,15 @@ export function closeAccounts(
   const inFlight = arriving.backlog > 0 ? missing : Math.min(missing, arriving.unsettledPoints);
   const lost = inGaps + missing - inFlight;
   return { recorded, rolledUp, dropped: Object.fromEntries(dropped), lost, inFlight, gaps };
+}
+
+/** I1 and I7 at run time: why these books cannot be, or undefined. Points were counted twice, or a boot's numbers are in use again. */
+export function impossibleIn({ recorded, rolledUp, dropped, lost, inFlight }: Accounting): ParamedicError | undefined {
+  if (lost < 0 || inFlight < 0) {
+    return brokenInvariant("I7", `${lost} points are lost and ${inFlight} in flight, which is less than none`);
+  }
+  const told = rolledUp + Object.values(dropped).reduce((sum, count) => sum + count, 0) + lost + inFlight;
+  return told === recorded
+    ? undefined
+    : brokenInvariant("I1", `${recorded} points were recorded, the books tell of ${told}`);
 }

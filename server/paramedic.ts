@@ -9,7 +9,7 @@ import type { Failure } from "../shared/failure.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
 import { permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
-import { closeAccounts } from "./accounting.js";
+import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
 import { createLocalControlChannel } from "./adapters/local-control-channel.js";
 import { createLocalStream } from "./adapters/local-stream.js";
@@ -280,7 +280,11 @@ export function createParamedic<Context extends object = object>(
     // A stream that cannot be asked may hold anything: then nothing is called lost.
     const backlog = await stream.backlog().catch(() => Number.POSITIVE_INFINITY);
     const [ledger, gaps] = await Promise.all([store.ledger(), store.listGaps({ limit: GAPS_SHOWN })]);
-    return closeAccounts(ledger, { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight }, gaps);
+    const arriving = { backlog, unsettledPoints: inFlight };
+    const accounts = closeAccounts(ledger, { boot, recorded, dropped }, arriving, gaps);
+    const impossible = impossibleIn(accounts);
+    if (impossible) faults.at("accounting")(impossible);
+    return accounts;
   };
   const exposition = createExposition({
     clock,

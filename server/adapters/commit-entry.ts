@@ -1,6 +1,7 @@
 /** Reads a stream entry and folds what it holds; where it cannot be read, says why. */
 import { type DecodedBatch, decodeBatch } from "../../shared/batch-codec.js";
-import { type Batch, pointsIn } from "../../shared/series.js";
+import { outlineOf } from "../../shared/batch-outline.js";
+import type { Batch } from "../../shared/series.js";
 import type { EntryOutcome } from "../ports/store.js";
 
 export async function commitEntry(
@@ -21,7 +22,7 @@ export function commitEntrySync(
 }
 
 function outcomeOf(batch: Batch, isNew: boolean): EntryOutcome {
-  return isNew ? { kind: "folded", points: pointsIn(batch) } : { kind: "known" };
+  return { kind: isNew ? "folded" : "known", batch: outlineOf(batch) };
 }
 
 function unreadable({ reason, detail }: Extract<DecodedBatch, { ok: false }>): EntryOutcome {

@@ -9,14 +9,16 @@
  *   store is away    held here and tried again before anything new is read
  */
 import type { DecodeFailure } from "../../shared/batch-codec.js";
-import { isParamedicError } from "../../shared/errors.js";
-import { type Batch, pointsIn } from "../../shared/series.js";
+import { outlineOf } from "../../shared/batch-outline.js";
+import { brokenInvariant, isParamedicError } from "../../shared/errors.js";
+import type { Batch } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricStream, StreamEntry } from "../ports/metric-stream.js";
 import type { EntryOutcome, RollupStore } from "../ports/store.js";
+import { createBatchWatch } from "./batch-watch.js";
 import { type BlockTimes, createBlockTimes } from "./block-times.js";
 import { createOutage } from "./outage.js";
 
@@ -50,15 +52,22 @@ export const AGGREGATOR_DEFAULTS = Object.freeze({
   trimIntervalMs: 30 * SECOND_MS,
 }) satisfies Required<AggregatorOptions>;
 
-/** What happened to entries so far in this process. */
+/**
+ * What happened to entries so far in this process. I9: what was delivered was committed, a duplicate, dead, lost, left, or is
+ * held; what `fold` was given by hand is not delivered.
+ */
 export interface AggregatorStats {
+  /** Entries taken from the stream, those that came again included. */
+  readonly delivered: number;
   readonly committed: number;
   readonly committedPoints: number;
   /** Entries that the store already had: redelivered or sent twice. */
   readonly duplicates: number;
   readonly dead: number;
-  /** Entries whose content was trimmed away before anybody read it. */
+  /** Entries whose content was trimmed away before it was acknowledged; another may have read it before. */
   readonly lostEntries: number;
+  /** Deliveries that ended without an acknowledgement: the entry waits for somebody else, or for later. */
+  readonly left: number;
   /** Deliveries in a format newer than this version reads. */
   readonly newerSeen: number;
   /** Entries that wait here for the store. */
@@ -119,8 +128,20 @@ export function createAggregator(
 
   const streamOutage = createOutage({ clock, logger }, "metric stream");
   const storeOutage = createOutage({ clock, logger }, "store for rollups");
-  const counts = { committed: 0, committedPoints: 0, duplicates: 0, dead: 0, lostEntries: 0, newerSeen: 0 };
+  const watch = createBatchWatch({ onFault });
   const blocks = createBlockTimes();
+  const counts = {
+    delivered: 0,
+    committed: 0,
+    committedPoints: 0,
+    duplicates: 0,
+    dead: 0,
+    lostEntries: 0,
+    newerSeen: 0,
+    left: 0,
+  };
+  let foldedByHand = 0;
+  let unexplained = 0;
   let lastCommitAt: number | undefined;
   let held: Held[] = [];
   let failedRuns = 0;
@@ -132,11 +153,13 @@ export function createAggregator(
     storeOutage.succeeded();
     switch (outcome.kind) {
       case "folded":
+        watch.see(outcome.batch);
         counts.committed += 1;
-        counts.committedPoints += outcome.points;
+        counts.committedPoints += outcome.batch.points;
         lastCommitAt = clock.now();
         break;
       case "known":
+        watch.see(outcome.batch);
         counts.duplicates += 1;
         break;
       case "unreadable":
@@ -146,7 +169,8 @@ export function createAggregator(
 
   const fold = async (batch: Batch): Promise<boolean> => {
     const isNew = await store.commitBatch(batch);
-    count(isNew ? { kind: "folded", points: pointsIn(batch) } : { kind: "known" });
+    foldedByHand += 1;
+    count({ kind: isNew ? "folded" : "known", batch: outlineOf(batch) });
     return isNew;
   };
 
@@ -161,8 +185,10 @@ export function createAggregator(
 
   const bury = async (entry: StreamEntry, reason: string): Promise<Settled> => {
     const payload = JSON.stringify(entry.fields ?? {}).slice(0, MAX_DEAD_PAYLOAD);
+    // It quotes what a stranger wrote, and no database holds every character of that.
+    const told = reason.replace(/[\p{Surrogate}\p{Control}]/gu, "\uFFFD");
     try {
-      await store.saveDeadBatch({ entryId: entry.id, reason, payload, at: clock.now() });
+      await store.saveDeadBatch({ entryId: entry.id, reason: told, payload, at: clock.now() });
     } catch (error) {
       if (isParamedicError(error, "STORE_UNAVAILABLE")) throw error;
       onFault?.(error);
@@ -216,6 +242,7 @@ export function createAggregator(
       try {
         const outcome = await settle(item);
         if (outcome === "acknowledge") done.push(item.entry.id);
+        if (outcome === "leave") counts.left += 1;
         if (outcome === "hold") held.push(item);
       } catch (error) {
         storeOutage.failed(error);
@@ -226,7 +253,8 @@ export function createAggregator(
       }
     }
     // When this fails the entries come again, and the store knows them.
-    if (done.length > 0) await stream.acknowledge(done);
+    const acknowledged = done.filter((id) => !held.some(({ entry }) => entry.id === id));
+    if (acknowledged.length > 0) await stream.acknowledge(acknowledged);
     return storeIsThere;
   };
 
@@ -248,8 +276,8 @@ export function createAggregator(
         const entries = await stream.read({ count: readCount, waitMs: wait, signal: stopped.signal });
         streamOutage.succeeded();
         read = entries.length;
-        const known = new Set(held.map(({ entry }) => entry.id));
-        const fresh = entries.filter(({ id }) => !known.has(id));
+        const fresh = entries.filter((entry) => !held.some((item) => isSame(item.entry, entry)));
+        counts.delivered += fresh.length;
         storeIsThere = await move(fresh.map((entry) => ({ entry, attempts: 0, notBefore: 0 })));
       }
       await trimWhenDue();
@@ -260,7 +288,17 @@ export function createAggregator(
       onFault?.(error);
     }
     lastRead = read;
+    checkDeliveries();
     return read;
+  };
+
+  /** I9 while it runs; told once each time the difference changes. */
+  const checkDeliveries = () => {
+    const { delivered, committed, duplicates, dead, lostEntries, left } = counts;
+    const difference = delivered + foldedByHand - committed - duplicates - dead - lostEntries - left - held.length;
+    if (difference === unexplained) return;
+    unexplained = difference;
+    onFault?.(brokenInvariant("I9", `nobody knows what became of ${difference} of ${delivered} delivered entries`));
   };
 
   const trimWhenDue = async () => {
@@ -306,6 +344,12 @@ export function createAggregator(
     lag: () => stream.backlog(),
     stats: () => Object.freeze({ ...counts, held: held.length, lastCommitAt, blocks: blocks.read() }),
   });
+}
+
+/** After a failover Redis gives the same id to another batch; one whose content is gone is the one that is held. */
+function isSame(held: StreamEntry, delivered: StreamEntry): boolean {
+  const { id, fields } = delivered;
+  return held.id === id && (fields === undefined || held.fields?.batch === fields.batch);
 }
 
 function backoff(failures: number): number {

@@ -347,6 +347,8 @@ export class Collector implements MetricSink {
   private forgetIdle(): void {
     const now = this.clock.monotonic();
     if (now - this.sweptAt < Math.min(SWEEP_MS, this.options.seriesIdleMs)) return;
+    // In a long outage whoever is forgotten is held all the same, and would make room for one more.
+    if (this.unsent.size >= this.options.maxSeries) return;
     this.sweptAt = now;
     this.registry.forgetIdle(now - this.options.seriesIdleMs);
   }

@@ -19,6 +19,11 @@ export class UnsentWindow {
     return this.pointCount;
   }
 
+  /** Series held. */
+  get size(): number {
+    return this.series.size;
+  }
+
   /** When the oldest point held was recorded at the earliest, UTC milliseconds; undefined without any. */
   get since(): number | undefined {
     return this.pointCount > 0 ? this.from : undefined;

@@ -6,6 +6,7 @@
  */
 import type { AuditOutcome } from "../../shared/access.js";
 import type { DecodeFailure } from "../../shared/batch-codec.js";
+import type { BatchOutline } from "../../shared/batch-outline.js";
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
   DetectionMethod,
@@ -69,9 +70,9 @@ export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
 /** What became of a stream entry. */
 export type EntryOutcome =
-  | { readonly kind: "folded"; readonly points: number }
+  | { readonly kind: "folded"; readonly batch: BatchOutline }
   /** It was folded before. */
-  | { readonly kind: "known" }
+  | { readonly kind: "known"; readonly batch: BatchOutline }
   | { readonly kind: "unreadable"; readonly reason: DecodeFailure; readonly detail: string };
 
 export interface RollupStore {
