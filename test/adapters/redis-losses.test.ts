@@ -24,14 +24,15 @@ afterEach(() => under.dispose());
 const nobody = { boot: "nobody", recorded: 0, dropped: {} };
 
 async function accountsOf(stream: MetricStream, store: Pick<RollupStore, "ledger">) {
-  return closeAccounts(await store.ledger(), nobody, { backlog: await stream.backlog(), unsettledPoints: 0 });
+  return closeAccounts(await store.ledger(), nobody, { backlog: await stream.backlog(), unsettledPoints: 0 }, []);
 }
 
 function aggregatorOn(stream: MetricStream, options: AggregatorOptions = {}) {
   const store = createMemoryStore({ clock: systemClock });
   const dead: { entryId: string; reason: string; payload: string }[] = [];
   const faults: unknown[] = [];
-  const kept: Pick<RollupStore, "commitBatch" | "saveDeadBatch"> = {
+  const kept: Pick<RollupStore, "commitEntry" | "commitBatch" | "saveDeadBatch"> = {
+    commitEntry: (fields) => store.commitEntry(fields),
     commitBatch: (batch) => store.commitBatch(batch),
     saveDeadBatch: async (one) => void dead.push(one),
   };
@@ -187,7 +188,7 @@ describe("an entry that nobody can fold", () => {
     await under.letClaimsExpire();
     const stream = await under.consumer("fifth");
     const { aggregator, dead, kept } = aggregatorOn(stream, { maxDeliveries: 5 });
-    kept.commitBatch = async () => {
+    kept.commitEntry = async () => {
       throw new ParamedicError("STORE_REQUEST_INVALID", "a value is not allowed");
     };
     await aggregator.drain({ deadlineMs: 10_000 });

@@ -2,6 +2,7 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Store } from "../../server/ports/store.js";
+import { runs } from "../support/property-runs.js";
 import {
   batchOf,
   circuitOf,
@@ -109,7 +110,7 @@ export function describeCompaction(name: string, create: () => Promise<StoreHarn
               expect(await everyStep()).toEqual(withLate);
             },
           ),
-          { numRuns: 15 },
+          { numRuns: runs(15, 1 / 200) },
         );
       }, 60_000);
 

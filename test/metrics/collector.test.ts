@@ -9,6 +9,7 @@ import { quantile } from "../../shared/histogram.js";
 import { type Batch, batchId, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
 import { DAY_MS, HOUR_MS } from "../../shared/units.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
+import { runs } from "../support/property-runs.js";
 
 /** A stream that takes, refuses or swallows what it gets, as told. */
 function fakeStream() {
@@ -193,7 +194,7 @@ describe("what is recorded", () => {
     ]);
   });
 
-  it("is refused and counted when it is no measurement", async () => {
+  it("I3: is refused and counted once when it is no measurement", async () => {
     const context = setUp();
     const { collector, transport } = context;
     const histogram = collector.series(latency);
@@ -369,7 +370,7 @@ describe("a batch that does not arrive", () => {
 });
 
 describe("while the stream is away for ten minutes", () => {
-  it("memory follows the number of series, and no point is lost", async () => {
+  it("I10: memory follows the number of series, and no point is lost", async () => {
     const context = setUp({ batchSize: 10 });
     const { clock, collector, transport } = context;
     transport.answer = "refuse";
@@ -390,6 +391,32 @@ describe("while the stream is away for ten minutes", () => {
     const [first, last] = [transport.arrived[3], transport.arrived[5]];
     expect((last?.windowEnd ?? 0) - (first?.windowStart ?? 0)).toBeGreaterThanOrEqual(598_000);
     expect(collector.accounting()).toMatchObject({ recorded: 60_000, sent: 60_000, inFlight: 0 });
+  });
+});
+
+describe("while the stream is away for a day and series come and go", () => {
+  it("I10: memory stays within a few times the cap, what exceeds it is in overflow series, and no point is lost", async () => {
+    const context = setUp({ maxSeries: 50, maxSeriesPerMetric: 50, seriesIdleMs: 60_000 });
+    const { clock, collector, transport } = context;
+    transport.answer = "refuse";
+    collector.start();
+    const minutes = 24 * 60;
+    for (let minute = 0; minute < minutes; minute += 1) {
+      for (let at = 0; at < 20; at += 1) {
+        collector.series({ ...latency, tags: { customer: `${minute}-${at}` } }).record(1);
+      }
+      await clock.advance(60_000);
+    }
+    closes(context);
+    transport.answer = "take";
+    await clock.advance(1_000);
+    const sent = transport.arrived.flatMap(({ series }) => series);
+    expect(new Set(sent.map(({ tags }) => JSON.stringify(tags))).size).toBeLessThanOrEqual(3 * 50);
+    expect(sent.reduce((sum, { count }) => sum + count, 0)).toBe(20 * minutes);
+    expect(collector.accounting()).toMatchObject({ recorded: 20 * minutes, sent: 20 * minutes, dropped: {} });
+    // With the stream back, the idle ones make room again.
+    await clock.advance(180_000);
+    expect(collector.accounting().series).toBeLessThanOrEqual(1);
   });
 });
 
@@ -595,7 +622,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe("law 5", () => {
-  it("closes to the unit at every moment, and distinct batches that arrived and were handed out hold every point", async () => {
+  it("I1 I3: closes to the unit at every moment, and distinct batches that arrived and were handed out hold every point", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60, size: "max" }), async (steps) => {
         const context = setUp({ batchSize: 2, appendTimeoutMs: 700 });
@@ -635,7 +662,7 @@ describe("law 5", () => {
         );
         closes(context);
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 });

@@ -51,7 +51,7 @@ const sound: Evidence = {
     { boot: "a", name: "m", points: 5, sum: 50 },
     { boot: "b", name: "m", points: 5, sum: 50 },
   ],
-  accounting: { recorded: 15, rolledUp: 10, dropped: { negative: 1 }, lost: 4, inFlight: 0 },
+  accounting: { recorded: 15, rolledUp: 10, dropped: { negative: 1 }, lost: 4, inFlight: 0, gaps: [] },
   destroyed: new Set(["a:2"]),
   unreadable: { sent: 3, destroyed: 1 },
   deadBatches: 2,

@@ -1,11 +1,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { closeAccounts } from "../../server/accounting.js";
+import { closeAccounts, impossibleIn } from "../../server/accounting.js";
 
 const nothing = { backlog: 0, unsettledPoints: 0 };
 
 describe("the accounting of law 5", () => {
-  it("counts what this process holds as in flight, and what never arrived as lost", () => {
+  it("I7: counts what this process holds as in flight, and what never arrived as lost", () => {
     const ledger = [{ boot: "old", recorded: 100, dropped: { not_finite: 1 }, rolledUp: 90, lost: 0 }];
     expect(
       closeAccounts(ledger, { boot: "new", recorded: 10, dropped: {} }, { backlog: 0, unsettledPoints: 10 }, []),
@@ -51,7 +51,19 @@ describe("the accounting of law 5", () => {
     });
   });
 
-  it("always closes: recorded = rolled up + dropped + lost + in flight", () => {
+  it("I1 I7: are told to be impossible when points were counted twice or a boot's numbers came again", () => {
+    const twice = [{ boot: "a", recorded: 10, dropped: {}, rolledUp: 20, lost: 0 }];
+    const accounts = closeAccounts(twice, { boot: "b", recorded: 0, dropped: {} }, nothing, []);
+    expect(impossibleIn(accounts)).toMatchObject({ code: "INVARIANT_BROKEN", message: expect.stringContaining("I7") });
+    expect(impossibleIn({ recorded: 5, rolledUp: 4, dropped: {}, lost: 0, inFlight: 0, gaps: [] })?.message).toContain(
+      "I1",
+    );
+    expect(
+      impossibleIn({ recorded: 5, rolledUp: 2, dropped: { negative: 1 }, lost: 1, inFlight: 1, gaps: [] }),
+    ).toBeUndefined();
+  });
+
+  it("I1 I7: always closes: recorded = rolled up + dropped + lost + in flight", () => {
     const count = fc.nat({ max: 1_000 });
     const boot = fc
       .record({
@@ -79,7 +91,9 @@ describe("the accounting of law 5", () => {
             recorded: (before?.recorded ?? 0) + more + dropped,
             dropped: { invalid: (before?.dropped.invalid ?? 0) + dropped },
           };
-          const { recorded, rolledUp, dropped: lostBy, lost, inFlight } = closeAccounts(ledger, live, arriving, []);
+          const accounts = closeAccounts(ledger, live, arriving, []);
+          expect(impossibleIn(accounts)).toBeUndefined();
+          const { recorded, rolledUp, dropped: lostBy, lost, inFlight } = accounts;
           const droppedSum = Object.values(lostBy).reduce((sum, points) => sum + points, 0);
           expect(rolledUp + droppedSum + lost + inFlight).toBe(recorded);
           expect(Math.min(lost, inFlight)).toBeGreaterThanOrEqual(0);
