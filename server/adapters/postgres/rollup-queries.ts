@@ -95,7 +95,7 @@ export function createRollupQueries(db: Db, snapshot: Snapshot): RollupQueries {
             to === undefined ? undefined : lt(ingestGaps.windowStart, to),
           ),
         )
-        .orderBy(desc(ingestGaps.windowEnd), desc(ingestGaps.windowStart))
+        .orderBy(desc(ingestGaps.windowEnd))
         .limit(checkLimit(limit));
     },
   };

@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCircuitQueries } from "../../../server/adapters/sqlite/circuit-queries.js";
 import { createFailureQueries } from "../../../server/adapters/sqlite/failure-queries.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
-import { pendingQuery, rangeQuery } from "../../../server/adapters/sqlite/rollup-queries.js";
+import { createRollupQueries, pendingQuery, rangeQuery } from "../../../server/adapters/sqlite/rollup-queries.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
 describe("query plans", () => {
@@ -51,6 +51,11 @@ describe("query plans", () => {
     ).toEqual([
       "SEARCH paramedic_rollups USING INDEX paramedic_rollups_pending (resolution_ms=? AND series_id=? AND bucket>? AND bucket<?)",
     ]);
+  });
+
+  it("list the gaps of a range from an index, sorted as it stands", () => {
+    createRollupQueries(logged()).listGaps({ from: 1, to: 2, limit: 10 });
+    expectIndexed("paramedic_ingest_gaps_window_end");
   });
 
   const failures = {
