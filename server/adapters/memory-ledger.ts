@@ -150,7 +150,7 @@ export function createMemoryLedger(capacity: number): MemoryLedger {
     gaps: ({ from, to, limit }) =>
       allGaps()
         .filter((gap) => (to === undefined || gap.from < to) && (from === undefined || gap.to >= from))
-        .sort((a, b) => b.to - a.to || b.from - a.from)
+        .sort((a, b) => b.to - a.to)
         .slice(0, limit),
   };
 }

@@ -138,6 +138,44 @@ export function describeCompaction(name: string, create: () => Promise<StoreHarn
         expect(await totalOf(DAY)).toBe(4);
       });
 
+      it("I5: deleting less than before tells no deleted time finely again", async () => {
+        await commitAt([0, 15_000, 70_000, DAY + 5]);
+        await compactAll();
+        await store.pruneRollups({ resolutionMs: FINE, before: START + 2 * DAY, limit: 100 });
+        const minutes = await points(MINUTE);
+        expect(await second.pruneRollups({ resolutionMs: FINE, before: START + DAY, limit: 100 })).toBe(0);
+        expect(await points(FINE)).toEqual(minutes);
+        await commitAt([20_000]);
+        await compactAll();
+        expect(await points(FINE)).toEqual(await points(MINUTE));
+        expect(await totalOf(FINE)).toBe(10);
+      });
+
+      it("I5: stays exact while two instances fold, compact and delete the same rows at once", async () => {
+        const offsets = Array.from({ length: 40 }, (_, index) => index * 7_000);
+        await commitAt(offsets);
+        const prune = async (target: Store) => {
+          for (let time = 0; time < 20; time += 1) {
+            await target.pruneRollups({ resolutionMs: FINE, before: START + 2 * MINUTE, limit: 3 });
+          }
+          return 0;
+        };
+        const [mine, theirs] = await Promise.all([
+          compactAll(4),
+          compactAll(3, second),
+          prune(store),
+          prune(second),
+          commitAt(offsets.map((offset) => offset + 1_000)),
+        ]);
+        expect(mine + theirs).toBeGreaterThan(0);
+        await compactAll();
+        await prune(second);
+        expect([await totalOf(FINE), await totalOf(MINUTE), await totalOf(HOUR), await totalOf(DAY)]).toEqual([
+          160, 160, 160, 160,
+        ]);
+        expect(await compactAll(100, second)).toBe(0);
+      });
+
       it("I5: rows that no coarser one holds are not deleted", async () => {
         await commitAt([0, 15_000]);
         expect(await store.pruneRollups({ resolutionMs: FINE, before: START + DAY, limit: 100 })).toBe(0);

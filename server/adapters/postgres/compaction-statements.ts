@@ -37,7 +37,7 @@ export async function pruneRollups(db: Db, slice: RollupSlice): Promise<number> 
         select series_id, resolution_ms, bucket from ${metricRollups}
         where series_id = s.id and resolution_ms = ${resolutionMs} and bucket < ${before}
           ${isCoarsest ? sql`` : sql`and compacted`}
-        order by bucket limit ${limit}
+        limit ${limit}
       ) r
       limit ${limit})`);
   return rowCount ?? 0;

@@ -83,7 +83,7 @@ export function createRollupQueries(db: Db): RollupQueries {
             to === undefined ? undefined : lt(ingestGaps.windowStart, to),
           ),
         )
-        .orderBy(desc(ingestGaps.windowEnd), desc(ingestGaps.windowStart))
+        .orderBy(desc(ingestGaps.windowEnd))
         .limit(checkLimit(limit))
         .all();
     },

@@ -5,6 +5,7 @@ import { createCircuitQueries } from "../../../server/adapters/sqlite/circuit-qu
 import { createFailureQueries } from "../../../server/adapters/sqlite/failure-queries.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
 import { createRangeQueries, stepQuery, totalQuery } from "../../../server/adapters/sqlite/range-queries.js";
+import { createRollupQueries } from "../../../server/adapters/sqlite/rollup-queries.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
 describe("query plans", () => {
@@ -62,6 +63,11 @@ describe("query plans", () => {
       ["SEARCH paramedic_series USING COVERING INDEX paramedic_series_identity (metric_name=?)"],
       ["SEARCH paramedic_series USING COVERING INDEX paramedic_series_identity (metric_name>? AND metric_name<?)"],
     ]);
+  });
+
+  it("list the gaps of a range from an index, sorted as it stands", () => {
+    createRollupQueries(logged()).listGaps({ from: 1, to: 2, limit: 10 });
+    expectIndexed("paramedic_ingest_gaps_window_end");
   });
 
   const failures = {
