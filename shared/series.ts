@@ -31,6 +31,9 @@ export interface SeriesSummary {
   readonly buckets: SparseBuckets;
 }
 
+/** Summaries of several series added up: they have no last point in common. */
+export type MergedSummary = Omit<SeriesSummary, "last">;
+
 /** What one flush sends: frozen until it settles. */
 export interface Batch {
   readonly version: 1;

@@ -5,11 +5,15 @@
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
+import { heatMapOf } from "../../shared/heat-map.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
-import { bucketStart, coarserThan, finerThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
+import { bucketStart, coarserThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
 import { type SeriesDescriptor, seriesKey } from "../../shared/series.js";
+import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fold.js";
+import { createProcedureFold } from "../../shared/top-procedures.js";
+import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, Page, RollupSlice, Store, StoredCircuit } from "../ports/store.js";
+import type { AuditEntry, Page, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
 import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
@@ -24,9 +28,10 @@ import {
 } from "./folding.js";
 import { createMemoryLedger } from "./memory-ledger.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
+import { passesOf, type Range } from "./range-plan.js";
 import { barsRepair, checkLease, isOpenAction, isUnderWay } from "./recovery-leases.js";
 import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
-import { type BucketSummary, canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
+import { canonicalTags, carriesTags, checkBands, checkStep } from "./series-steps.js";
 
 export interface MemoryStoreOptions {
   /** Rows of one kind; beyond it the oldest are forgotten. @default 10_000 */
@@ -192,6 +197,22 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     return true;
   };
 
+  const rollupsIn = (kept: KeptSeries, range: Range): { bucket: number; rollup: Rollup }[] =>
+    passesOf(range, keptFrom).flatMap(({ resolutionMs, from, to, onlyPending }) =>
+      [...(kept.levels.get(resolutionMs) ?? [])]
+        .filter(([bucket, { compacted }]) => bucket >= from && bucket < to && !(onlyPending && compacted))
+        .map(([bucket, { rollup }]) => ({ bucket, rollup })),
+    );
+
+  const readSteps = ({ metricName, tags, stepMs, limit, ...range }: SeriesQuery): readonly StepSummary[] => {
+    const fold = createStepFold({ stepMs: checkStep(stepMs), limit: checkLimit(limit) });
+    for (const kept of series.values()) {
+      if (kept.descriptor.metricName !== metricName || !carriesTags(kept.descriptor.tags, tags)) continue;
+      for (const { bucket, rollup } of rollupsIn(kept, { ...range, stepMs })) fold.add(bucket, rollup);
+    }
+    return fold.take();
+  };
+
   return Object.freeze<Store>({
     async open() {},
     async ping() {
@@ -216,21 +237,32 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         .map(({ descriptor }) => descriptor);
     },
 
-    async readSeries({ metricName, tags, from, to, stepMs, limit }) {
-      const step = checkStep(stepMs);
-      const rollups: BucketSummary[] = [];
-      for (const { descriptor, levels } of series.values()) {
-        if (descriptor.metricName !== metricName || !carriesTags(descriptor.tags, tags)) continue;
-        for (const stretch of stretchesOf({ from, to, stepMs: step }, keptFrom)) {
-          for (const width of [...finerThan(stretch.resolutionMs), stretch.resolutionMs]) {
-            for (const [bucket, { rollup, compacted }] of levels.get(width) ?? []) {
-              const isTold = width < stretch.resolutionMs && compacted;
-              if (!isTold && bucket >= stretch.from && bucket < stretch.to) rollups.push({ ...rollup, bucket });
-            }
-          }
-        }
+    async readMetric(metricName) {
+      const found = [...series.values()].filter(({ descriptor }) => descriptor.metricName === metricName);
+      const [first] = found;
+      return first && { kind: first.descriptor.kind, unit: first.descriptor.unit, series: found.length };
+    },
+
+    async readSeries(query) {
+      return readSteps(query).map(pointOf);
+    },
+
+    async readHeatMap({ mostBands, ...query }) {
+      return heatMapOf(readSteps(query), checkBands(mostBands));
+    },
+
+    async readTopProcedures({ from, to, by, limit }) {
+      const most = checkLimit(limit);
+      const fold = createProcedureFold();
+      for (const kept of series.values()) {
+        if (kept.descriptor.metricType !== "operation") continue;
+        for (const { rollup } of rollupsIn(kept, { from, to, stepMs: DAY_MS })) fold.add(kept.descriptor, rollup);
       }
-      return stepPoints(rollups, step, checkLimit(limit));
+      return fold.top(by, most);
+    },
+
+    async readStretches(range) {
+      return stretchesOf({ ...range, stepMs: checkStep(range.stepMs) }, keptFrom);
     },
 
     async compactRollups(slice) {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Accounting } from "../../shared/series.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
-import type { RollupStore } from "../ports/store.js";
+import type { RangeStore, RollupStore } from "../ports/store.js";
 import { type createProcedures, router } from "./procedures.js";
 
 /** A reader that wants more points than a screen has pixels wants a longer step. */
@@ -13,7 +13,7 @@ const timestamp = z.number().int().min(0).max(8.64e15);
 
 export function createMetricsRouter(
   { read }: ReturnType<typeof createProcedures>,
-  deps: { readonly store: RollupStore; readonly accounting: () => Promise<Accounting> },
+  deps: { readonly store: RollupStore & RangeStore; readonly accounting: () => Promise<Accounting> },
 ) {
   return router({
     list: read

@@ -16,8 +16,11 @@ import type {
   JsonObject,
   Severity,
 } from "../../shared/failure.js";
+import type { HeatMap } from "../../shared/heat-map.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
-import type { Batch, BatchGap, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
+import type { Stretch } from "../../shared/resolutions.js";
+import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
+import type { ProcedureTotals, TopOrder } from "../../shared/top-procedures.js";
 
 export interface Page<T> {
   readonly items: readonly T[];
@@ -86,23 +89,58 @@ export interface RollupStore {
   /** Keeps what cannot be folded, raw, so that an operator can look at it. Once per entry id. */
   saveDeadBatch(dead: { entryId: string; reason: string; payload: string; at: number }): Promise<void>;
   listSeries(filter: { metricName?: string | undefined; limit: number }): Promise<readonly SeriesDescriptor[]>;
-  /**
-   * One metric over [from, to), in steps of `stepMs` (a multiple of the finest resolution), its series merged; only series
-   * that carry all of `tags`. Oldest first, at most `limit`. Read from the coarsest rows that fit the step; where finer ones
-   * are deleted, a step is as wide as what is kept.
-   */
-  readSeries(query: {
-    metricName: string;
-    tags?: Readonly<Record<string, string>> | undefined;
-    from: number;
-    to: number;
-    stepMs: number;
-    limit: number;
-  }): Promise<readonly SeriesPoint[]>;
   /** Law 5 by the ledger, one entry a boot; what is missing there beyond `lost` is in flight. */
   ledger(): Promise<readonly LedgerEntry[]>;
   /** Gaps whose time touches [from, to), the latest first, at most `limit`: what a chart of that range lacks. */
   listGaps(query: { from?: number | undefined; to?: number | undefined; limit: number }): Promise<readonly BatchGap[]>;
+}
+
+/** One metric over [from, to), the series that carry all of `tags` merged, in steps of time. */
+export interface SeriesQuery {
+  readonly metricName: string;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+  /** UTC milliseconds. */
+  readonly from: number;
+  readonly to: number;
+  /** A multiple of the finest resolution. */
+  readonly stepMs: number;
+  /** Steps at most, 1 to 10,000: those that hold anything, oldest first. */
+  readonly limit: number;
+}
+
+/** What is known of a metric. */
+export interface MetricSummary {
+  /** Of its first series. */
+  readonly kind: SeriesKind;
+  readonly unit: string;
+  /** Up to 50,000. */
+  readonly series: number;
+}
+
+/**
+ * Ranges of stored rollups. Each is read from the coarsest rows that fit the step; where finer ones are deleted, a step is as
+ * wide as what is kept. However many series there are, a read does not hold up the thread that serves calls.
+ */
+export interface RangeStore {
+  /** Undefined where no series has that name. */
+  readMetric(metricName: string): Promise<MetricSummary | undefined>;
+  /** Oldest first. */
+  readSeries(query: SeriesQuery): Promise<readonly SeriesPoint[]>;
+  /** The same steps with their distributions in at most `mostBands` bands, 2 to 1,000. */
+  readHeatMap(query: SeriesQuery & { readonly mostBands: number }): Promise<HeatMap>;
+  /** The procedures that come first, at most `limit`, 1 to 10,000. */
+  readTopProcedures(query: {
+    readonly from: number;
+    readonly to: number;
+    readonly by: TopOrder;
+    readonly limit: number;
+  }): Promise<readonly ProcedureTotals[]>;
+  /** Which resolution tells which part of a range that is read in such steps, oldest first. */
+  readStretches(range: {
+    readonly from: number;
+    readonly to: number;
+    readonly stepMs: number;
+  }): Promise<readonly Stretch[]>;
 }
 
 /** What keeps a store from growing without bound. */
@@ -245,7 +283,14 @@ export interface AuditStore {
   listAudit(query: { cursor?: string | undefined; limit: number }): Promise<Page<AuditEntry>>;
 }
 
-export interface Store extends RollupStore, CompactionStore, FailureStore, RecoveryStore, CircuitStore, AuditStore {
+export interface Store
+  extends RollupStore,
+    RangeStore,
+    CompactionStore,
+    FailureStore,
+    RecoveryStore,
+    CircuitStore,
+    AuditStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
   /** Round trip through the writer; milliseconds. */

@@ -18,6 +18,8 @@ import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
 import { storeErrorOf } from "./postgres-errors.js";
 import { LANE_OF_KIND, pruneRecords } from "./prune-statements.js";
+import { createRangeQueries } from "./range-queries.js";
+import { createReadTurns } from "./read-turns.js";
 import { abandonExpired, completeRepair, leaseRepair, recordRescues } from "./recovery-statements.js";
 import { createRollupQueries } from "./rollup-queries.js";
 import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
@@ -42,6 +44,8 @@ export interface PostgresStoreOptions {
   readonly lockTimeoutMs?: number | undefined;
   /** How long a statement may run, and a transaction stand idle; above lockTimeoutMs. @default lockTimeoutMs + 5_000 */
   readonly statementTimeoutMs?: number | undefined;
+  /** How long a range of many series may take to read, statement after statement. 1 to 600,000 ms. @default 15_000 */
+  readonly rangeTimeoutMs?: number | undefined;
   /** How long migrating may wait for other processes that migrate. @default 30_000 */
   readonly migrationTimeoutMs?: number | undefined;
 }
@@ -51,9 +55,12 @@ const DEFAULTS = {
   connectTimeoutMs: 5 * SECOND_MS,
   lockTimeoutMs: 5 * SECOND_MS,
   statementSlackMs: 5 * SECOND_MS,
+  rangeTimeoutMs: 15 * SECOND_MS,
   migrationTimeoutMs: 30 * SECOND_MS,
   /** A minute of writes at the usual pace; more waiting would only grow memory while the database hangs. */
   maxWaiting: 1_000,
+  /** Several pages of charts. */
+  maxRangesWaiting: 100,
 } as const;
 
 interface Connected {
@@ -62,9 +69,24 @@ interface Connected {
   readonly queries: ReturnType<typeof queriesOf>;
 }
 
-function queriesOf(pool: pg.Pool) {
+/** Connections that reads of ranges leave to writes: one for each lane. */
+const WRITING_CONNECTIONS = 3;
+
+function queriesOf(
+  { pool, clock }: { readonly pool: pg.Pool; readonly clock: Clock },
+  { maxConnections, rangeTimeoutMs }: { readonly maxConnections: number; readonly rangeTimeoutMs: number },
+) {
   const db = drizzleOf(pool);
-  return { ...createRollupQueries(db, createSnapshot(pool)), ...createFailureQueries(db), ...createCircuitQueries(db) };
+  const turns = createReadTurns({
+    atOnce: maxConnections - WRITING_CONNECTIONS,
+    mostWaiting: DEFAULTS.maxRangesWaiting,
+  });
+  return {
+    ...createRollupQueries(db),
+    ...createRangeQueries({ clock, db, snapshot: createSnapshot(pool), turns }, { rangeTimeoutMs }),
+    ...createFailureQueries(db),
+    ...createCircuitQueries(db),
+  };
 }
 
 /**
@@ -95,6 +117,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
       600_000,
     ),
   };
+  const rangeTimeoutMs = within("rangeTimeoutMs", options.rangeTimeoutMs ?? DEFAULTS.rangeTimeoutMs, 1, 600_000);
   const migrationTimeoutMs = options.migrationTimeoutMs ?? DEFAULTS.migrationTimeoutMs;
 
   const series = createSeriesIds();
@@ -110,7 +133,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     connected = {
       pool,
       writes: createWriteTransactions({ pool, clock }, { maxWaiting: DEFAULTS.maxWaiting, turnTimeoutMs }),
-      queries: queriesOf(pool),
+      queries: queriesOf({ pool, clock }, { maxConnections: limits.maxConnections, rangeTimeoutMs }),
     };
   };
 
@@ -174,7 +197,11 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     pruneRollups: (slice) => write("rollups", (db) => pruneRollups(db, slice)),
     pruneRecords: (slice) => write(LANE_OF_KIND[slice.kind], (db) => pruneRecords(db, slice)),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
+    readMetric: (metricName) => read(({ readMetric }) => readMetric(metricName)),
     readSeries: (query) => read(({ readSeries }) => readSeries(query)),
+    readHeatMap: (query) => read(({ readHeatMap }) => readHeatMap(query)),
+    readTopProcedures: (query) => read(({ readTopProcedures }) => readTopProcedures(query)),
+    readStretches: (range) => read(({ readStretches }) => readStretches(range)),
     ledger: () => read(({ ledger }) => ledger()),
     listGaps: (query) => read(({ listGaps }) => listGaps(query)),
 
