@@ -41,6 +41,55 @@ export function slicesOf<T>(series: readonly T[], rowsOfEach: number, mostRows: 
   return Array.from({ length: Math.ceil(series.length / size) }, (_, at) => series.slice(at * size, (at + 1) * size));
 }
 
+/** What one statement reads. */
+export interface RollupsRead extends Pass {
+  readonly seriesIds: readonly number[];
+}
+
+/** How many rows one series has in a pass, or in more than that, and where the first and the last of them begin. */
+export interface CountedRows {
+  readonly id: number;
+  readonly rows: number;
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * Divides a pass whose rows are counted into statements of at most `mostRows` each: series together as long as they fit, and
+ * one that has more alone, in pieces of its time.
+ */
+export function readsOf(pass: Pass, counted: readonly CountedRows[], mostRows: number): readonly RollupsRead[] {
+  const reads: RollupsRead[] = [];
+  let together: number[] = [];
+  let room = mostRows;
+  const flush = () => {
+    if (together.length > 0) reads.push({ ...pass, seriesIds: together });
+    together = [];
+    room = mostRows;
+  };
+  for (const series of counted) {
+    if (series.rows > mostRows) {
+      reads.push(...piecesOf(pass, series, mostRows));
+      continue;
+    }
+    if (series.rows > room) flush();
+    together.push(series.id);
+    room -= series.rows;
+  }
+  flush();
+  return reads;
+}
+
+function piecesOf(pass: Pass, { id, first, last }: CountedRows, mostRows: number): readonly RollupsRead[] {
+  const width = mostRows * pass.resolutionMs;
+  const begin = Math.max(first, pass.from);
+  const end = Math.min(last + pass.resolutionMs, pass.to);
+  return Array.from({ length: Math.max(0, Math.ceil((end - begin) / width)) }, (_, at) => {
+    const from = begin + at * width;
+    return { ...pass, from, to: Math.min(from + width, end), seriesIds: [id] };
+  });
+}
+
 /**
  * Sums are cut here before a database adds them up, and what reaches it counts as the largest float: the one dialect gives
  * infinity for a sum that outgrows a float, the other an error.

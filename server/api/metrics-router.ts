@@ -13,6 +13,9 @@ import {
 } from "./metric-inputs.js";
 import { type createProcedures, router } from "./procedures.js";
 
+/** An answer names so many gaps, the latest. */
+const MOST_GAPS = 1_000;
+
 export function createMetricsRouter(
   { read }: ReturnType<typeof createProcedures>,
   deps: { readonly store: RollupStore & RangeStore; readonly accounting: () => Promise<Accounting> },
@@ -25,21 +28,34 @@ export function createMetricsRouter(
     return { metric, stepMs: input.stepMs ?? stepFor(input, metric?.series ?? 0) };
   };
 
+  /**
+   * What is missing in a range, the latest first: batches that an instance sent and that never came. Their points are of all
+   * metrics, because nobody knows which they were. Batches that may still come are not called lost yet.
+   */
+  const lostIn = async ({ from, to }: TimeRange) => {
+    const gaps = await store.listGaps({ from, to, limit: MOST_GAPS });
+    return gaps
+      .filter(({ points }) => points > 0)
+      .map(({ instance, points, ...gap }) => ({ instance, from: gap.from, to: gap.to, points }));
+  };
+
   return router({
     list: read.input(listInput).query(({ input }) => store.listSeries(input)),
 
     /**
      * One metric, its series merged: oldest first, `from` included, `to` excluded. `unit` is of sum, min, max and the
-     * percentiles; `resolutions` says of which stored rows each part was read: a step is never finer than those.
+     * percentiles; `resolutions` says of which stored rows each part was read: a step is never finer than those. `lost` says
+     * where points are missing, so that a dip can be told from a loss.
      */
     series: read.input(seriesInput).query(async ({ input }) => {
       const { metric, stepMs } = await inSteps(input);
       const { metricName, from, to } = input;
-      const [points, resolutions] = await Promise.all([
+      const [points, resolutions, lost] = await Promise.all([
         store.readSeries({ ...input, stepMs, limit: MOST_POINTS }),
         store.readStretches({ from, to, stepMs }),
+        lostIn(input),
       ]);
-      return { metricName, kind: metric?.kind, unit: metric?.unit, from, to, stepMs, resolutions, points };
+      return { metricName, kind: metric?.kind, unit: metric?.unit, from, to, stepMs, resolutions, points, lost };
     }),
 
     /**
@@ -49,11 +65,12 @@ export function createMetricsRouter(
     heatMap: read.input(heatMapInput).query(async ({ input }) => {
       const { metric, stepMs } = await inSteps(input);
       const { metricName, from, to } = input;
-      const [map, resolutions] = await Promise.all([
+      const [map, resolutions, lost] = await Promise.all([
         store.readHeatMap({ ...input, stepMs, limit: MOST_HEAT_MAP_STEPS }),
         store.readStretches({ from, to, stepMs }),
+        lostIn(input),
       ]);
-      return { metricName, unit: metric?.unit, from, to, stepMs, resolutions, ...map };
+      return { metricName, unit: metric?.unit, from, to, stepMs, resolutions, ...map, lost };
     }),
 
     /**
@@ -62,11 +79,12 @@ export function createMetricsRouter(
      */
     topProcedures: read.input(topProceduresInput).query(async ({ input: { by, limit, ...asked } }) => {
       const range = widened(asked);
-      const [procedures, resolutions] = await Promise.all([
+      const [procedures, resolutions, lost] = await Promise.all([
         store.readTopProcedures({ ...range, by, limit }),
         store.readStretches({ ...range, stepMs: DAY_MS }),
+        lostIn(range),
       ]);
-      return { by, ...range, resolutions, procedures };
+      return { by, ...range, resolutions, procedures, lost };
     }),
 
     accounting: read.query(() => deps.accounting()),

@@ -111,7 +111,7 @@ export function describeCompaction(name: string, create: () => Promise<StoreHarn
           ),
           { numRuns: 15 },
         );
-      });
+      }, 60_000);
 
       it("I5: deleting fine rows changes no coarser answer, and rows that come later are told once", async () => {
         await commitAt([0, 15_000, 70_000, HOUR + 5_000, DAY - 1, DAY + 5]);

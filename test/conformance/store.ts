@@ -5,6 +5,7 @@ import type { Page, Store } from "../../server/ports/store.js";
 import type { Batch } from "../../shared/series.js";
 import { describeCompaction } from "./compaction.js";
 import { describeLedger } from "./ledger.js";
+import { describeRanges } from "./ranges.js";
 import {
   batchOf,
   circuitOf,
@@ -23,6 +24,7 @@ import type { StoreHarness } from "./store-harness.js";
 export function describeStore(name: string, create: () => Promise<StoreHarness>): void {
   describeLedger(name, create);
   describeCompaction(name, create);
+  describeRanges(name, create);
   describe(`${name} keeps the store's promises`, () => {
     let harness: StoreHarness;
     let store: Store;

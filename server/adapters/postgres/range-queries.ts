@@ -1,9 +1,9 @@
 /**
- * Reads ranges of series: adds rollups up in SQL, series by series along their own keys, and folds what comes out of it. A
- * read of many series is many statements, each small enough that its fold holds up no call, on one snapshot.
+ * Reads ranges of series: adds rollups up in SQL and folds what comes out of it. A read of many series is many statements,
+ * each small enough that its fold holds up no call, on one snapshot.
  */
-import { and, asc, eq, gt, gte, like, lt, type SQL, sql } from "drizzle-orm";
-import { metricRollups, metricSeries, rollupMarks } from "../../../drizzle/postgres/self-healing-schema.js";
+import { and, asc, eq, gt, like, type SQL } from "drizzle-orm";
+import { metricSeries, rollupMarks } from "../../../drizzle/postgres/self-healing-schema.js";
 import { ParamedicError } from "../../../shared/errors.js";
 import { heatMapOf } from "../../../shared/heat-map.js";
 import { type KeptFrom, stretchesOf } from "../../../shared/resolutions.js";
@@ -15,11 +15,11 @@ import { DAY_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import type { RangeStore, SeriesQuery } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
-import { LARGEST_SUM, type Pass, partOf, passesOf, type Range, rowsOfOne, slicesOf } from "../range-plan.js";
+import { type Pass, partOf, passesOf, type Range, type RollupsRead, readsOf, rowsOfOne } from "../range-plan.js";
 import { carriesTags, checkBands, checkStep } from "../series-steps.js";
 import type { Db } from "./postgres-connection.js";
+import { type AddedUp, countQuery, pendingCountQuery, stepQuery, totalQuery } from "./range-statements.js";
 import type { ReadTurns } from "./read-turns.js";
-import { isPending } from "./rollup-queries.js";
 import type { Snapshot } from "./write-transactions.js";
 
 export interface RangeQueryDeps {
@@ -44,12 +44,10 @@ export function createRangeQueries(
       return snapshot(async (tx) => {
         const passes = passesOf(range, await keptFrom(tx));
         for await (const page of seriesPages(tx, of)) {
-          for (const pass of passes) {
-            for (const seriesIds of await slicesIn(tx, pass, [...page.keys()])) {
-              if (clock.monotonic() > until) throw tookTooLong(rangeTimeoutMs);
-              const rows = await statement(tx, { ...pass, seriesIds });
-              for (const { place, ...part } of rows) add({ place, part: partOf(part), series: page });
-            }
+          for await (const part of readsOfPage(tx, passes, [...page.keys()])) {
+            if (clock.monotonic() > until) throw tookTooLong(rangeTimeoutMs);
+            const rows = await statement(tx, part);
+            for (const { place, ...row } of rows) add({ place, part: partOf(row), series: page });
           }
         }
       });
@@ -109,16 +107,6 @@ interface WantedSeries {
   readonly tags?: Tags | undefined;
 }
 
-/** What one statement reads. */
-export interface RollupsRead extends Pass {
-  readonly seriesIds: readonly number[];
-}
-
-interface AddedUp extends SummaryPart {
-  /** The start of the step, or the series. */
-  readonly place: number;
-}
-
 interface Scan {
   readonly of: WantedSeries;
   readonly range: Range;
@@ -136,13 +124,32 @@ async function keptFrom(db: Db): Promise<KeptFrom> {
   return new Map(marks.map((row) => [row.resolutionMs, row.keptFrom]));
 }
 
-/** As many series at once as `MOST_ROWS` allow; of pending rows nobody knows without counting how many there are. */
-async function slicesIn(db: Db, pass: Pass, ids: readonly number[]): Promise<readonly (readonly number[])[]> {
-  if (!pass.onlyPending || ids.length === 0) return slicesOf(ids, rowsOfOne(pass), MOST_ROWS);
-  const [pending] = await db
-    .select({ rows: sql<number>`count(*)::float8` })
-    .from(rollupsOf({ ...pass, seriesIds: ids }, rowsOfOne(pass)));
-  return pending === undefined || pending.rows === 0 ? [] : slicesOf(ids, pending.rows / ids.length, MOST_ROWS);
+/** A page of series divided into statements of `MOST_ROWS`, by counting where there may be more. */
+async function* readsOfPage(
+  db: Db,
+  passes: readonly Pass[],
+  seriesIds: readonly number[],
+): AsyncGenerator<RollupsRead> {
+  if (seriesIds.length === 0) return;
+  const pending = await countPending(db, passes, seriesIds);
+  for (const pass of passes) {
+    const ofPass = pending.filter(({ resolutionMs }) => resolutionMs === pass.resolutionMs);
+    if (pass.onlyPending) yield* readsOf(pass, ofPass, MOST_ROWS);
+    else if (seriesIds.length * rowsOfOne(pass) <= MOST_ROWS) yield { ...pass, seriesIds };
+    else yield* readsOf(pass, await countQuery(db, { ...pass, seriesIds }), MOST_ROWS);
+  }
+}
+
+/** Of pending rows nobody knows how many there are. Mostly there are none, which one statement tells of all passes. */
+async function countPending(db: Db, passes: readonly Pass[], seriesIds: readonly number[]) {
+  const pending = passes.filter(({ onlyPending }) => onlyPending);
+  if (pending.length === 0) return [];
+  return pendingCountQuery(db, {
+    seriesIds,
+    resolutionsMs: [...new Set(pending.map(({ resolutionMs }) => resolutionMs))],
+    from: Math.min(...pending.map(({ from }) => from)),
+    to: Math.max(...pending.map(({ to }) => to)),
+  });
 }
 
 /** By id, a page at a time: reading the names of twenty thousand series would hold up calls too. */
@@ -161,59 +168,6 @@ async function* seriesPages(db: Db, { where, tags }: WantedSeries): AsyncGenerat
     if (end === undefined || page.length < SERIES_PER_PAGE) return;
     last = end.id;
   }
-}
-
-/**
- * Rows added up, their distributions joined. What one series gives is bounded, although the bound is seldom reached: it keeps
- * the planner at one walk along the key for each series.
- */
-const addedUp = (place: SQL) => ({
-  place: sql<number>`(${place})::float8`.as("place"),
-  count: sql<number>`sum(r.count)::float8`,
-  sum: sql<number>`sum(least(greatest(r.sum, ${sql.raw(String(-LARGEST_SUM))}), ${sql.raw(String(LARGEST_SUM))}))`,
-  min: sql<number>`min(r.min)`,
-  max: sql<number>`max(r.max)`,
-  buckets: sql<Buffer>`coalesce(string_agg(nullif(r.buckets, ''), '\\x00'), '')`,
-});
-
-function rollupsOf({ seriesIds, resolutionMs, from, to, onlyPending }: RollupsRead, mostOfEach: number) {
-  const { bucket } = metricRollups;
-  return sql`unnest(${sql.param([...seriesIds])}::bigint[]) as asked (id) cross join lateral (
-    select * from ${metricRollups}
-    where ${and(
-      sql`${metricRollups.seriesId} = asked.id`,
-      eq(metricRollups.resolutionMs, resolutionMs),
-      gte(bucket, from),
-      lt(bucket, to),
-      onlyPending ? isPending : undefined,
-    )}
-    order by ${bucket} limit ${mostOfEach}
-  ) as r`;
-}
-
-/** The steps of some series together, apart so that its query plan can be looked at. */
-export function stepQuery(
-  db: Db,
-  read: RollupsRead,
-  { stepMs, limit }: { readonly stepMs: number; readonly limit: number },
-) {
-  // The first `limit` steps of all series together lie within this many buckets of each of them.
-  const mostOfEach = limit * Math.max(1, stepMs / read.resolutionMs);
-  const width = sql`${stepMs}::bigint`;
-  return db
-    .select(addedUp(sql`r.bucket - mod(mod(r.bucket, ${width}) + ${width}, ${width})`))
-    .from(rollupsOf(read, mostOfEach))
-    .groupBy(sql`place`)
-    .orderBy(sql`place`)
-    .limit(limit);
-}
-
-/** Each of some series over the whole range. */
-export function totalQuery(db: Db, read: RollupsRead) {
-  return db
-    .select(addedUp(sql`r.series_id`))
-    .from(rollupsOf(read, rowsOfOne(read)))
-    .groupBy(sql`place`);
 }
 
 function tookTooLong(rangeTimeoutMs: number): ParamedicError {

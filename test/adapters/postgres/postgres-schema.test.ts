@@ -14,7 +14,7 @@ import { migratePostgres } from "../../../server/adapters/postgres/migrate.js";
 import { migratePostgresBack } from "../../../server/adapters/postgres/migrate-back.js";
 import { type Db, drizzleOf } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore } from "../../../server/adapters/postgres/postgres-store.js";
-import { stepQuery, totalQuery } from "../../../server/adapters/postgres/range-queries.js";
+import { stepQuery, totalQuery } from "../../../server/adapters/postgres/range-statements.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
   batchOf,
