@@ -163,6 +163,8 @@ const inputs: Readonly<Record<string, unknown>> = {
   "failures.resolve": { eventId: "event-1", reason: "because" },
   "circuits.get": { name: "llm:openai" },
   "metrics.series": { metricName: "x", from: 0, to: 1 },
+  "metrics.heatMap": { metricName: "x", from: 0, to: 1 },
+  "metrics.topProcedures": { from: 0, to: 1 },
 };
 
 function property(node: unknown, key: string): unknown {
