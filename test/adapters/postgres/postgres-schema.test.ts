@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { getTableColumns, getTableName, is, sql } from "drizzle-orm";
+import { getTableColumns, getTableName, is } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { PgTable } from "drizzle-orm/pg-core";
@@ -12,7 +12,6 @@ import * as schema from "../../../drizzle/postgres/self-healing-schema.js";
 import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { migratePostgres } from "../../../server/adapters/postgres/migrate.js";
 import { migratePostgresBack } from "../../../server/adapters/postgres/migrate-back.js";
-import { drizzleOf } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore } from "../../../server/adapters/postgres/postgres-store.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
