@@ -1,10 +1,7 @@
 /** Answers what the main thread asks of the reader: ranges of many series. One request, one reply, no throw. */
-import type { RangeQueries } from "./range-queries.js";
 import { answerOf } from "./request-handler.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
 import type { ReaderOptions, ReaderRequest, ThreadReply } from "./thread-protocol.js";
-
-export type ReadCommands = Pick<RangeQueries, "readSeries" | "readHeatMap" | "readTopProcedures">;
 
 export function createReadHandler({ path, busyTimeoutMs }: ReaderOptions): (request: ReaderRequest) => ThreadReply {
   let reader: SqliteReader | undefined;

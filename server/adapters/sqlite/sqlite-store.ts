@@ -7,7 +7,7 @@ import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { SeriesQuery, Store } from "../../ports/store.js";
-import type { ReadCommands } from "./read-handler.js";
+import type { ReadCommands } from "./range-queries.js";
 import { spawnReader, spawnWriter } from "./spawn-thread.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";

@@ -1,6 +1,6 @@
 /** What passes between the main thread and the threads of the store: the one that writes and the one that reads much. */
 import { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../../../shared/errors.js";
-import type { ReadCommands } from "./read-handler.js";
+import type { ReadCommands } from "./range-queries.js";
 import type { WriteCommands } from "./sqlite-writer.js";
 
 /** `open` connects, or connects anew, the writer after migrating; `close` ends the thread once it is answered. */

@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { getTableColumns, getTableName, is, type SQL, sql } from "drizzle-orm";
+import { getTableColumns, getTableName, is } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { PgTable } from "drizzle-orm/pg-core";
@@ -12,9 +12,7 @@ import * as schema from "../../../drizzle/postgres/self-healing-schema.js";
 import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { migratePostgres } from "../../../server/adapters/postgres/migrate.js";
 import { migratePostgresBack } from "../../../server/adapters/postgres/migrate-back.js";
-import { type Db, drizzleOf } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore } from "../../../server/adapters/postgres/postgres-store.js";
-import { stepQuery, totalQuery } from "../../../server/adapters/postgres/range-statements.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
   batchOf,
@@ -278,51 +276,5 @@ describe("the PostgreSQL schema", () => {
     expect(found).toMatchObject([
       { eventId, recoveryActions: [{ status: "succeeded" }], transitions: [{ circuit: { version: 1 } }] },
     ]);
-  });
-
-  describe("with rollups of a hundred series", () => {
-    const read = { seriesIds: [7, 8], resolutionMs: 10_000, from: 5_000_000, to: 6_000_000 } as const;
-
-    beforeEach(async () => {
-      await migratePostgres(database.url);
-      await database.run(`
-        insert into paramedic_series (metric_type, metric_name, kind, unit, source, tags, created_at)
-          select 'operation', 'm' || n, 'histogram', 'ms', 's', '{}', 0 from generate_series(1, 100) n;
-        insert into paramedic_rollups
-          (series_id, resolution_ms, bucket, count, sum, min, max, last, last_at, buckets, compacted)
-          select s.id, 10000, n * 10000, 1, 1, 1, 1, 1, 0, '', n % 50 > 0
-          from paramedic_series s, generate_series(1, 1000) n;
-        analyze`);
-    });
-
-    const queries = {
-      steps: (db: Db, onlyPending: boolean) =>
-        stepQuery(db, { ...read, onlyPending }, { stepMs: 60_000, limit: 1_000 }).getSQL(),
-      totals: (db: Db, onlyPending: boolean) => totalQuery(db, { ...read, onlyPending }).getSQL(),
-    };
-    const planOf = (query: (db: Db) => SQL) =>
-      withDrizzle(async (client) => {
-        const db = drizzleOf(client);
-        const { rows } = await db.execute(sql`explain (analyze, buffers, format json) ${query(db)}`);
-        return JSON.stringify(rows);
-      });
-
-    it.each(Object.entries(queries))("lets a range in %s touch only the keys of its series", async (_, query) => {
-      const plan = await planOf((db) => query(db, false));
-      expect(plan).toContain('"Index Name":"paramedic_rollups_series_id_resolution_ms_bucket_pk"');
-      expect(plan).not.toMatch(/"Node Type":"Seq Scan"[^{}]*"Relation Name":"paramedic_rollups"/);
-      expect(plan).toMatch(/"Actual Rows":100(\.0+)?,"Actual Loops":2\b/);
-      expect(plan).not.toMatch(/"Rows Removed by (Filter|Index Recheck)":[1-9]/);
-    });
-
-    it.each(Object.entries(queries))(
-      "finds what coarser rows lack in %s by the index of nothing else",
-      async (_, query) => {
-        const plan = await planOf((db) => query(db, true));
-        expect(plan).toContain('"Index Name":"paramedic_rollups_pending"');
-        expect(plan).toMatch(/"Actual Rows":2(\.0+)?,"Actual Loops":2\b/);
-        expect(plan).not.toMatch(/"Rows Removed by (Filter|Index Recheck)":[1-9]/);
-      },
-    );
   });
 });
