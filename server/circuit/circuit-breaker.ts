@@ -16,7 +16,7 @@ import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-conf
 import { CircuitCore } from "./circuit-core.js";
 import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";
 import { Permit } from "./permit.js";
-import { type CircuitStatus, holdOf, type ManualReason } from "./state-machine.js";
+import { type CircuitStatus, holdOf, type ManualReason, wantsProbe } from "./state-machine.js";
 import { createTimerWheel, type TimerWheel } from "./timer-wheel.js";
 import { verdictOfError } from "./verdict.js";
 
@@ -210,6 +210,33 @@ export class CircuitBreaker {
   /** Closes the circuit now and clears its streak. */
   reset(reason: ManualReason): void {
     this.#core.apply({ type: "circuit.reset", reason }, this.#clock.monotonic());
+  }
+
+  /**
+   * `true`: probes wait for `grantProbes`, so that a fleet probes by turns. Probes that run already go on. `false`: the first
+   * call after the wait is a probe, as ever; what was granted lasts until its end.
+   */
+  leaseProbes(leased: boolean): void {
+    this.#core.leased = leased;
+  }
+
+  get probesLeased(): boolean {
+    return this.#core.leased;
+  }
+
+  /** The wait is over, or the last grant ended without a verdict: a grant would let probes begin, or go on. */
+  wantsProbe(now = this.#clock.monotonic()): boolean {
+    return wantsProbe(this.#core.status, now);
+  }
+
+  /**
+   * Lets `permits` probes be in flight at once until `leaseMs` are over, and half-opens the circuit if it was open. A later
+   * grant replaces an earlier one and keeps what the probes have shown so far. While the circuit is closed, or must still
+   * wait, nothing happens; gives whether the circuit is half open.
+   */
+  grantProbes({ permits, leaseMs }: { readonly permits: number; readonly leaseMs: number }): boolean {
+    this.#core.apply({ type: "probes.granted", permits, leaseMs }, this.#clock.monotonic());
+    return this.#core.status.state === "half_open";
   }
 
   #takeOver(status: CircuitStatus, from: Omit<CircuitSnapshot, "config">, instant: Instant): void {

@@ -4,6 +4,7 @@
  */
 import type { CircuitConfig, CircuitState, CircuitTransition, TransitionReason } from "../../shared/circuit.js";
 import type { Verdict } from "../../shared/classification.js";
+import { SECOND_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import { CircuitBreakerError } from "./circuit-breaker-error.js";
 import {
@@ -13,6 +14,7 @@ import {
   retryAfterMs,
   step,
   type Ticket,
+  wantsProbe,
 } from "./state-machine.js";
 import type { TimerWheel } from "./timer-wheel.js";
 
@@ -35,8 +37,8 @@ export interface FailureDetails {
   readonly failureEventId?: string | undefined;
 }
 
-const ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: true });
-const NOT_ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: false });
+/** A grant is sought in the background: whoever is refused meanwhile should not come back before that had its chance. */
+const GRANT_WAIT_MS = SECOND_MS;
 
 export class CircuitCore {
   status: CircuitStatus = INITIAL_STATUS;
@@ -46,6 +48,8 @@ export class CircuitCore {
   lastSuccessAt: number | undefined = undefined;
   /** UTC milliseconds; of the last opening. */
   openedAt: number | undefined = undefined;
+  /** Probes wait for `probes.granted`. */
+  leased = false;
   /** The ticket of every call that begins while the circuit is closed. */
   #closedTicket: Ticket = { version: 0, probe: 0 };
   #lastError: Error | undefined = undefined;
@@ -64,7 +68,7 @@ export class CircuitCore {
       if (status.state === "closed") return this.#closedTicket;
       if (status.state === "open") {
         const at = now ?? this.deps.clock.monotonic();
-        if (at < status.retryAt && this.#enforced()) return undefined;
+        if ((this.leased || at < status.retryAt) && this.#enforced()) return undefined;
         return this.#admitByMachine(at);
       }
     }
@@ -72,7 +76,7 @@ export class CircuitCore {
   }
 
   #admitByMachine(now: number): Ticket | undefined {
-    const effects = this.apply(this.#enforced() ? ENFORCED : NOT_ENFORCED, now);
+    const effects = this.apply({ type: "call.requested", enforced: this.#enforced(), leased: this.leased }, now);
     for (const effect of effects) {
       if (effect.type === "admitted") return effect.ticket;
     }
@@ -113,9 +117,12 @@ export class CircuitCore {
   }
 
   refusal(now: number | undefined): CircuitBreakerError {
+    const at = now ?? this.deps.clock.monotonic();
+    const waitMs = retryAfterMs(this.status, at);
+    const forGrant = waitMs === 0 && this.leased && wantsProbe(this.status, at);
     return new CircuitBreakerError({
       circuitName: this.name,
-      retryAfterMs: retryAfterMs(this.status, now ?? this.deps.clock.monotonic()),
+      retryAfterMs: forGrant ? GRANT_WAIT_MS : waitMs,
       cause: this.#lastError,
     });
   }

@@ -10,6 +10,9 @@
  *
  * By hand, any state goes to open (`circuit.opened`) or closed (`circuit.reset`); nothing else reaches half_open.
  *
+ * Probes may be `leased`: a fleet then probes by turns, and an open circuit stays open after `retryAt` until a grant comes.
+ * A grant that ends without a verdict, and is not renewed, opens the circuit again with the next call.
+ *
  * Every transition raises `version`. A call carries the version it began in as its ticket, and its result counts only while
  * that version lasts: a late success never closes, a late failure never reopens, failures that end together open once.
  *
@@ -45,6 +48,8 @@ export interface HalfOpenStatus extends StatusBase {
   readonly probes: readonly Probe[];
   /** Probes admitted since this half-open began: the last probe's number. */
   readonly admitted: number;
+  /** What the fleet's lease allows; undefined while this process probes by itself. */
+  readonly grant: ProbeGrant | undefined;
 }
 
 export type CircuitStatus = ClosedStatus | OpenStatus | HalfOpenStatus;
@@ -52,6 +57,13 @@ export type CircuitStatus = ClosedStatus | OpenStatus | HalfOpenStatus;
 export interface Probe {
   readonly id: number;
   readonly leaseUntil: number;
+}
+
+/** This process's part of the probes of a whole fleet. */
+export interface ProbeGrant {
+  /** Probes in flight at once. */
+  readonly permits: number;
+  readonly until: number;
 }
 
 export interface PlacedHold {
@@ -71,13 +83,17 @@ export interface Ticket {
 export const UNCOUNTED: Ticket = Object.freeze({ version: -1, probe: 0 });
 
 export type CircuitEvent =
-  /** `enforced: false` admits every call, as `metrics_only` does. */
-  | { readonly type: "call.requested"; readonly enforced: boolean }
+  /** `enforced: false` admits every call, as `metrics_only` does. `leased: true` waits for a grant instead of probing. */
+  | { readonly type: "call.requested"; readonly enforced: boolean; readonly leased: boolean }
+  /** The fleet's lease was won: probes may begin, or go on, for `leaseMs`. */
+  | { readonly type: "probes.granted"; readonly permits: number; readonly leaseMs: number }
   | { readonly type: "call.ended"; readonly ticket: Ticket; readonly verdict: Verdict }
   | { readonly type: "circuit.opened"; readonly reason: ManualReason }
   | { readonly type: "circuit.reset"; readonly reason: ManualReason }
   | { readonly type: "hold.placed"; readonly hold: CircuitHold; readonly expiresAt: number }
   | { readonly type: "hold.released" };
+
+type CallRequest = Extract<CircuitEvent, { type: "call.requested" }>;
 
 export type ManualReason = Extract<TransitionReason, "repair" | "operator">;
 
@@ -121,7 +137,9 @@ export function step(state: CircuitStatus, event: CircuitEvent, now: number, con
   const status = withoutExpiredHold(state, now);
   switch (event.type) {
     case "call.requested":
-      return request(status, event.enforced, now, config);
+      return request(status, event, now, config);
+    case "probes.granted":
+      return grant(status, event.permits, event.leaseMs, now);
     case "call.ended":
       return end(status, event.ticket, event.verdict, now, config);
     case "circuit.opened":
@@ -132,6 +150,18 @@ export function step(state: CircuitStatus, event: CircuitEvent, now: number, con
       return stay({ ...status, hold: { hold: event.hold, expiresAt: event.expiresAt } });
     case "hold.released":
       return stay({ ...status, hold: undefined });
+  }
+}
+
+/** Whether the next probe waits for nothing but a grant: its time has come, or the last grant ended without a verdict. */
+export function wantsProbe(status: CircuitStatus, now: number): boolean {
+  switch (status.state) {
+    case "closed":
+      return false;
+    case "open":
+      return now >= status.retryAt;
+    case "half_open":
+      return grantIsOver(status, now);
   }
 }
 
@@ -163,47 +193,71 @@ function earliestLeaseEnd(probes: readonly Probe[], now: number): number {
   return probes.length === 0 ? now : Math.min(...probes.map((probe) => probe.leaseUntil));
 }
 
-function request(status: CircuitStatus, enforced: boolean, now: number, config: CircuitConfig): Step {
+function request(status: CircuitStatus, asked: CallRequest, now: number, config: CircuitConfig): Step {
   switch (status.hold?.hold.state) {
     case "forced_open":
       return { state: status, effects: REFUSED };
     case "disabled":
       return { state: status, effects: ADMITTED_UNCOUNTED };
     case "metrics_only":
-      return admitAnyway(requestByState(status, now, config));
-    case undefined:
-      return enforced ? requestByState(status, now, config) : admitAnyway(requestByState(status, now, config));
+      return admitAnyway(requestByState(status, asked, now, config));
+    case undefined: {
+      const answer = requestByState(status, asked, now, config);
+      return asked.enforced ? answer : admitAnyway(answer);
+    }
   }
 }
 
-function requestByState(status: CircuitStatus, now: number, config: CircuitConfig): Step {
+function requestByState(status: CircuitStatus, asked: CallRequest, now: number, config: CircuitConfig): Step {
   switch (status.state) {
     case "closed":
       return { state: status, effects: [{ type: "admitted", ticket: { version: status.version, probe: 0 } }] };
-    case "open": {
-      if (now < status.retryAt) return { state: status, effects: REFUSED };
-      const { version, failureCount, hold } = status;
-      const halfOpen: HalfOpenStatus = {
-        state: "half_open",
-        version: version + 1,
-        failureCount,
-        hold,
-        successCount: 0,
-        probes: [],
-        admitted: 0,
-      };
-      return announce("open", "reset_timeout", admitProbe(halfOpen, now, config));
-    }
+    case "open":
+      return asked.leased || now < status.retryAt
+        ? { state: status, effects: REFUSED }
+        : announce("open", "reset_timeout", admitProbe(halfOpen(status, undefined), now, config));
     case "half_open": {
       const inFlight = status.probes.filter((probe) => now < probe.leaseUntil);
-      if (inFlight.length < status.probes.length && status.successCount === 0) {
+      const expired = inFlight.length < status.probes.length && status.successCount === 0;
+      if (expired || grantIsOver(status, now)) {
         const opened = open(status, status.failureCount, "half_open_expired", now, config);
         return { state: opened.state, effects: [...opened.effects, ...REFUSED] };
       }
-      if (inFlight.length >= config.halfOpenPermits) return { state: status, effects: REFUSED };
+      const permits = status.grant?.permits ?? config.halfOpenPermits;
+      if (inFlight.length >= permits) return { state: status, effects: REFUSED };
       return admitProbe({ ...status, probes: inFlight }, now, config);
     }
   }
+}
+
+/** Begins to probe when the time has come, or prolongs what a grant began; any other grant comes too late, or too early. */
+function grant(status: CircuitStatus, permits: number, leaseMs: number, now: number): Step {
+  const granted: ProbeGrant = { permits, until: now + leaseMs };
+  switch (status.state) {
+    case "closed":
+      return stay(status);
+    case "open":
+      return now < status.retryAt ? stay(status) : announce("open", "reset_timeout", stay(halfOpen(status, granted)));
+    case "half_open":
+      return stay({ ...status, grant: granted });
+  }
+}
+
+function grantIsOver(status: HalfOpenStatus, now: number): boolean {
+  return status.grant !== undefined && now >= status.grant.until;
+}
+
+function halfOpen({ version, failureCount, hold }: OpenStatus, granted: ProbeGrant | undefined): HalfOpenStatus {
+  return {
+    state: "half_open",
+    version: version + 1,
+    failureCount,
+    hold,
+    successCount: 0,
+    probes: [],
+    admitted: 0,
+    grant: granted,
+  };
 }
 
 function admitProbe(status: HalfOpenStatus, now: number, config: CircuitConfig): Step {

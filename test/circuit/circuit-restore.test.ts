@@ -49,7 +49,7 @@ describe("restoreStatus", () => {
         expect(waitMs).toBeLessThanOrEqual(config.resetTimeoutMs + 1e-3);
         const admitted = step(
           { ...status, hold: undefined },
-          { type: "call.requested", enforced: true },
+          { type: "call.requested", enforced: true, leased: false },
           status.retryAt,
           config,
         );

