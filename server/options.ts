@@ -1,7 +1,7 @@
 /** Every option of `createParamedic`: unit in the name, default, legal range; and how code and environment become settings. */
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { CIRCUIT_DEFAULTS } from "../shared/circuit.js";
+import { CIRCUIT_DEFAULTS } from "../shared/circuit-config.js";
 import { ParamedicError } from "../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
 import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";

@@ -1,5 +1,6 @@
 /** What a circuit's row becomes: by a transition, by a refresh of its counts, when it is new. Holds stand beside all of it. */
-import { CIRCUIT_DEFAULTS, type CircuitSnapshot, type CircuitTransition } from "../../shared/circuit.js";
+import type { CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import { CIRCUIT_DEFAULTS } from "../../shared/circuit-config.js";
 import type { StoredCircuit } from "../ports/store.js";
 
 /** A transition takes over everything but the hold, which only its owner moves. */
@@ -45,11 +46,7 @@ export function heldAlone(name: string, at: number): StoredCircuit {
     openedAt: undefined,
     nextRetryAt: undefined,
     held: undefined,
-    config: {
-      ...CIRCUIT_DEFAULTS,
-      halfOpenPermits: CIRCUIT_DEFAULTS.successThreshold,
-      probeLeaseMs: 2 * CIRCUIT_DEFAULTS.timeoutMs,
-    },
+    config: CIRCUIT_DEFAULTS,
     updatedAt: at,
   };
 }

@@ -1,6 +1,8 @@
 /** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
-import type { CircuitConfig, CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
-import type { CircuitStatus, PlacedHold } from "./state-machine.js";
+import type { CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
+import type { CircuitConfig } from "../../shared/circuit-config.js";
+import type { CircuitStatus, PlacedHold } from "./circuit-status.js";
+import { restoredWindow } from "./circuit-window.js";
 
 /** One instant on both clocks. */
 export interface Instant {
@@ -10,24 +12,31 @@ export interface Instant {
   readonly wall: number;
 }
 
-export type RestorableCircuit = Pick<CircuitSnapshot, "state" | "version" | "failureCount" | "nextRetryAt" | "held">;
+export type RestorableCircuit = Pick<
+  CircuitSnapshot,
+  "state" | "version" | "failureCount" | "lastFailureAt" | "nextRetryAt" | "held"
+>;
 
 /**
  * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than
- * `resetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
+ * `maxResetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
  * process: the next call is the one new probe.
  */
 export function restoreStatus(stored: RestorableCircuit, instant: Instant, config: CircuitConfig): CircuitStatus {
-  const base = { version: stored.version, failureCount: stored.failureCount, hold: placeHold(stored.held, instant) };
+  const { version, failureCount } = stored;
+  const hold = placeHold(stored.held, instant);
   switch (stored.state) {
-    case "closed":
-      return { ...base, state: "closed", failureCount: Math.min(stored.failureCount, config.failureThreshold - 1) };
+    case "closed": {
+      const window = restoredWindow(failureCount, lastFailureAtOf(stored, instant), config);
+      return { state: "closed", version, hold, window, rampUntil: undefined };
+    }
     case "open": {
       const leftMs = stored.nextRetryAt === undefined ? config.resetTimeoutMs : stored.nextRetryAt - instant.wall;
-      return { ...base, state: "open", retryAt: instant.monotonic + clampWait(leftMs, config) };
+      const retryAt = instant.monotonic + clampWait(leftMs, config);
+      return { state: "open", version, hold, failureCount, openings: 1, retryAt };
     }
     case "half_open":
-      return { ...base, state: "open", retryAt: instant.monotonic };
+      return { state: "open", version, hold, failureCount, openings: 1, retryAt: instant.monotonic };
   }
 }
 
@@ -58,5 +67,12 @@ export function placeHold(hold: CircuitHold | undefined, instant: Instant): Plac
 }
 
 function clampWait(leftMs: number, config: CircuitConfig): number {
-  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.resetTimeoutMs) : config.resetTimeoutMs;
+  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.maxResetTimeoutMs) : config.resetTimeoutMs;
+}
+
+/** A streak whose last failure nobody dated, or that is dated in the future, is as young as can be. */
+function lastFailureAtOf({ lastFailureAt }: RestorableCircuit, instant: Instant): number {
+  return lastFailureAt === undefined
+    ? instant.monotonic
+    : instant.monotonic - Math.max(0, instant.wall - lastFailureAt);
 }

@@ -3,6 +3,9 @@ import type { Verdict } from "../../shared/classification.js";
 import { isServiceFailure, outcomeOfCode } from "../../shared/outcome.js";
 import { isRejection } from "../../shared/rejection.js";
 
+/** A verdict; a failure may say for how long it asks to be left alone (Retry-After), which opens the circuit at once. */
+export type Judgement = Verdict | { readonly verdict: Verdict; readonly openForMs?: number | undefined };
+
 /**
  * Ignored are what another guard refused, an abort by the caller and a client's own error; everything else is a failure,
  * also what cannot be read.

@@ -25,7 +25,7 @@ const fail = () => Promise.reject(boom);
 
 describe("options", () => {
   it("are completed with defaults, of which some follow from others", () => {
-    expect(new CircuitBreaker("svc").config).toEqual({
+    expect(new CircuitBreaker("svc").config).toMatchObject({
       failureThreshold: 5,
       successThreshold: 2,
       timeoutMs: 30_000,

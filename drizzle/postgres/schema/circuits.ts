@@ -1,6 +1,7 @@
 /** The state of each circuit, and how it came to be. */
 import { index, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
-import { CIRCUIT_STATES, type CircuitConfig, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import { CIRCUIT_STATES, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import type { CircuitConfig } from "../../../shared/circuit-config.js";
 import { bigint, cleanText, identity, jsonText } from "../columns.js";
 
 export const circuitBreakerStates = pgTable("circuit_breaker_states", {

@@ -1,6 +1,7 @@
 /** The state of each circuit, and how it came to be. */
 import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import { CIRCUIT_STATES, type CircuitConfig, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import { CIRCUIT_STATES, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import type { CircuitConfig } from "../../../shared/circuit-config.js";
 
 export const circuitBreakerStates = sqliteTable("circuit_breaker_states", {
   id: integer("id").primaryKey({ autoIncrement: true }),
