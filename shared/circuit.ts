@@ -15,11 +15,20 @@ export const TRANSITION_REASONS = [
   "probes_succeeded",
   "reset_timeout",
   "half_open_expired",
+  "children_open",
   "repair",
   "operator",
   "restored",
 ] as const;
 export type TransitionReason = (typeof TRANSITION_REASONS)[number];
+
+/**
+ * Whose failures move a circuit. `local`: each instance has its own. `shared`: one for all instances; the first that trips it
+ * opens it everywhere. `quorum`: one for all, which opens when most of the instances that use it see it failing; until then
+ * an instance that trips it refuses its own calls alone.
+ */
+export const CIRCUIT_SHARINGS = ["local", "shared", "quorum"] as const;
+export type CircuitSharing = (typeof CIRCUIT_SHARINGS)[number];
 
 export interface CircuitConfig {
   /** Consecutive failures that open the circuit, reached with `>=`. 1 to 10,000. @default 5 */
