@@ -13,7 +13,7 @@ import type { StoredCircuit } from "../ports/store.js";
 import type { CircuitBreakerError } from "./circuit-breaker-error.js";
 import { CircuitCall, type CircuitCallContext } from "./circuit-call.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
-import { CircuitCore } from "./circuit-core.js";
+import { type CircuitAbove, CircuitCore, type PermitAbove } from "./circuit-core.js";
 import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";
 import { Permit } from "./permit.js";
 import { type CircuitStatus, holdOf, type ManualReason, wantsProbe } from "./state-machine.js";
@@ -31,6 +31,8 @@ export interface CircuitBreakerDeps {
   readonly classify?: (error: unknown) => Verdict;
   /** `false` lets calls pass while the states move as if they bound: the `metrics_only` of a mode. @default always true */
   readonly enforce?: () => boolean;
+  /** The circuit of a more general name, whose refusal refuses the calls of this one. @default none */
+  readonly above?: () => CircuitAbove | undefined;
   /** Told of each transition that this circuit made, after it happened. Must not throw; if it does, no call is disturbed. */
   readonly onTransition?: (transition: CircuitTransition) => void;
   /** Told of errors in `classify`, `enforce` and `onTransition`. */
@@ -38,6 +40,9 @@ export interface CircuitBreakerDeps {
   /** @default "local" */
   readonly instance?: string;
 }
+
+/** What a store keeps of a circuit, as far as a breaker takes it over. */
+export type StoredState = CircuitSnapshot & Partial<Pick<StoredCircuit, "updatedAt" | "probeLease">>;
 
 /** What `getState` says. */
 export interface CircuitBreakerState {
@@ -77,6 +82,7 @@ export class CircuitBreaker {
       instance: deps.instance ?? "local",
       classify: deps.classify ?? verdictOfError,
       enforce: deps.enforce ?? alwaysEnforced,
+      above: deps.above,
       onTransition: deps.onTransition ?? ignore,
       onFault: deps.onFault ?? ignore,
     });
@@ -155,47 +161,36 @@ export class CircuitBreaker {
     return Math.max(this.#madeAt, lastFailureAt ?? this.#madeAt, lastSuccessAt ?? this.#madeAt);
   }
 
+  /** It has had a result, here or where it was restored from. */
+  get wasUsed(): boolean {
+    return this.#core.lastFailureAt !== undefined || this.#core.lastSuccessAt !== undefined;
+  }
+
   /** Closed, without a streak and not held: forgetting it loses nothing but counts. */
   get atRest(): boolean {
     const { status } = this.#core;
     return status.state === "closed" && status.failureCount === 0 && !holdOf(status, this.#clock.monotonic());
   }
 
-  /** Takes over what was stored, after a restart. Calls in flight count no more. */
-  restore(stored: StoredCircuit): void {
-    const instant = this.#instant();
+  /**
+   * Takes over what was stored, after a restart. Calls in flight count no more.
+   *
+   * @param instant what the clock that made the stored times said, and when. @default this process's clock, now
+   */
+  restore(stored: StoredState, instant = this.#instant()): void {
     this.#takeOver(restoreStatus(stored, instant, this.config), stored, instant);
   }
 
   /** Takes over the state that another living instance stored; a hold here stays. Calls in flight count no more. */
-  adopt(stored: StoredCircuit): void {
-    const instant = this.#instant();
+  adopt(stored: StoredState, instant = this.#instant()): void {
     const moved = { ...stored, held: this.snapshot().held };
     this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
   }
 
-  /** Follows a transition of another instance when it is newer than what this one knows; says whether it was. */
-  follow({ to, version, at }: Pick<CircuitTransition, "to" | "version" | "at">): boolean {
-    const known = this.snapshot();
-    if (version <= known.version) return false;
-    const nextRetryAt = to === "open" ? at + this.config.resetTimeoutMs : undefined;
-    const moved = { ...known, state: to, version, nextRetryAt, openedAt: to === "open" ? at : known.openedAt };
-    const instant = this.#instant();
-    this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
-    return true;
-  }
-
-  /** Raises the version to where the store continues counting; state and counts stay. Calls in flight count no more. */
-  renumber(version: number): void {
-    const { status } = this.#core;
-    if (version > status.version) this.#core.become({ ...status, version });
-  }
-
   /** Puts a hold beside the state; a later hold replaces it. One that has expired changes nothing. */
-  hold(hold: CircuitHold): void {
-    const instant = this.#instant();
+  hold(hold: CircuitHold, instant = this.#instant()): void {
     const placed = placeHold(hold, instant);
-    if (placed !== undefined) this.#core.apply({ type: "hold.placed", ...placed }, instant.monotonic);
+    if (placed !== undefined) this.#core.apply({ type: "hold.placed", ...placed }, this.#clock.monotonic());
   }
 
   release(): void {
@@ -237,6 +232,37 @@ export class CircuitBreaker {
   grantProbes({ permits, leaseMs }: { readonly permits: number; readonly leaseMs: number }): boolean {
     this.#core.apply({ type: "probes.granted", permits, leaseMs }, this.#clock.monotonic());
     return this.#core.status.state === "half_open";
+  }
+
+  /** Probes of this half-open: in flight, and admitted since it began. Both 0 in any other state. */
+  get probes(): { readonly inFlight: number; readonly admitted: number } {
+    const { status } = this.#core;
+    return status.state === "half_open"
+      ? { inFlight: status.probes.length, admitted: status.admitted }
+      : { inFlight: 0, admitted: 0 };
+  }
+
+  /** Monotonic time of the last call that was refused while it could have been a probe. */
+  get probeAskedAt(): number | undefined {
+    return this.#core.probeAskedAt;
+  }
+
+  get state(): CircuitState {
+    return this.#core.status.state;
+  }
+
+  get isClosed(): boolean {
+    return this.#core.status.state === "closed";
+  }
+
+  /** Neither this circuit nor one above it keeps calls away. */
+  get admitsAll(): boolean {
+    return this.#core.admitsAll;
+  }
+
+  /** What lets a call of a circuit below pass: permits of this one and those above, as far as the call is a probe of them. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined {
+    return this.#core.admitBelow(now);
   }
 
   #takeOver(status: CircuitStatus, from: Omit<CircuitSnapshot, "config">, instant: Instant): void {

@@ -24,6 +24,8 @@ export interface CircuitCoreDeps {
   readonly instance: string;
   /** `false`: calls are admitted whatever the state, as under `metrics_only`. Asked only when a call would be refused. */
   readonly enforce: () => boolean;
+  /** The circuit of a more general name; undefined at the top. */
+  readonly above: (() => CircuitAbove | undefined) | undefined;
   readonly classify: (error: unknown) => Verdict;
   readonly onTransition: (transition: CircuitTransition) => void;
   readonly onFault: (error: unknown) => void;
@@ -35,6 +37,27 @@ export interface FailureDetails {
   readonly error?: unknown;
   /** Of the failure's row; linked from the transition that it causes. */
   readonly failureEventId?: string | undefined;
+}
+
+/** A permit of a circuit above: what came of the call is told to it too. */
+export interface PermitAbove {
+  success(now?: number): void;
+  failure(details?: FailureDetails): void;
+  ignored(): void;
+}
+
+/** What a circuit asks of the one above it. */
+export interface CircuitAbove {
+  /** Neither it nor one above it keeps calls away. */
+  readonly admitsAll: boolean;
+  /** Permits of it and those above, as far as the call is a probe of them; undefined when one of them refuses. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined;
+  refusal(now?: number): CircuitBreakerError;
+}
+
+/** A ticket of a call that also is a probe of circuits above. */
+interface TicketBelow extends Ticket {
+  readonly above: readonly PermitAbove[];
 }
 
 /** A grant is sought in the background: whoever is refused meanwhile should not come back before that had its chance. */
@@ -50,6 +73,8 @@ export class CircuitCore {
   openedAt: number | undefined = undefined;
   /** Probes wait for `probes.granted`. */
   leased = false;
+  /** Monotonic; when a call was last refused that could have been a probe. */
+  probeAskedAt: number | undefined = undefined;
   /** The ticket of every call that begins while the circuit is closed. */
   #closedTicket: Ticket = { version: 0, probe: 0 };
   #lastError: Error | undefined = undefined;
@@ -60,15 +85,59 @@ export class CircuitCore {
     readonly deps: CircuitCoreDeps,
   ) {}
 
-  /** The ticket of an admitted call; undefined when it is refused. */
+  /** The ticket of an admitted call; undefined when it is refused, here or above. */
   admit(now: number | undefined): Ticket | undefined {
+    const above = this.deps.above?.();
+    if (above === undefined || above.admitsAll) return this.#admitHere(now);
+    const at = now ?? this.deps.clock.monotonic();
+    const permits = above.admitBelow(at);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(at);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    const below: TicketBelow = { ...ticket, above: permits };
+    return permits.length === 0 ? ticket : below;
+  }
+
+  get admitsAll(): boolean {
+    const { state, hold } = this.status;
+    return state === "closed" && hold === undefined && (this.deps.above?.()?.admitsAll ?? true);
+  }
+
+  /** A call of a circuit below counts here as a probe only: how it fares says nothing of this circuit while it is closed. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined {
+    const above = this.deps.above?.();
+    const permits = above === undefined || above.admitsAll ? [] : above.admitBelow(now);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(now);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    return ticket.probe === 0 ? permits : [...permits, this.#permitOf(ticket)];
+  }
+
+  #permitOf(ticket: Ticket): PermitAbove {
+    return {
+      success: (now) => this.succeeded(ticket, now ?? this.deps.timers.roughNow()),
+      failure: (details) => this.failed(ticket, details),
+      ignored: () => this.ignored(ticket),
+    };
+  }
+
+  #admitHere(now: number | undefined): Ticket | undefined {
     const { status } = this;
     // What the machine would answer, without asking it, where nearly every call is: closed, or open in a storm of calls.
     if (status.hold === undefined) {
       if (status.state === "closed") return this.#closedTicket;
       if (status.state === "open") {
         const at = now ?? this.deps.clock.monotonic();
-        if ((this.leased || at < status.retryAt) && this.#enforced()) return undefined;
+        if ((this.leased || at < status.retryAt) && this.#enforced()) {
+          if (at >= status.retryAt) this.probeAskedAt = at;
+          return undefined;
+        }
         return this.#admitByMachine(at);
       }
     }
@@ -80,10 +149,12 @@ export class CircuitCore {
     for (const effect of effects) {
       if (effect.type === "admitted") return effect.ticket;
     }
+    this.probeAskedAt = now;
     return undefined;
   }
 
   succeeded(ticket: Ticket, at: number): void {
+    if (isBelow(ticket)) for (const permit of ticket.above) permit.success(at);
     this.lastSuccessAt = at;
     // A success without a streak to clear changes no closed circuit, whatever generation it began in.
     if (this.status.state === "closed" && this.status.failureCount === 0) return;
@@ -91,6 +162,7 @@ export class CircuitCore {
   }
 
   failed(ticket: Ticket, details: FailureDetails | undefined): void {
+    if (isBelow(ticket)) for (const permit of ticket.above) permit.failure(details);
     const now = this.deps.clock.monotonic();
     this.lastFailureAt = now;
     this.#lastError = asError(details?.error);
@@ -98,6 +170,7 @@ export class CircuitCore {
   }
 
   ignored(ticket: Ticket): void {
+    if (isBelow(ticket)) for (const permit of ticket.above) permit.ignored();
     if (this.status.state !== "half_open") return;
     this.apply({ type: "call.ended", ticket, verdict: "ignored" }, this.deps.clock.monotonic());
   }
@@ -118,6 +191,8 @@ export class CircuitCore {
 
   refusal(now: number | undefined): CircuitBreakerError {
     const at = now ?? this.deps.clock.monotonic();
+    const above = this.deps.above?.();
+    if (above !== undefined && !above.admitsAll && retryAfterMs(this.status, at) === 0) return above.refusal(at);
     const waitMs = retryAfterMs(this.status, at);
     const forGrant = waitMs === 0 && this.leased && wantsProbe(this.status, at);
     return new CircuitBreakerError({
@@ -176,4 +251,8 @@ function asError(value: unknown): Error | undefined {
   } catch {
     return undefined;
   }
+}
+
+function isBelow(ticket: Ticket): ticket is TicketBelow {
+  return "above" in ticket;
 }

@@ -11,7 +11,8 @@
  * By hand, any state goes to open (`circuit.opened`) or closed (`circuit.reset`); nothing else reaches half_open.
  *
  * Probes may be `leased`: a fleet then probes by turns, and an open circuit stays open after `retryAt` until a grant comes.
- * A grant that ends without a verdict, and is not renewed, opens the circuit again with the next call.
+ * A grant that ends while its probes are in flight, and is not renewed, opens the circuit again with the next call; one that
+ * ends with none in flight waits for the next grant.
  *
  * Every transition raises `version`. A call carries the version it began in as its ticket, and its result counts only while
  * that version lasts: a late success never closes, a late failure never reopens, failures that end together open once.
@@ -95,7 +96,7 @@ export type CircuitEvent =
 
 type CallRequest = Extract<CircuitEvent, { type: "call.requested" }>;
 
-export type ManualReason = Extract<TransitionReason, "repair" | "operator">;
+export type ManualReason = Extract<TransitionReason, "children_open" | "repair" | "operator">;
 
 export type CircuitEffect =
   | { readonly type: "admitted"; readonly ticket: Ticket }
@@ -190,7 +191,8 @@ export function retryAfterMs(state: CircuitStatus, now: number): number | undefi
 }
 
 function earliestLeaseEnd(probes: readonly Probe[], now: number): number {
-  return probes.length === 0 ? now : Math.min(...probes.map((probe) => probe.leaseUntil));
+  const ends = probes.flatMap(({ leaseUntil }) => (now < leaseUntil ? [leaseUntil] : []));
+  return ends.length === 0 ? now : Math.min(...ends);
 }
 
 function request(status: CircuitStatus, asked: CallRequest, now: number, config: CircuitConfig): Step {
@@ -219,11 +221,13 @@ function requestByState(status: CircuitStatus, asked: CallRequest, now: number, 
     case "half_open": {
       const inFlight = status.probes.filter((probe) => now < probe.leaseUntil);
       const expired = inFlight.length < status.probes.length && status.successCount === 0;
-      if (expired || grantIsOver(status, now)) {
+      const over = grantIsOver(status, now);
+      if (expired || (over && inFlight.length > 0)) {
         const opened = open(status, status.failureCount, "half_open_expired", now, config);
         return { state: opened.state, effects: [...opened.effects, ...REFUSED] };
       }
-      const permits = status.grant?.permits ?? config.halfOpenPermits;
+      if (over && asked.leased) return { state: status, effects: REFUSED };
+      const permits = over || status.grant === undefined ? config.halfOpenPermits : status.grant.permits;
       if (inFlight.length >= permits) return { state: status, effects: REFUSED };
       return admitProbe({ ...status, probes: inFlight }, now, config);
     }
