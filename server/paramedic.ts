@@ -164,8 +164,10 @@ export function createParamedic<Context extends object = object>(
         store,
         channel,
         clock,
+        random,
         journal,
         logger,
+        instance,
         onFault: faults.at("circuit persistence"),
       })
     : undefined;

@@ -27,7 +27,7 @@ export interface CircuitConfig {
    * Calls in the window before its ratios are judged; in a window `count`, at most `windowCalls`. 1 to 1,000,000. @default 10
    */
   readonly minimumCalls: number;
-  /** Share of the window's calls that failed which opens the circuit; above 0, to 1. @default 0.5, none with `windowFailures` */
+  /** Share of the window's calls that failed which opens the circuit; above 0, to 1. @default 0.5 without `windowFailures`, else none */
   readonly failureRatio: number | undefined;
   /** Failures in the window, however many calls, that open the circuit. 1 to 1,000,000. @default none */
   readonly windowFailures: number | undefined;
@@ -73,7 +73,7 @@ export const CIRCUIT_DEFAULTS: CircuitConfig = Object.freeze({
   windowCalls: 100,
   windowMs: 10 * SECOND_MS,
   minimumCalls: 10,
-  failureRatio: 0.5,
+  failureRatio: undefined,
   windowFailures: undefined,
   slowCallMs: undefined,
   slowCallRatio: 0.5,
@@ -91,6 +91,9 @@ export const CIRCUIT_DEFAULTS: CircuitConfig = Object.freeze({
   halfOpenTarget: "open",
   rampMs: undefined,
 });
+
+/** Of windows that look at more than the failures in a row, unless a number of failures is said instead. */
+export const FAILURE_RATIO_DEFAULT = 0.5;
 
 /** Probes that are heard where a ratio of them decides. */
 export const RATIO_PROBES_DEFAULT = 10;

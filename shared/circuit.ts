@@ -18,6 +18,7 @@ export const TRANSITION_REASONS = [
   "probes_succeeded",
   "reset_timeout",
   "half_open_expired",
+  "children_open",
   "repair",
   "operator",
   "restored",
@@ -34,6 +35,14 @@ export const OWN_OPENING_REASONS = [
   "half_open_expired",
 ] as const satisfies readonly TransitionReason[];
 export type OwnOpeningReason = (typeof OWN_OPENING_REASONS)[number];
+
+/**
+ * Whose failures move a circuit. `local`: each instance has its own. `shared`: one for all instances; the first that trips it
+ * opens it everywhere. `quorum`: one for all, which opens when most of the instances that use it see it failing; until then
+ * an instance that trips it refuses its own calls alone.
+ */
+export const CIRCUIT_SHARINGS = ["local", "shared", "quorum"] as const;
+export type CircuitSharing = (typeof CIRCUIT_SHARINGS)[number];
 
 /** What anybody may know of one circuit. Times are UTC milliseconds. */
 export interface CircuitSnapshot {

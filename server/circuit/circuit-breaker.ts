@@ -7,7 +7,7 @@ import type { StoredCircuit } from "../ports/store.js";
 import type { CircuitBreakerError } from "./circuit-breaker-error.js";
 import { CircuitCall, type CircuitCallContext, type CircuitCallOptions, runForCaller } from "./circuit-call.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
-import { CircuitCore } from "./circuit-core.js";
+import { type CircuitAbove, CircuitCore, type PermitAbove } from "./circuit-core.js";
 import type { CircuitNotice } from "./circuit-notice.js";
 import { failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
 import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";
@@ -33,6 +33,8 @@ export interface CircuitBreakerDeps {
   readonly classifyResult?: (value: unknown) => Judgement;
   /** `false` lets calls pass while the states move as if they bound: the `metrics_only` of a mode. @default always true */
   readonly enforce?: () => boolean;
+  /** The circuit of a more general name, whose refusal refuses the calls of this one. @default none */
+  readonly above?: () => CircuitAbove | undefined;
   /** Told of each transition that this circuit made, after it happened. Must not throw; if it does, no call is disturbed. */
   readonly onTransition?: (transition: CircuitTransition) => void;
   /** Told when it would have opened: under a `metrics_only` hold once, and by a shadow rule. As harmless as `onTransition`. */
@@ -44,6 +46,9 @@ export interface CircuitBreakerDeps {
   /** @default "local" */
   readonly instance?: string;
 }
+
+/** What a store keeps of a circuit, as far as a breaker takes it over. */
+export type StoredState = CircuitSnapshot & Partial<Pick<StoredCircuit, "updatedAt" | "probeLease">>;
 
 /** What `getState` says. */
 export interface CircuitBreakerState {
@@ -89,6 +94,7 @@ export class CircuitBreaker {
       classify: deps.classify ?? verdictOfError,
       enforce: deps.enforce ?? alwaysEnforced,
       classifyResult: deps.classifyResult,
+      above: deps.above,
       onTransition: deps.onTransition ?? ignore,
       onNotice: deps.onNotice ?? ignore,
       onFault: deps.onFault ?? ignore,
@@ -216,6 +222,11 @@ export class CircuitBreaker {
     return Math.max(this.#madeAt, lastFailureAt ?? this.#madeAt, lastSuccessAt ?? this.#madeAt);
   }
 
+  /** It has had a result, here or where it was restored from. */
+  get wasUsed(): boolean {
+    return this.#core.lastFailureAt !== undefined || this.#core.lastSuccessAt !== undefined;
+  }
+
   /** Closed, without a streak and not held: forgetting it loses nothing but counts. */
   get atRest(): boolean {
     const { status } = this.#core;
@@ -223,41 +234,25 @@ export class CircuitBreaker {
     return status.state === "closed" && failuresOf(status, now, this.config) === 0 && !holdOf(status, now);
   }
 
-  /** Takes over what was stored, after a restart. Calls in flight count no more. */
-  restore(stored: StoredCircuit): void {
-    const instant = this.#instant();
+  /**
+   * Takes over what was stored, after a restart. Calls in flight count no more.
+   *
+   * @param instant what the clock that made the stored times said, and when. @default this process's clock, now
+   */
+  restore(stored: StoredState, instant = this.#instant()): void {
     this.#takeOver(restoreStatus(stored, instant, this.config), stored, instant);
   }
 
   /** Takes over the state that another living instance stored; a hold here stays. Calls in flight count no more. */
-  adopt(stored: StoredCircuit): void {
-    const instant = this.#instant();
+  adopt(stored: StoredState, instant = this.#instant()): void {
     const moved = { ...stored, held: this.snapshot().held };
     this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
   }
 
-  /** Follows a transition of another instance when it is newer than what this one knows; says whether it was. */
-  follow({ to, version, at }: Pick<CircuitTransition, "to" | "version" | "at">): boolean {
-    const known = this.snapshot();
-    if (version <= known.version) return false;
-    const nextRetryAt = to === "open" ? at + this.config.resetTimeoutMs : undefined;
-    const moved = { ...known, state: to, version, nextRetryAt, openedAt: to === "open" ? at : known.openedAt };
-    const instant = this.#instant();
-    this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
-    return true;
-  }
-
-  /** Raises the version to where the store continues counting; state and counts stay. Calls in flight count no more. */
-  renumber(version: number): void {
-    const { status } = this.#core;
-    if (version > status.version) this.#core.become({ ...status, version });
-  }
-
   /** Puts a hold beside the state; a later hold replaces it. One that has expired changes nothing. */
-  hold(hold: CircuitHold): void {
-    const instant = this.#instant();
+  hold(hold: CircuitHold, instant = this.#instant()): void {
     const placed = placeHold(hold, instant);
-    if (placed !== undefined) this.#core.apply({ type: "hold.placed", ...placed }, instant.monotonic);
+    if (placed !== undefined) this.#core.apply({ type: "hold.placed", ...placed }, this.#clock.monotonic());
   }
 
   release(): void {
@@ -299,6 +294,37 @@ export class CircuitBreaker {
   grantProbes({ permits, leaseMs }: { readonly permits: number; readonly leaseMs: number }): boolean {
     this.#core.apply({ type: "probes.granted", permits, leaseMs }, this.#clock.monotonic());
     return this.#core.status.state === "half_open";
+  }
+
+  /** Probes of this half-open: in flight, and admitted since it began. Both 0 in any other state. */
+  get probes(): { readonly inFlight: number; readonly admitted: number } {
+    const { status } = this.#core;
+    return status.state === "half_open"
+      ? { inFlight: status.probes.length, admitted: status.admitted }
+      : { inFlight: 0, admitted: 0 };
+  }
+
+  /** Monotonic time of the last call that was refused while it could have been a probe. */
+  get probeAskedAt(): number | undefined {
+    return this.#core.probeAskedAt;
+  }
+
+  get state(): CircuitState {
+    return this.#core.status.state;
+  }
+
+  get isClosed(): boolean {
+    return this.#core.status.state === "closed";
+  }
+
+  /** Neither this circuit nor one above it keeps calls away. */
+  get admitsAll(): boolean {
+    return this.#core.admitsAll;
+  }
+
+  /** What lets a call of a circuit below pass: permits of this one and those above, as far as the call is a probe of them. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined {
+    return this.#core.admitBelow(now);
   }
 
   #takeOver(status: CircuitStatus, from: Omit<CircuitSnapshot, "config">, instant: Instant): void {

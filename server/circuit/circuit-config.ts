@@ -4,6 +4,7 @@ import {
   CIRCUIT_PRESETS,
   type CircuitConfig,
   type CircuitPreset,
+  FAILURE_RATIO_DEFAULT,
   HALF_OPEN_TARGETS,
   RATIO_PROBES_DEFAULT,
   WINDOW_KINDS,
@@ -54,6 +55,7 @@ export function sameCircuitConfig(a: CircuitConfig, b: CircuitConfig): boolean {
 function complete({ preset, timeout, resetTimeout, ...said }: CircuitBreakerOptions): CircuitConfig {
   const base = { ...CIRCUIT_DEFAULTS, ...(preset && CIRCUIT_PRESETS[preset]) };
   const window = said.window ?? base.window;
+  const isPlainWindow = window !== "consecutive" && said.windowFailures === undefined;
   const windowCalls = said.windowCalls ?? base.windowCalls;
   const minimumCalls = said.minimumCalls ?? base.minimumCalls;
   const successThreshold = said.successThreshold ?? base.successThreshold;
@@ -69,7 +71,7 @@ function complete({ preset, timeout, resetTimeout, ...said }: CircuitBreakerOpti
     windowMs: said.windowMs ?? base.windowMs,
     // More calls than the window holds would never be there.
     minimumCalls: window === "count" ? Math.min(minimumCalls, windowCalls) : minimumCalls,
-    failureRatio: said.failureRatio ?? (said.windowFailures === undefined ? base.failureRatio : undefined),
+    failureRatio: said.failureRatio ?? (isPlainWindow ? FAILURE_RATIO_DEFAULT : undefined),
     windowFailures: said.windowFailures,
     slowCallMs: said.slowCallMs,
     slowCallRatio: said.slowCallRatio ?? base.slowCallRatio,

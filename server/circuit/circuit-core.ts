@@ -24,6 +24,8 @@ export interface CircuitCoreDeps {
   readonly instance: string;
   /** `false`: calls are admitted whatever the state, as under `metrics_only`. Asked only when a call would be refused. */
   readonly enforce: () => boolean;
+  /** The circuit of a more general name; undefined at the top. */
+  readonly above: (() => CircuitAbove | undefined) | undefined;
   readonly classify: (error: unknown) => Judgement;
   /** Undefined where every value is a success. */
   readonly classifyResult: ((value: unknown) => Judgement) | undefined;
@@ -47,9 +49,26 @@ export interface FailureDetails {
   readonly openForMs?: number | undefined;
 }
 
-/** The ticket of an admitted call, also for the rule that only looks on. */
+/** The ticket of an admitted call, also for the rule that only looks on, and for the circuits above of which it is a probe. */
 export interface CallTicket extends Ticket {
+  readonly above?: readonly PermitAbove[];
   readonly shadow?: Ticket;
+}
+
+/** A permit of a circuit above: what came of the call is told to it too. */
+export interface PermitAbove {
+  success(now?: number): void;
+  failure(details?: FailureDetails): void;
+  ignored(): void;
+}
+
+/** What a circuit asks of the one above it. */
+export interface CircuitAbove {
+  /** Neither it nor one above it keeps calls away. */
+  readonly admitsAll: boolean;
+  /** Permits of it and those above, as far as the call is a probe of them; undefined when one of them refuses. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined;
+  refusal(now?: number): CircuitBreakerError;
 }
 
 /** A grant is sought in the background: whoever is refused meanwhile should not come back before that had its chance. */
@@ -70,6 +89,8 @@ export class CircuitCore {
   openedAt: number | undefined = undefined;
   /** Probes wait for `probes.granted`. */
   leased = false;
+  /** Monotonic; when a call was last refused that could have been a probe. */
+  probeAskedAt: number | undefined = undefined;
   #config: CircuitConfig;
   #shadow: ShadowRule | undefined = undefined;
   /** Somebody wants to know how long calls take. */
@@ -117,15 +138,59 @@ export class CircuitCore {
     this.#renewTicket();
   }
 
-  /** The ticket of an admitted call; undefined when it is refused. */
+  /** The ticket of an admitted call; undefined when it is refused, here or above. */
   admit(now: number | undefined): CallTicket | undefined {
+    const above = this.deps.above?.();
+    if (above === undefined || above.admitsAll) return this.#admitHere(now);
+    const at = now ?? this.deps.clock.monotonic();
+    const permits = above.admitBelow(at);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(at);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    return permits.length === 0 ? ticket : { ...ticket, above: permits };
+  }
+
+  get admitsAll(): boolean {
+    const status = this.#status;
+    const admitsHere = status.state === "closed" && status.rampUntil === undefined && status.hold === undefined;
+    return admitsHere && (this.deps.above?.()?.admitsAll ?? true);
+  }
+
+  /** A call of a circuit below counts here as a probe only: how it fares says nothing of this circuit while it is closed. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined {
+    const above = this.deps.above?.();
+    const permits = above === undefined || above.admitsAll ? [] : above.admitBelow(now);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(now);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    return ticket.probe === 0 ? permits : [...permits, this.#permitOf(ticket)];
+  }
+
+  #permitOf(ticket: CallTicket): PermitAbove {
+    return {
+      success: (now) => this.succeeded(ticket, now ?? this.endTime()),
+      failure: (details) => this.failed(ticket, details),
+      ignored: () => this.ignored(ticket),
+    };
+  }
+
+  #admitHere(now: number | undefined): CallTicket | undefined {
     const status = this.#status;
     // What the machine would answer, without asking it, where nearly every call is: closed, or open in a storm of calls.
     if (status.hold === undefined && this.#closedTicket !== undefined) {
       if (status.state === "closed" && status.rampUntil === undefined) return this.#closedTicket;
       if (status.state === "open") {
         const at = now ?? this.deps.clock.monotonic();
-        if ((this.leased || at < status.retryAt) && this.#enforced()) return undefined;
+        if ((this.leased || at < status.retryAt) && this.#enforced()) {
+          if (at >= status.retryAt) this.probeAskedAt = at;
+          return undefined;
+        }
         return this.#admitByMachine(at);
       }
     }
@@ -145,6 +210,7 @@ export class CircuitCore {
     for (const effect of effects) {
       if (effect.type === "admitted") return effect.ticket;
     }
+    this.probeAskedAt = now;
     return undefined;
   }
 
@@ -159,12 +225,14 @@ export class CircuitCore {
       this.#untold += 1;
       return;
     }
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.success(at);
     if (ticket.shadow !== undefined) this.#shadow?.ended(ticket.shadow, "success", undefined, at);
     const now = this.#status.state === "closed" ? at : this.deps.clock.monotonic();
     this.apply({ type: "call.ended", ticket, verdict: "success" }, now);
   }
 
   failed(ticket: CallTicket, details: FailureDetails | undefined): void {
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.failure(details);
     const now = this.deps.clock.monotonic();
     const openForMs = details?.openForMs;
     this.lastFailureAt = now;
@@ -174,6 +242,7 @@ export class CircuitCore {
   }
 
   ignored(ticket: CallTicket): void {
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.ignored();
     if (ticket.shadow === undefined && this.#status.state !== "half_open") return;
     const now = this.deps.clock.monotonic();
     if (ticket.shadow !== undefined) this.#shadow?.ended(ticket.shadow, "ignored", undefined, now);
@@ -240,6 +309,8 @@ export class CircuitCore {
 
   refusal(now: number | undefined): CircuitBreakerError {
     const at = now ?? this.deps.clock.monotonic();
+    const above = this.deps.above?.();
+    if (above !== undefined && !above.admitsAll && retryAfterMs(this.status, at) === 0) return above.refusal(at);
     const waitMs = retryAfterMs(this.status, at);
     const forGrant = waitMs === 0 && this.leased && wantsProbe(this.status, at);
     return new CircuitBreakerError({

@@ -1,10 +1,11 @@
 /** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
 import type { CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
+import type { StoredCircuit } from "../ports/store.js";
 import type { CircuitStatus, PlacedHold } from "./circuit-status.js";
 import { restoredWindow } from "./circuit-window.js";
 
-/** One instant on both clocks. */
+/** One instant on the clock of this process and on the one that stored times came by. */
 export interface Instant {
   /** Monotonic milliseconds. */
   readonly monotonic: number;
@@ -15,7 +16,8 @@ export interface Instant {
 export type RestorableCircuit = Pick<
   CircuitSnapshot,
   "state" | "version" | "failureCount" | "lastFailureAt" | "nextRetryAt" | "held"
->;
+> &
+  Partial<Pick<StoredCircuit, "probeLease">>;
 
 /**
  * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than
@@ -42,7 +44,7 @@ export function restoreStatus(stored: RestorableCircuit, instant: Instant, confi
 
 /**
  * The status after another living instance moved the circuit. While that one probes, this one waits for its verdict, at most
- * for a probe's lease; then it probes itself.
+ * for as long as it may probe; then it probes itself.
  *
  * @param jitter in [0, 1): spreads the first probes of instances that heard of the same opening, by up to a tenth of the wait
  */
@@ -55,7 +57,7 @@ export function followStatus(
   const status = restoreStatus(moved, instant, config);
   if (status.state !== "open") return status;
   return moved.state === "half_open"
-    ? { ...status, retryAt: instant.monotonic + config.probeLeaseMs }
+    ? { ...status, retryAt: instant.monotonic + leaseLeftMs(moved, instant, config) }
     : { ...status, retryAt: status.retryAt + 0.1 * jitter * config.resetTimeoutMs };
 }
 
@@ -64,6 +66,10 @@ export function placeHold(hold: CircuitHold | undefined, instant: Instant): Plac
   if (hold === undefined) return undefined;
   if (hold.until === undefined) return { hold, expiresAt: Number.POSITIVE_INFINITY };
   return hold.until > instant.wall ? { hold, expiresAt: instant.monotonic + (hold.until - instant.wall) } : undefined;
+}
+
+function leaseLeftMs({ probeLease }: RestorableCircuit, instant: Instant, { probeLeaseMs }: CircuitConfig): number {
+  return probeLease === undefined ? probeLeaseMs : Math.min(Math.max(probeLease.until - instant.wall, 0), probeLeaseMs);
 }
 
 function clampWait(leftMs: number, config: CircuitConfig): number {

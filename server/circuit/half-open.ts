@@ -21,16 +21,24 @@ export function beginProbing(status: OpenStatus, grant: ProbeGrant | undefined, 
   };
 }
 
-/** A place for one more probe is a status that has it in flight, as its last one. `expired`: no probe may be waited for any longer. */
+/**
+ * A place for one more probe is a status that has it in flight, as its last one; `expired` says that no probe may be waited
+ * for any longer.
+ *
+ * @param leased a grant that is over leaves no place until the next one
+ */
 export function admitProbe(
   status: HalfOpenStatus,
+  leased: boolean,
   now: number,
   config: CircuitConfig,
 ): HalfOpenStatus | "full" | "expired" {
   const inFlight = status.probes.filter((probe) => now < probe.leaseUntil);
-  const hung = inFlight.length < status.probes.length && status.successCount === 0;
-  if (hung || isGrantOver(status, now)) return "expired";
-  if (inFlight.length >= (status.grant?.permits ?? config.halfOpenPermits)) return "full";
+  const isHung = inFlight.length < status.probes.length && status.successCount === 0;
+  const isOver = isGrantOver(status, now);
+  if (isHung || (isOver && inFlight.length > 0)) return "expired";
+  const permits = isOver || status.grant === undefined ? config.halfOpenPermits : status.grant.permits;
+  if ((isOver && leased) || inFlight.length >= permits) return "full";
   const probe: Probe = { id: status.admitted + 1, leaseUntil: now + config.probeLeaseMs };
   return { ...status, probes: [...inFlight, probe], admitted: probe.id };
 }
@@ -73,7 +81,8 @@ export function isGrantOver({ grant }: HalfOpenStatus, now: number): boolean {
   return grant !== undefined && now >= grant.until;
 }
 
-/** How long until a permit comes back at the latest; 0 when one is free. */
+/** How long until a permit comes back at the latest; 0 when no probe is waited for. */
 export function permitWaitMs({ probes }: HalfOpenStatus, now: number): number {
-  return probes.length === 0 ? 0 : Math.min(...probes.map((probe) => probe.leaseUntil)) - now;
+  const ends = probes.flatMap(({ leaseUntil }) => (now < leaseUntil ? [leaseUntil] : []));
+  return ends.length === 0 ? 0 : Math.min(...ends) - now;
 }

@@ -14,7 +14,8 @@
  * of openings without a closing in between may grow (`open-time.ts`).
  *
  * Probes may be `leased`: a fleet then probes by turns, and an open circuit stays open after `retryAt` until a grant comes.
- * A grant that ends without a verdict, and is not renewed, opens the circuit again with the next call.
+ * A grant that ends while its probes are in flight, and is not renewed, opens the circuit again with the next call; one that
+ * ends with none in flight waits for the next grant.
  *
  * Every transition raises `version`. A call carries the version it began in as its ticket, and its result counts only while
  * that version lasts: a late success never closes, a late failure never reopens, failures that end together open once.
@@ -68,7 +69,7 @@ export type CircuitEvent =
 type CallRequest = Extract<CircuitEvent, { type: "call.requested" }>;
 type CallEnd = Extract<CircuitEvent, { type: "call.ended" }>;
 
-export type ManualReason = Extract<TransitionReason, "repair" | "operator">;
+export type ManualReason = Extract<TransitionReason, "children_open" | "repair" | "operator">;
 
 export type CircuitEffect =
   | { readonly type: "admitted"; readonly ticket: Ticket }
@@ -156,10 +157,12 @@ function requestByState(status: CircuitStatus, asked: CallRequest, terms: Terms)
     case "open": {
       if (asked.leased || terms.now < status.retryAt) return refuse(status);
       const probing = beginProbing(status, undefined, terms.now);
-      return announce(status, "reset_timeout", requestProbe(probing, terms));
+      return announce(status, "reset_timeout", requestProbe(probing, asked, terms));
     }
     case "half_open":
-      return isOverdue(status, terms.now, terms.config) ? requestOverdue(status, terms) : requestProbe(status, terms);
+      return isOverdue(status, terms.now, terms.config)
+        ? requestOverdue(status, terms)
+        : requestProbe(status, asked, terms);
   }
 }
 
@@ -174,8 +177,8 @@ function rampShare(rampUntil: number, now: number, { rampMs }: CircuitConfig): n
   return rampMs === undefined ? 1 : 1 - (1 - RAMP_FROM) * ((rampUntil - now) / rampMs);
 }
 
-function requestProbe(status: HalfOpenStatus, terms: Terms): Step {
-  const state = admitProbe(status, terms.now, terms.config);
+function requestProbe(status: HalfOpenStatus, { leased }: CallRequest, terms: Terms): Step {
+  const state = admitProbe(status, leased, terms.now, terms.config);
   if (state === "full") return refuse(status);
   if (state === "expired") {
     return announce(status, "half_open_expired", refuse(openFrom(status, undefined, terms)));

@@ -56,17 +56,42 @@ describe("a circuit whose probes are leased", () => {
     expect(bad.moves.at(-1)).toBe("half_open → open: probe_failed");
   });
 
-  it("opens again when the lease ends without a verdict, though a probe succeeded", () => {
+  it("opens again when the grant ends while a probe is in flight, though another one succeeded", () => {
     const { clock, breaker, moves } = due();
-    breaker.grantProbes({ permits: 1, leaseMs: 500 });
+    breaker.grantProbes({ permits: 2, leaseMs: 500 });
     breaker.tryAcquire()?.success();
+    breaker.tryAcquire();
     clock.leap(499);
-    breaker.tryAcquire()?.ignored();
     expect(breaker.wantsProbe()).toBe(false);
     clock.leap(1);
     expect(breaker.wantsProbe()).toBe(true);
     expect(breaker.tryAcquire()).toBeUndefined();
     expect(moves.at(-1)).toBe("half_open → open: half_open_expired");
+  });
+
+  it("waits for the next grant when one ends with no probe in flight, and goes on with what the probes have shown", () => {
+    const { clock, breaker, moves } = due();
+    breaker.grantProbes({ permits: 1, leaseMs: 500 });
+    breaker.tryAcquire()?.success();
+    breaker.tryAcquire()?.ignored();
+    clock.leap(10_000);
+    expect(breaker.wantsProbe()).toBe(true);
+    expect(breaker.tryAcquire()).toBeUndefined();
+    expect(breaker.probeAskedAt).toBe(clock.monotonic());
+    expect(breaker.refusal().retryAfterMs).toBe(1_000);
+    expect(breaker.probes).toEqual({ inFlight: 0, admitted: 2 });
+    breaker.grantProbes({ permits: 1, leaseMs: 500 });
+    breaker.tryAcquire()?.success();
+    expect(moves).toEqual(["open → half_open: reset_timeout", "half_open → closed: probes_succeeded"]);
+    expect(breaker.probes).toEqual({ inFlight: 0, admitted: 0 });
+  });
+
+  it("probes by itself when a grant is over and leasing has ended", () => {
+    const { clock, breaker } = due();
+    breaker.grantProbes({ permits: 1, leaseMs: 500 });
+    clock.leap(500);
+    breaker.leaseProbes(false);
+    expect(breaker.tryAcquire()).toBeDefined();
   });
 
   it("a grant that is renewed goes on where it was, with the new permits, and its probes keep their own leases", () => {
