@@ -120,9 +120,12 @@ export class CircuitCore {
   }
 
   reconfigure(config: CircuitConfig): void {
+    const { status } = this;
+    const before = this.#config;
     this.#config = config;
     this.#renewTicket();
-    this.apply({ type: "circuit.reconfigured" }, this.deps.clock.monotonic());
+    this.become(status);
+    this.apply({ type: "circuit.reconfigured", before }, this.deps.clock.monotonic());
   }
 
   get shadow(): ShadowRule | undefined {

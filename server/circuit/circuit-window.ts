@@ -116,11 +116,18 @@ export function asOf(window: CircuitWindow, now: number, config: CircuitConfig):
   }
 }
 
-/** The window under another configuration: it keeps what fits into the same kind of window; another kind begins empty. */
-export function refit(window: CircuitWindow, now: number, config: CircuitConfig): CircuitWindow {
+/** The window under another configuration: it keeps what both let it hold; another kind of window begins empty. */
+export function refit(window: CircuitWindow, now: number, before: CircuitConfig, config: CircuitConfig): CircuitWindow {
   if (window.kind !== config.window) return EMPTY_WINDOWS[config.window];
-  const present = asOf(window, now, config);
-  return present.kind === "count" ? forgetOldest(present, config.windowCalls) : present;
+  const present = asOf(window, now, before);
+  switch (present.kind) {
+    case "consecutive":
+      return forgetOldFailures(present, now, config);
+    case "count":
+      return forgetOldest(forgetOldFailures(present, now, config), config.windowCalls);
+    case "time":
+      return turnPage(present, now, config);
+  }
 }
 
 /** The window after a restart, of which only the streak was kept: never one that should have opened the circuit. */

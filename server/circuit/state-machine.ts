@@ -62,7 +62,7 @@ export type CircuitEvent =
   | { readonly type: "circuit.opened"; readonly reason: ManualReason }
   | { readonly type: "circuit.reset"; readonly reason: ManualReason }
   /** From this step on another configuration is given: what was seen is judged by it. */
-  | { readonly type: "circuit.reconfigured" }
+  | { readonly type: "circuit.reconfigured"; readonly before: CircuitConfig }
   | { readonly type: "hold.placed"; readonly hold: CircuitHold; readonly expiresAt: number }
   | { readonly type: "hold.released" };
 
@@ -108,7 +108,7 @@ const ADMITTED_UNCOUNTED: readonly CircuitEffect[] = Object.freeze([
  * @param chance in [0, 1), drawn for this step: for the jitter of a wait, and for who is admitted while traffic grows
  * @example
  * step(initialStatus(config), { type: "call.requested", enforced: true, leased: false }, now, config).effects
- * // [{ type: "admitted", ticket: { version: 0, probe: 0, beganAt: now } }]
+ * // [{ type: "admitted", ticket: { version: 0, probe: 0, beganAt: NaN } }]
  */
 export function step(state: CircuitStatus, event: CircuitEvent, now: number, config: CircuitConfig, chance = 0): Step {
   const status = withoutExpiredHold(state, now);
@@ -127,7 +127,7 @@ export function step(state: CircuitStatus, event: CircuitEvent, now: number, con
         ? stay({ ...status, window: EMPTY_WINDOWS[config.window], rampUntil: undefined })
         : announce(status, event.reason, stay(closedFrom(status, undefined, config)));
     case "circuit.reconfigured":
-      return reconfigure(status, terms);
+      return reconfigure(status, event.before, terms);
     case "hold.placed":
       return stay({ ...status, hold: { hold: event.hold, expiresAt: event.expiresAt } });
     case "hold.released":
@@ -170,7 +170,8 @@ function requestClosed(status: ClosedStatus, { now, config, chance }: Terms): St
   const { rampUntil, version } = status;
   if (rampUntil !== undefined && chance >= rampShare(rampUntil, now, config)) return refuse(status);
   const state = rampUntil !== undefined && now >= rampUntil ? { ...status, rampUntil: undefined } : status;
-  return { state, effects: [{ type: "admitted", ticket: { version, probe: 0, beganAt: now } }] };
+  const beganAt = config.slowCallMs === undefined ? Number.NaN : now;
+  return { state, effects: [{ type: "admitted", ticket: { version, probe: 0, beganAt } }] };
 }
 
 function rampShare(rampUntil: number, now: number, { rampMs }: CircuitConfig): number {
@@ -298,10 +299,10 @@ function endOverdue(status: HalfOpenStatus, terms: Terms): OpenStatus | ClosedSt
     : openFrom(status, undefined, terms);
 }
 
-function reconfigure(status: CircuitStatus, terms: Terms): Step {
+function reconfigure(status: CircuitStatus, before: CircuitConfig, terms: Terms): Step {
   switch (status.state) {
     case "closed": {
-      const window = refit(status.window, terms.now, terms.config);
+      const window = refit(status.window, terms.now, before, terms.config);
       const reason = tripReason(window, terms.config);
       const state = { ...status, window };
       return reason === undefined ? stay(state) : open(state, reason, undefined, terms);

@@ -135,7 +135,7 @@ const anEvent: fc.Arbitrary<CircuitEvent> = fc.oneof(
   }),
   fc.record({ type: fc.constant("circuit.opened" as const), reason: manual }),
   fc.record({ type: fc.constant("circuit.reset" as const), reason: manual }),
-  fc.constant({ type: "circuit.reconfigured" as const }),
+  aConfig.map((before) => ({ type: "circuit.reconfigured" as const, before })),
   fc.constant({ type: "hold.placed" as const, hold: { ...HOLD, state: "disabled" as const }, expiresAt: Infinity }),
   fc.constant({ type: "hold.released" as const }),
 );
