@@ -21,6 +21,7 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   readonly #reject: (error: unknown) => void;
   #controller: AbortController | undefined = undefined;
   #settled = false;
+  #timeoutMs = 0;
   /** Why it ended before its function did. */
   #left: { readonly reason: unknown } | undefined = undefined;
 
@@ -41,7 +42,9 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   }
 
   run(fn: (context: CircuitCallContext) => T | PromiseLike<T>): void {
-    this.#core.deps.timers.armLoosely(this, this.#core.config.timeoutMs);
+    const { deps, config } = this.#core;
+    this.#timeoutMs = config.timeoutMs;
+    deps.timers.armLoosely(this, config.timeoutMs);
     try {
       const result = fn(this);
       // What is no promise may be a thenable or a plain value: `resolve` adopts both.
@@ -57,8 +60,8 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   override onDeadline(): void {
     if (this.#settled) return;
     this.#settled = true;
-    const { name, config, deps } = this.#core;
-    const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: config.timeoutMs, stack: deps.stacks });
+    const { name, deps } = this.#core;
+    const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: this.#timeoutMs, stack: deps.stacks });
     this.#core.failed(this.#ticket, { error });
     this.#leave(error);
   }

@@ -52,7 +52,7 @@ export interface FailureDetails {
 /** The ticket of an admitted call, also for the rule that only looks on, and for the circuits above of which it is a probe. */
 export interface CallTicket extends Ticket {
   readonly above?: readonly PermitAbove[];
-  readonly shadow?: Ticket;
+  readonly shadow?: { readonly rule: ShadowRule; readonly ticket: Ticket };
 }
 
 /** A permit of a circuit above: what came of the call is told to it too. */
@@ -202,9 +202,10 @@ export class CircuitCore {
 
   #admitByMachine(now: number): CallTicket | undefined {
     const ticket = this.#ask(now);
-    if (this.#shadow === undefined) return ticket;
-    if (ticket !== undefined) return { ...ticket, shadow: this.#shadow.admitted(now) };
-    this.#shadow.refused(now);
+    const rule = this.#shadow;
+    if (rule === undefined) return ticket;
+    if (ticket !== undefined) return { ...ticket, shadow: { rule, ticket: rule.admitted(now) } };
+    rule.refused(now);
     return undefined;
   }
 
@@ -229,7 +230,7 @@ export class CircuitCore {
       return;
     }
     if (ticket.above !== undefined) for (const permit of ticket.above) permit.success(at);
-    if (ticket.shadow !== undefined) this.#shadow?.ended(ticket.shadow, "success", undefined, at);
+    this.#overlook(ticket, "success", undefined, at);
     const now = this.#status.state === "closed" ? at : this.deps.clock.monotonic();
     this.apply({ type: "call.ended", ticket, verdict: "success" }, now);
   }
@@ -240,7 +241,7 @@ export class CircuitCore {
     const openForMs = details?.openForMs;
     this.lastFailureAt = now;
     this.#lastError = asError(details?.error);
-    if (ticket.shadow !== undefined) this.#shadow?.ended(ticket.shadow, "failure", openForMs, now);
+    this.#overlook(ticket, "failure", openForMs, now);
     this.apply({ type: "call.ended", ticket, verdict: "failure", openForMs }, now, details?.failureEventId);
   }
 
@@ -248,8 +249,13 @@ export class CircuitCore {
     if (ticket.above !== undefined) for (const permit of ticket.above) permit.ignored();
     if (ticket.shadow === undefined && this.#status.state !== "half_open") return;
     const now = this.deps.clock.monotonic();
-    if (ticket.shadow !== undefined) this.#shadow?.ended(ticket.shadow, "ignored", undefined, now);
+    this.#overlook(ticket, "ignored", undefined, now);
     this.apply({ type: "call.ended", ticket, verdict: "ignored" }, now);
+  }
+
+  /** Tells the rule that looks on, if it did when the call began. */
+  #overlook({ shadow }: CallTicket, verdict: Verdict, openForMs: number | undefined, now: number): void {
+    if (shadow !== undefined && shadow.rule === this.#shadow) shadow.rule.ended(shadow.ticket, verdict, openForMs, now);
   }
 
   /** Tells the circuit how a call ended. An error that cannot be judged is a failure. */
