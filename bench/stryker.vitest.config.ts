@@ -1,10 +1,11 @@
-/** What Stryker runs against the circuit's state machine: its own tests only, without any service. */
+/** What Stryker runs against circuits: their own tests only, without any service. */
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
   test: {
-    include: ["test/circuit/{scenarios,state-machine,model}.test.ts"],
+    include: ["test/circuit/*.test.ts"],
+    setupFiles: ["bench/stryker.setup.ts"],
     pool: "forks",
-    testTimeout: 20_000,
+    testTimeout: 60_000,
   },
 });
