@@ -43,7 +43,7 @@ export interface CircuitPersistenceDeps {
 }
 
 export interface CircuitPersistenceOptions {
-  /** Whose failures move the circuit of that name. @default "shared" */
+  /** Whose failures move the circuit of that name. Must not throw. @default "shared" */
   readonly sharing?: ((name: string) => CircuitSharing) | undefined;
   /** How long an instance's opinion counts, where a quorum decides. @default 30_000 */
   readonly quorumWindowMs?: number | undefined;
@@ -84,6 +84,11 @@ export interface CircuitPersistence {
   stop(): Promise<void>;
   /** Writes what waits, now. Never rejects. */
   flush(): Promise<void>;
+  /**
+   * Closes a circuit for all instances, on behalf of an operator; says whether that is stored by now, or undefined when
+   * nobody knows a circuit of that name. Rejects when the store cannot be asked about a circuit that is not known here.
+   */
+  reset(name: string): Promise<{ readonly stored: boolean } | undefined>;
   stats(): SharingStats;
 }
 
@@ -415,6 +420,20 @@ export function createCircuitPersistence(
     else breaker.hold(hold, instant);
   }
 
+  async function reset(name: string): Promise<{ readonly stored: boolean } | undefined> {
+    if (registry.get(name) === undefined) {
+      const [stored] = await store.loadCircuits([name]);
+      if (stored === undefined) return undefined;
+      see(stored);
+      registry.getOrCreate(name, stored.config);
+    }
+    channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
+    // A run that was under way may have begun before the transition.
+    await flush();
+    if (ledger.pending(name) !== undefined) await flush();
+    return { stored: ledger.pending(name) === undefined };
+  }
+
   function flush(): Promise<void> {
     refreshDueAt = 0;
     return loop.runOnce();
@@ -443,6 +462,7 @@ export function createCircuitPersistence(
       for (const breaker of registry.getAll()) breaker.leaseProbes(false);
     },
     flush,
+    reset,
     stats: () => ({
       pending: ledger.size,
       merged,
