@@ -338,7 +338,7 @@ export function createCircuitPersistence(
 
   /** @param names of the circuits to read. @default all */
   async function sync(names?: readonly string[]): Promise<void> {
-    const asked = names ?? [...hinted];
+    const asked = names ?? [...hinted, ...registry.getAll().flatMap(({ isClosed, name }) => (isClosed ? [] : [name]))];
     hinted.clear();
     const rows = await store.loadCircuits(names).catch((error: unknown) => {
       for (const name of asked) hinted.add(name);
@@ -364,7 +364,7 @@ export function createCircuitPersistence(
   /** Its row is gone: the next refresh makes it anew. */
   function recreate(name: string): void {
     const breaker = registry.get(name);
-    if (breaker !== undefined && !breaker.isClosed) written.delete(breaker);
+    if (breaker !== undefined) written.delete(breaker);
   }
 
   function storedVersion(name: string): number | undefined {

@@ -24,10 +24,18 @@ export async function stopFleet(): Promise<void> {
 export function createFleetStore(clock: Clock) {
   const store = createMemoryStore({ clock });
   const asked: string[] = [];
-  const control = { down: false, gate: undefined as Promise<void> | undefined, asked, inner: store };
-  const through = async <T>(name: string, run: () => Promise<T>): Promise<T> => {
+  const control = {
+    down: false,
+    gate: undefined as Promise<void> | undefined,
+    /** An instance whose requests for a turn do not arrive, as if it were stopped. */
+    unheard: undefined as string | undefined,
+    asked,
+    inner: store,
+  };
+  const through = async <T>(name: string, run: () => Promise<T>, owner?: string): Promise<T> => {
     asked.push(name);
     await control.gate;
+    if (owner !== undefined && owner === control.unheard) return new Promise(() => undefined);
     if (control.down) throw new Error("store is down");
     return run();
   };
@@ -36,7 +44,7 @@ export function createFleetStore(clock: Clock) {
     commitTransition: (...change) => through("commit", () => store.commitTransition(...change)),
     refreshCircuits: (snapshots, at) => through("refresh", () => store.refreshCircuits(snapshots, at)),
     holdCircuit: (name, hold, at) => through("hold", () => store.holdCircuit(name, hold, at)),
-    leaseProbes: (lease) => through("lease", () => store.leaseProbes(lease)),
+    leaseProbes: (lease) => through("lease", () => store.leaseProbes(lease), lease.owner),
     recordOpinions: (report) => through("opinions", () => store.recordOpinions(report)),
     listTransitions: (query) => through("list", () => store.listTransitions(query)),
   };
