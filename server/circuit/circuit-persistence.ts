@@ -421,17 +421,42 @@ export function createCircuitPersistence(
   }
 
   async function reset(name: string): Promise<{ readonly stored: boolean } | undefined> {
-    if (registry.get(name) === undefined) {
-      const [stored] = await store.loadCircuits([name]);
-      if (stored === undefined) return undefined;
-      see(stored);
-      registry.getOrCreate(name, stored.config);
-    }
+    if (registry.get(name) === undefined) return resetStored(name);
     channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
     // A run that was under way may have begun before the transition.
     await flush();
     if (ledger.pending(name) !== undefined) await flush();
     return { stored: ledger.pending(name) === undefined };
+  }
+
+  /** Of a circuit that only other instances use. */
+  async function resetStored(name: string): Promise<{ readonly stored: boolean } | undefined> {
+    const [stored] = await store.loadCircuits([name]);
+    if (stored === undefined) return undefined;
+    const { state: from, version: before } = stored;
+    if (from === "closed") return { stored: true };
+    const at = clock.now();
+    const [version, failureEventId] = [before + 1, undefined];
+    const moved = {
+      circuitName: name,
+      from,
+      to: "closed",
+      reason: "operator",
+      version,
+      at,
+      instance,
+      failureEventId,
+    } as const;
+    const closed = {
+      state: "closed",
+      failureCount: 0,
+      successCount: 0,
+      openedAt: undefined,
+      nextRetryAt: undefined,
+    } as const;
+    const { committed } = await store.commitTransition({ ...stored, ...closed, version }, moved, { at });
+    if (committed) channel.publish({ type: "circuit.transitioned", transition: moved });
+    return { stored: committed };
   }
 
   function flush(): Promise<void> {
