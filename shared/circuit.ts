@@ -33,6 +33,7 @@ export const OWN_OPENING_REASONS = [
   "asked_to_wait",
   "probe_failed",
   "half_open_expired",
+  "children_open",
 ] as const satisfies readonly TransitionReason[];
 export type OwnOpeningReason = (typeof OWN_OPENING_REASONS)[number];
 

@@ -98,8 +98,9 @@ export function leased(
   now: number,
 ): StoredCircuit | undefined {
   if (stored === undefined || stored.version !== version || stored.state === "closed") return undefined;
-  if (stored.state === "open" && stored.nextRetryAt !== undefined && now < stored.nextRetryAt) return undefined;
-  if (isLeasedByOther(stored, owner, now)) return undefined;
+  // A lease that ends so late was given before the database's clock stepped back.
+  const isCredible = stored.probeLease === undefined || stored.probeLease.until - now <= 2 * leaseMs;
+  if (isCredible && isLeasedByOther(stored, owner, now)) return undefined;
   return { ...stored, probeLease: { owner, until: now + leaseMs } };
 }
 

@@ -212,7 +212,7 @@ export class CircuitBreakerRegistry {
     let tripped = 0;
     for (const sibling of siblings) if (!sibling.isClosed) tripped += 1;
     if (!tripsParent(tripped, siblings.size, this.#parentRule)) return;
-    const parent = this.getOrCreate(name, this.#breakers.has(name) ? undefined : breaker.config);
+    const parent = this.getOrCreate(name, this.#breakers.has(name) ? undefined : breaker.options);
     if (parent.isClosed) parent.forceOpen("children_open", failureEventId);
   }
 

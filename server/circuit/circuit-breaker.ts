@@ -106,6 +106,11 @@ export class CircuitBreaker {
     return this.#core.config;
   }
 
+  /** What was said of its configuration; the rest of `config` follows from it. */
+  get options(): CircuitBreakerOptions {
+    return this.#options;
+  }
+
   /**
    * Changes settings of the living circuit; what is not said stays, and `undefined` takes back what was said. Its window is
    * kept, unless it becomes one of another kind, and judged by the new thresholds at once. An open circuit keeps its wait.

@@ -178,7 +178,8 @@ export class CircuitCore {
   #permitOf(ticket: CallTicket): PermitAbove {
     return {
       success: (now) => this.succeeded(ticket, now ?? this.endTime()),
-      failure: (details) => this.failed(ticket, details),
+      // How long the service asked to be left alone was said to the circuit below.
+      failure: (details) => this.failed(ticket, details && { ...details, openForMs: undefined }),
       ignored: () => this.ignored(ticket),
     };
   }

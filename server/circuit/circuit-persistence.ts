@@ -43,7 +43,7 @@ export interface CircuitPersistenceDeps {
 }
 
 export interface CircuitPersistenceOptions {
-  /** Whose failures move the circuit of that name. @default "shared" */
+  /** Whose failures move the circuit of that name. Must not throw. @default "shared" */
   readonly sharing?: ((name: string) => CircuitSharing) | undefined;
   /** How long an instance's opinion counts, where a quorum decides. @default 30_000 */
   readonly quorumWindowMs?: number | undefined;
@@ -84,6 +84,11 @@ export interface CircuitPersistence {
   stop(): Promise<void>;
   /** Writes what waits, now. Never rejects. */
   flush(): Promise<void>;
+  /**
+   * Closes a circuit for all instances, on behalf of an operator; says whether that is stored by now, or undefined when
+   * nobody knows a circuit of that name. Rejects when the store cannot be asked about a circuit that is not known here.
+   */
+  reset(name: string): Promise<{ readonly stored: boolean } | undefined>;
   stats(): SharingStats;
 }
 
@@ -333,7 +338,7 @@ export function createCircuitPersistence(
 
   /** @param names of the circuits to read. @default all */
   async function sync(names?: readonly string[]): Promise<void> {
-    const asked = names ?? [...hinted];
+    const asked = names ?? [...hinted, ...registry.getAll().flatMap(({ isClosed, name }) => (isClosed ? [] : [name]))];
     hinted.clear();
     const rows = await store.loadCircuits(names).catch((error: unknown) => {
       for (const name of asked) hinted.add(name);
@@ -359,7 +364,7 @@ export function createCircuitPersistence(
   /** Its row is gone: the next refresh makes it anew. */
   function recreate(name: string): void {
     const breaker = registry.get(name);
-    if (breaker !== undefined && !breaker.isClosed) written.delete(breaker);
+    if (breaker !== undefined) written.delete(breaker);
   }
 
   function storedVersion(name: string): number | undefined {
@@ -415,6 +420,45 @@ export function createCircuitPersistence(
     else breaker.hold(hold, instant);
   }
 
+  async function reset(name: string): Promise<{ readonly stored: boolean } | undefined> {
+    if (registry.get(name) === undefined) return resetStored(name);
+    channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
+    // A run that was under way may have begun before the transition.
+    await flush();
+    if (ledger.pending(name) !== undefined) await flush();
+    return { stored: ledger.pending(name) === undefined };
+  }
+
+  /** Of a circuit that only other instances use. */
+  async function resetStored(name: string): Promise<{ readonly stored: boolean } | undefined> {
+    const [stored] = await store.loadCircuits([name]);
+    if (stored === undefined) return undefined;
+    const { state: from, version: before } = stored;
+    if (from === "closed") return { stored: true };
+    const at = clock.now();
+    const [version, failureEventId] = [before + 1, undefined];
+    const moved = {
+      circuitName: name,
+      from,
+      to: "closed",
+      reason: "operator",
+      version,
+      at,
+      instance,
+      failureEventId,
+    } as const;
+    const closed = {
+      state: "closed",
+      failureCount: 0,
+      successCount: 0,
+      openedAt: undefined,
+      nextRetryAt: undefined,
+    } as const;
+    const { committed } = await store.commitTransition({ ...stored, ...closed, version }, moved, { at });
+    if (committed) channel.publish({ type: "circuit.transitioned", transition: moved });
+    return { stored: committed };
+  }
+
   function flush(): Promise<void> {
     refreshDueAt = 0;
     return loop.runOnce();
@@ -443,6 +487,7 @@ export function createCircuitPersistence(
       for (const breaker of registry.getAll()) breaker.leaseProbes(false);
     },
     flush,
+    reset,
     stats: () => ({
       pending: ledger.size,
       merged,

@@ -211,7 +211,6 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
 /** How long to wait before the next try makes sense. */
 function waitOf(stored: StoredCircuit | undefined, version: number): number {
   if (stored === undefined || stored.version !== version) return TICK_MS;
-  const { probeLease, nextRetryAt, readAt, state } = stored;
-  const until = state === "open" ? Math.max(nextRetryAt ?? readAt, probeLease?.until ?? readAt) : probeLease?.until;
-  return Math.max(TICK_MS, (until ?? readAt) - readAt);
+  const leftMs = (stored.probeLease?.until ?? stored.readAt) - stored.readAt;
+  return Math.min(Math.max(TICK_MS, leftMs), 2 * PROBE_TURN_MS);
 }

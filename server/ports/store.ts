@@ -215,8 +215,9 @@ export interface CircuitStore {
   /** Places a hold, or releases it. @param at what the clock that made `hold` says now */
   holdCircuit(circuitName: string, hold: CircuitHold | undefined, at: number): Promise<void>;
   /**
-   * Lets `owner` alone probe for `leaseMs` by the database's clock, or prolongs that. Not while another lease lasts, before
-   * the circuit's time to probe has come, or when `version` is not the stored one; then it gives what is stored.
+   * Lets `owner` alone probe for `leaseMs` by the database's clock, or prolongs that. Not while another lease lasts, nor when
+   * `version` is not the stored one; then it gives what is stored. A lease is not believed to last longer than `leaseMs`
+   * twice. Whether the circuit's time to probe has come is for the instance to know, which did not count it by this clock.
    */
   leaseProbes(lease: {
     readonly circuitName: string;

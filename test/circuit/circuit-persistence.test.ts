@@ -1,97 +1,14 @@
 /** Circuits outlive their process and agree with other instances, and no call ever waits for the store but the first ones. */
 import { afterEach, describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
-import { type CircuitPersistenceOptions, createCircuitPersistence } from "../../server/circuit/circuit-persistence.js";
-import type { JournalEntry } from "../../server/ports/journal.js";
-import { type Logger, silentLogger } from "../../server/ports/logger.js";
+import { silentLogger } from "../../server/ports/logger.js";
 import type { CircuitStore } from "../../server/ports/store.js";
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
+import { createFleetStore, createInstance, startInstance, stopFleet } from "./fleet.js";
 
-const stops: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  await Promise.all(stops.splice(0).map((stop) => stop()));
-});
-
-/** A memory store that can be unreachable, slow, and tells what was asked of it. */
-function createStore(clock: FakeClock) {
-  const store = createMemoryStore({ clock });
-  const asked: string[] = [];
-  const control = { down: false, gate: undefined as Promise<void> | undefined, asked, inner: store };
-  const through = async <T>(name: string, run: () => Promise<T>): Promise<T> => {
-    asked.push(name);
-    await control.gate;
-    if (control.down) throw new Error("store is down");
-    return run();
-  };
-  const circuits: CircuitStore = {
-    loadCircuits: (names) => through("load", () => store.loadCircuits(names)),
-    commitTransition: (...change) => through("commit", () => store.commitTransition(...change)),
-    refreshCircuits: (snapshots, at) => through("refresh", () => store.refreshCircuits(snapshots, at)),
-    holdCircuit: (name, hold, at) => through("hold", () => store.holdCircuit(name, hold, at)),
-    leaseProbes: (lease) => through("lease", () => store.leaseProbes(lease)),
-    recordOpinions: (report) => through("opinions", () => store.recordOpinions(report)),
-    listTransitions: (query) => through("list", () => store.listTransitions(query)),
-  };
-  const rows = async (circuitName = "svc") =>
-    (await store.listTransitions({ circuitName, limit: 1_000 })).items.toReversed();
-  const row = async (name = "svc") => (await store.loadCircuits()).find((circuit) => circuit.name === name);
-  return { ...control, control, circuits, rows, row };
-}
-
-/** One instance of Paramedic's circuits. */
-function instance(
-  clock: FakeClock,
-  store: { circuits: CircuitStore },
-  options: CircuitPersistenceOptions & {
-    name?: string;
-    channel?: ReturnType<typeof createLocalControlChannel>;
-    logger?: Logger;
-    maxCircuits?: number;
-  } = {},
-) {
-  const journal: JournalEntry[] = [];
-  const faults: unknown[] = [];
-  const onFault = (fault: unknown) => void faults.push(fault);
-  const {
-    name = "a",
-    channel = createLocalControlChannel({ onFault }),
-    logger = silentLogger,
-    maxCircuits = 100,
-    ...settings
-  } = options;
-  const registry = new CircuitBreakerRegistry({ clock, instance: name, random: () => 0 }, { maxCircuits });
-  const persistence = createCircuitPersistence(
-    {
-      registry,
-      store: store.circuits,
-      channel,
-      clock,
-      random: () => 0,
-      instance: name,
-      journal: { append: (entry) => journal.push(entry) },
-      logger,
-      onFault,
-    },
-    settings,
-  );
-  stops.push(() => persistence.stop());
-  const svc = () => registry.getOrCreate("svc", { failureThreshold: 2, resetTimeoutMs: 10_000, successThreshold: 1 });
-  const fail = (times: number) => {
-    for (let i = 0; i < times; i += 1) svc().tryAcquire()?.failure();
-  };
-  return { registry, persistence, channel, journal, faults, svc, fail };
-}
-
-async function started(...given: Parameters<typeof instance>) {
-  const made = instance(...given);
-  made.persistence.start();
-  await made.persistence.restored;
-  await settle();
-  return made;
-}
+afterEach(stopFleet);
 
 const moved: CircuitTransition = {
   circuitName: "svc",
@@ -109,13 +26,13 @@ const hold: CircuitHold = { state: "forced_open", by: "ada", reason: "migration"
 describe("a restart", () => {
   it("brings an open circuit back for what is left of its time, with its version", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const before = await started(clock, store);
+    const store = createFleetStore(clock);
+    const before = await startInstance(clock, store);
     before.fail(2);
     await settle();
     await before.persistence.stop();
     await clock.advance(9_000);
-    const after = await started(clock, store);
+    const after = await startInstance(clock, store);
     expect(after.svc().snapshot()).toMatchObject({ state: "open", version: 1, failureCount: 2 });
     expect(after.svc().tryAcquire()).toBeUndefined();
     await clock.advance(1_000);
@@ -124,12 +41,12 @@ describe("a restart", () => {
 
   it("brings a streak back as it was at the last flush", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const before = await started(clock, store);
+    const store = createFleetStore(clock);
+    const before = await startInstance(clock, store);
     before.fail(1);
     await clock.advance(1_000);
     // Killed here: no stop.
-    const after = await started(clock, store);
+    const after = await startInstance(clock, store);
     expect(after.svc().getState().failureCount).toBe(1);
     after.fail(1);
     expect(after.svc().getState().state).toBe("open");
@@ -137,9 +54,9 @@ describe("a restart", () => {
 
   it("brings a hold back, also for a circuit that is made long after the load", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     await store.inner.holdCircuit("svc", hold, clock.now());
-    const after = await started(clock, store);
+    const after = await startInstance(clock, store);
     await clock.advance(60_000);
     expect(after.svc().snapshot().held).toEqual(hold);
     expect(after.svc().tryAcquire()).toBeUndefined();
@@ -149,15 +66,15 @@ describe("a restart", () => {
 describe("the first calls", () => {
   it("wait for the stored circuits", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const before = await started(clock, store);
+    const store = createFleetStore(clock);
+    const before = await startInstance(clock, store);
     before.fail(2);
     await settle();
     await before.persistence.stop();
 
     let open: () => void = () => {};
     store.control.gate = new Promise((resolve) => (open = resolve));
-    const after = instance(clock, {
+    const after = createInstance(clock, {
       circuits: {
         ...store.circuits,
         loadCircuits: async () => {
@@ -177,14 +94,14 @@ describe("the first calls", () => {
 
   it("wait at most a second when the store does not answer, then run locally; the circuits are taken over later", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     await store.inner.holdCircuit("svc", hold, clock.now());
     store.control.down = true;
     const failing = {
       ...store.circuits,
       loadCircuits: () => (store.control.down ? Promise.reject(new Error("down")) : store.inner.loadCircuits()),
     };
-    const after = instance(clock, { circuits: failing });
+    const after = createInstance(clock, { circuits: failing });
     after.persistence.start();
     let value: string | undefined;
     void after
@@ -203,8 +120,8 @@ describe("the first calls", () => {
 
   it("write nothing: creating, starting and calling leave no transition, and no call asks the store", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = instance(clock, store);
+    const store = createFleetStore(clock);
+    const a = createInstance(clock, store);
     expect(store.asked).toEqual([]);
     a.persistence.start();
     await settle();
@@ -221,8 +138,8 @@ describe("the first calls", () => {
 describe("transitions", () => {
   it("are written at once, in order, linked to their failure, told to the journal and to other instances", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     const heard: unknown[] = [];
     a.channel.subscribe((message) => heard.push(message));
     a.fail(1);
@@ -243,8 +160,8 @@ describe("transitions", () => {
 
   it("survive the store's outage in order, while the circuit works on", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     store.control.down = true;
     a.fail(2);
     expect(a.svc().tryAcquire()).toBeUndefined();
@@ -270,8 +187,8 @@ describe("transitions", () => {
 
   it("beyond the bound become one, counted, and the row ends where the circuit is", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { maxPendingTransitions: 3 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { maxPendingTransitions: 3 });
     store.control.down = true;
     a.fail(2);
     for (let round = 0; round < 4; round += 1) {
@@ -295,7 +212,7 @@ describe("transitions", () => {
 
   it("are written again after a reply that was lost, once", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     let lose = true;
     const circuits: CircuitStore = {
       ...store.circuits,
@@ -306,7 +223,7 @@ describe("transitions", () => {
         throw new Error("the connection broke before the reply");
       },
     };
-    const a = await started(clock, { circuits });
+    const a = await startInstance(clock, { circuits });
     a.fail(2);
     await clock.advance(1_000);
     expect(await store.rows()).toHaveLength(1);
@@ -315,8 +232,8 @@ describe("transitions", () => {
 
   it("that happened before the start are written after it", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = instance(clock, store);
+    const store = createFleetStore(clock);
+    const a = createInstance(clock, store);
     a.fail(2);
     a.persistence.start();
     await settle();
@@ -325,17 +242,17 @@ describe("transitions", () => {
   });
 });
 
-async function closedAtVersionTwo(clock: FakeClock, store: ReturnType<typeof createStore>) {
-  const a = await started(clock, store);
+async function closedAtVersionTwo(clock: FakeClock, store: ReturnType<typeof createFleetStore>) {
+  const a = await startInstance(clock, store);
   a.svc().forceOpen("operator");
   a.svc().reset("operator");
   await settle();
   await a.persistence.stop();
 }
 
-async function startedWithoutStore(clock: FakeClock, store: ReturnType<typeof createStore>) {
+async function startedWithoutStore(clock: FakeClock, store: ReturnType<typeof createFleetStore>) {
   store.control.down = true;
-  const made = instance(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
+  const made = createInstance(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
   made.persistence.start();
   await clock.advance(1_000);
   return made;
@@ -344,9 +261,9 @@ async function startedWithoutStore(clock: FakeClock, store: ReturnType<typeof cr
 describe("two instances", () => {
   it("that open at once leave one transition: the slower one takes over what the faster one stored", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { name: "a" });
-    const b = await started(clock, store, { name: "b" });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { name: "a" });
+    const b = await startInstance(clock, store, { name: "b" });
     a.fail(2);
     await clock.advance(0);
     b.fail(2);
@@ -358,10 +275,10 @@ describe("two instances", () => {
 
   it("follow one another over the channel: one opens, the other opens; it closes, the other closes", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     const channel = createLocalControlChannel({ onFault() {} });
-    const a = await started(clock, store, { name: "a", channel });
-    const b = await started(clock, store, { name: "b", channel });
+    const a = await startInstance(clock, store, { name: "a", channel });
+    const b = await startInstance(clock, store, { name: "b", channel });
     b.svc();
     a.fail(2);
     await settle();
@@ -379,9 +296,9 @@ describe("two instances", () => {
 
   it("without a channel meet in the store: state, and holds placed by the other", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { name: "a" });
-    const b = await started(clock, store, { name: "b" });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { name: "a" });
+    const b = await startInstance(clock, store, { name: "b" });
     b.svc();
     a.fail(2);
     await store.inner.holdCircuit("other", hold, clock.now());
@@ -395,7 +312,7 @@ describe("two instances", () => {
 
   it("where one knew nothing of the stored history, what it did is written after it and stays", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     await closedAtVersionTwo(clock, store);
     const b = await startedWithoutStore(clock, store);
     b.fail(2);
@@ -417,7 +334,7 @@ describe("two instances", () => {
 
   it("where one knew nothing of the stored history and is probing, that is written after it too, and goes on", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     await closedAtVersionTwo(clock, store);
     const b = await startedWithoutStore(clock, store);
     b.fail(2);
@@ -434,14 +351,16 @@ describe("two instances", () => {
 
   it("a store that has fallen behind is brought up to where the circuit is, and counts on by itself", async () => {
     const clock = createFakeClock();
-    const first = createStore(clock);
-    const older = createStore(clock);
+    const first = createFleetStore(clock);
+    const older = createFleetStore(clock);
     await older.inner.refreshCircuits(
       [new CircuitBreakerRegistry({ clock }).getOrCreate("svc").snapshot()],
       clock.now(),
     );
     let { circuits } = first;
-    const a = await started(clock, { circuits: new Proxy(circuits, { get: (_, key) => Reflect.get(circuits, key) }) });
+    const a = await startInstance(clock, {
+      circuits: new Proxy(circuits, { get: (_, key) => Reflect.get(circuits, key) }),
+    });
     a.svc().forceOpen("operator");
     a.svc().reset("operator");
     await settle();
@@ -456,8 +375,8 @@ describe("two instances", () => {
 describe("in step with the store", () => {
   it("a sync leaves alone what is as new as the store: streaks, probes in flight, holds of this process", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     a.fail(1);
     await clock.advance(1_000);
     a.fail(1);
@@ -475,8 +394,8 @@ describe("in step with the store", () => {
 
   it("a sync leaves a streak alone that was not written yet", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000 });
     await a.svc().execute(() => 1);
     await clock.advance(1_000);
     a.fail(1);
@@ -488,8 +407,8 @@ describe("in step with the store", () => {
 
   it("each part of a hold that changed in the store is taken over", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000 });
     a.svc();
     const changes: CircuitHold[] = [
       hold,
@@ -507,8 +426,8 @@ describe("in step with the store", () => {
 
   it("a hold that arrived by message is taken once: what is done here afterwards stays", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { syncIntervalMs: 1_000 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000 });
     a.svc();
     await clock.advance(1_000);
     await store.inner.holdCircuit("svc", hold, clock.now());
@@ -522,8 +441,8 @@ describe("in step with the store", () => {
 
   it("counts are written when they changed, and not otherwise", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { syncIntervalMs: 1_000_000 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000_000 });
     const refreshes = async (ms: number) => {
       store.asked.length = 0;
       await clock.advance(ms);
@@ -542,8 +461,8 @@ describe("in step with the store", () => {
 
   it("a circuit that left the registry and came back counts on where it was", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { maxCircuits: 1 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { maxCircuits: 1 });
     const first = a.svc();
     first.forceOpen("operator");
     first.reset("operator");
@@ -556,8 +475,8 @@ describe("in step with the store", () => {
 
   it("a message that another instance moved a circuit is a hint: only what the store says is taken over", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     a.svc();
     a.channel.publish({ type: "circuit.transitioned", transition: { ...moved, at: clock.now() } });
     await settle();
@@ -575,9 +494,9 @@ describe("in step with the store", () => {
 
   it("one that does not know yet that another probes asks for its turn, is refused, and learns where the circuit is", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store, { name: "a" });
-    const b = await started(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { name: "a" });
+    const b = await startInstance(clock, store, { name: "b", syncIntervalMs: 1_000_000 });
     a.fail(2);
     await settle();
     b.fail(2);
@@ -594,7 +513,7 @@ describe("in step with the store", () => {
 
   it("a store that always says somebody was faster is asked a few times, then at the next flush", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     let commits = 0;
     const circuits: CircuitStore = {
       ...store.circuits,
@@ -604,7 +523,7 @@ describe("in step with the store", () => {
         return { committed: false, stored: { ...snapshot, ...rest, state: "closed", version: 100 + commits } };
       },
     };
-    const a = await started(clock, { circuits }, { syncIntervalMs: 1_000_000 });
+    const a = await startInstance(clock, { circuits }, { syncIntervalMs: 1_000_000 });
     a.fail(2);
     await settle();
     expect(commits).toBe(4);
@@ -625,7 +544,7 @@ describe("logs", () => {
         throw new Error("disk full");
       },
     };
-    const a = await started(clock, createStore(clock), { logger });
+    const a = await startInstance(clock, createFleetStore(clock), { logger });
     a.fail(2);
     a.svc().reset("operator");
     expect(lines).toEqual([
@@ -643,8 +562,8 @@ describe("logs", () => {
 describe("control messages", () => {
   it("open, reset, hold and release; a hold for a circuit that does not exist here yet waits for it", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     a.svc();
     const send = a.channel.publish;
     send({ type: "circuit.open", circuitName: "svc", reason: "circuit_break", failureEventId: "event-9" });
@@ -678,8 +597,8 @@ describe("control messages", () => {
 describe("stopping", () => {
   it("writes what waits, leaves no timer, and lets calls go", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
-    const a = await started(clock, store);
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
     a.fail(1);
     await a.persistence.stop();
     expect(await store.row()).toMatchObject({ failureCount: 1 });
@@ -689,9 +608,9 @@ describe("stopping", () => {
 
   it("before it could load, lets the waiting calls go at once", async () => {
     const clock = createFakeClock();
-    const store = createStore(clock);
+    const store = createFleetStore(clock);
     store.control.down = true;
-    const a = instance(clock, store);
+    const a = createInstance(clock, store);
     const call = a.svc().execute(() => "ran");
     await a.persistence.stop();
     await expect(call).resolves.toBe("ran");
