@@ -1,13 +1,17 @@
-/** The circuit in front of one service, as callers and operators hold it. Works alone, without store and registry. */
+/**
+ * The circuit in front of one service, as callers and operators hold it. Works alone, without store and registry. One file,
+ * because it is one door: each method reads the clock and hands on.
+ */
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import { type Random, systemRandom } from "../ports/random.js";
 import type { StoredCircuit } from "../ports/store.js";
+import type { CircuitAbove, PermitAbove } from "./call-ticket.js";
 import type { CircuitBreakerError } from "./circuit-breaker-error.js";
 import { CircuitCall, type CircuitCallContext, type CircuitCallOptions, runForCaller } from "./circuit-call.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
-import { type CircuitAbove, CircuitCore, type PermitAbove } from "./circuit-core.js";
+import { CircuitCore } from "./circuit-core.js";
 import type { CircuitNotice } from "./circuit-notice.js";
 import { failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
 import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";

@@ -1,6 +1,8 @@
 /** One call of `execute`: settles once, by the function's result or by its deadline, and tells the circuit which. */
+
+import type { CallTicket } from "./call-ticket.js";
 import { CircuitTimeoutError } from "./circuit-breaker-error.js";
-import type { CallTicket, CircuitCore } from "./circuit-core.js";
+import type { CircuitCore } from "./circuit-core.js";
 import { Deadline } from "./timer-wheel.js";
 
 /** What the function of `execute` receives. */

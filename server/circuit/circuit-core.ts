@@ -1,13 +1,17 @@
 /**
  * Holds one circuit's status and applies the state machine to it: the shell that reads the clock, keeps what is only
  * reported, and tells of transitions. Calls and permits of one breaker share it.
+ *
+ * One file, because nothing else changes a status: what may skip the machine on the way of nearly every call can be held
+ * against what the machine would say.
  */
 import type { CircuitState, CircuitTransition, TransitionReason } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
-import { VERDICTS, type Verdict } from "../../shared/classification.js";
+import type { Verdict } from "../../shared/classification.js";
 import { SECOND_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import type { Random } from "../ports/random.js";
+import type { CallTicket, CircuitAbove, FailureDetails, PermitAbove } from "./call-ticket.js";
 import { CircuitBreakerError } from "./circuit-breaker-error.js";
 import type { CircuitNotice } from "./circuit-notice.js";
 import { refusalReason, retryAfterMs, wantsProbe } from "./circuit-reading.js";
@@ -15,7 +19,7 @@ import { type CircuitStatus, initialStatus, type PlacedHold, type Ticket } from 
 import { ShadowRule } from "./shadow-rule.js";
 import { type CircuitEvent, quietUntil, step, withSuccesses } from "./state-machine.js";
 import type { TimerWheel } from "./timer-wheel.js";
-import type { Judgement } from "./verdict.js";
+import { type Judgement, judge, type PlainJudgement } from "./verdict.js";
 
 export interface CircuitCoreDeps {
   readonly clock: Clock;
@@ -34,41 +38,6 @@ export interface CircuitCoreDeps {
   readonly onFault: (error: unknown) => void;
   /** Errors of this circuit's own carry a stack. */
   readonly stacks: boolean;
-}
-
-/** What a failure's reporter may add to it. */
-export interface FailureDetails {
-  /** Kept as the cause of the refusals that follow. */
-  readonly error?: unknown;
-  /** Of the failure's row; linked from the transition that it causes. */
-  readonly failureEventId?: string | undefined;
-  /**
-   * How long the service asked to be left alone (Retry-After), in milliseconds: the circuit opens at once, for that time, at
-   * most `maxResetTimeoutMs`.
-   */
-  readonly openForMs?: number | undefined;
-}
-
-/** The ticket of an admitted call, also for the rule that only looks on, and for the circuits above of which it is a probe. */
-export interface CallTicket extends Ticket {
-  readonly above?: readonly PermitAbove[];
-  readonly shadow?: { readonly rule: ShadowRule; readonly ticket: Ticket };
-}
-
-/** A permit of a circuit above: what came of the call is told to it too. */
-export interface PermitAbove {
-  success(now?: number): void;
-  failure(details?: FailureDetails): void;
-  ignored(): void;
-}
-
-/** What a circuit asks of the one above it. */
-export interface CircuitAbove {
-  /** Neither it nor one above it keeps calls away. */
-  readonly admitsAll: boolean;
-  /** Permits of it and those above, as far as the call is a probe of them; undefined when one of them refuses. */
-  admitBelow(now: number): readonly PermitAbove[] | undefined;
-  refusal(now?: number): CircuitBreakerError;
 }
 
 /** A grant is sought in the background: whoever is refused meanwhile should not come back before that had its chance. */
@@ -261,30 +230,25 @@ export class CircuitCore {
 
   /** Tells the circuit how a call ended. An error that cannot be judged is a failure. */
   judgeError(ticket: CallTicket, error: unknown): void {
-    this.#count(ticket, this.#judge(this.deps.classify, error, "failure"), { error });
+    this.#count(
+      ticket,
+      judge(this.deps.classify, error, "failure", (fault) => this.fault(fault)),
+      { error },
+    );
   }
 
   /** As for an error; a value that cannot be judged is a success. */
   judgeValue(ticket: CallTicket, value: unknown): void {
     const { classifyResult } = this.deps;
     if (classifyResult === undefined) this.succeeded(ticket, this.endTime());
-    else this.#count(ticket, this.#judge(classifyResult, value, "success"));
+    else
+      this.#count(
+        ticket,
+        judge(classifyResult, value, "success", (fault) => this.fault(fault)),
+      );
   }
 
-  /** What the user's function says; `otherwise`, where it throws or says no verdict. */
-  #judge(judge: (subject: unknown) => Judgement, subject: unknown, otherwise: Verdict): Exclude<Judgement, string> {
-    try {
-      const said = judge(subject);
-      const judgement = typeof said === "string" ? { verdict: said } : said;
-      if (VERDICTS.includes(judgement.verdict)) return judgement;
-      throw new TypeError(`circuit "${this.name}": a verdict is one of ${VERDICTS.join(", ")}, got ${String(said)}`);
-    } catch (fault) {
-      this.fault(fault);
-      return { verdict: otherwise };
-    }
-  }
-
-  #count(ticket: CallTicket, { verdict, openForMs }: Exclude<Judgement, string>, details?: FailureDetails): void {
+  #count(ticket: CallTicket, { verdict, openForMs }: PlainJudgement, details?: FailureDetails): void {
     switch (verdict) {
       case "failure":
         this.failed(ticket, openForMs === undefined ? details : { ...details, openForMs });

@@ -1,5 +1,6 @@
 /** One admitted call in the hands of whoever runs it. Its result counts once, the first one. */
-import type { CallTicket, CircuitCore, FailureDetails } from "./circuit-core.js";
+import type { CallTicket, FailureDetails } from "./call-ticket.js";
+import type { CircuitCore } from "./circuit-core.js";
 
 /**
  * @example

@@ -216,9 +216,7 @@ describe("a result that is no success", () => {
       expect(breaker.getState().failureCount).toBe(1);
     }
     expect(faults).toHaveLength(4);
-    expect(String(faults[0])).toBe(
-      'TypeError: circuit "svc": a verdict is one of failure, success, ignored, got perhaps',
-    );
+    expect(String(faults[0])).toBe("TypeError: a circuit's verdict is one of failure, success, ignored, got perhaps");
   });
 });
 
