@@ -1,10 +1,30 @@
-/** What Stryker runs against the circuit's state machine: its own tests only, without any service. */
+/**
+ * What Stryker runs against circuits: their own tests only, without any service, in one context. Quick files come first,
+ * because the first failure ends a mutant.
+ */
 import { defineConfig } from "vitest/config";
+import { BaseSequencer, type TestSpecification } from "vitest/node";
+
+/** The slowest last. */
+const SLOW = ["circuit-window", "state-machine", "shadow-rule", "timer-wheel", "races", "model"];
+
+class QuickFirst extends BaseSequencer {
+  override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
+    return files.toSorted((a, b) => slownessOf(a) - slownessOf(b) || a.moduleId.localeCompare(b.moduleId));
+  }
+}
+
+function slownessOf({ moduleId }: TestSpecification): number {
+  return SLOW.findIndex((name) => moduleId.endsWith(`/${name}.test.ts`));
+}
 
 export default defineConfig({
   test: {
-    include: ["test/circuit/{scenarios,state-machine,model}.test.ts"],
-    pool: "forks",
-    testTimeout: 20_000,
+    include: ["test/circuit/*.test.ts"],
+    setupFiles: ["bench/stryker.setup.ts"],
+    sequence: { sequencer: QuickFirst },
+    pool: "threads",
+    isolate: false,
+    testTimeout: 60_000,
   },
 });

@@ -1,7 +1,7 @@
 /** Every table of Paramedic, for a host app's own queries and for its Drizzle schema. */
 export { alerts, maintenanceWindows, notificationOutbox, silences } from "./sqlite/schema/alerts.js";
 export { systemHealthBaselines } from "./sqlite/schema/baselines.js";
-export { circuitBreakerStates, circuitTransitions } from "./sqlite/schema/circuits.js";
+export { circuitBreakerStates, circuitOpinions, circuitTransitions } from "./sqlite/schema/circuits.js";
 export { failureEvents, writeReceipts } from "./sqlite/schema/failures.js";
 export { incidents } from "./sqlite/schema/incidents.js";
 export {

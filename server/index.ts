@@ -1,13 +1,8 @@
 /** The public door of the package: everything that is promised, by name. */
 
 export type { Role } from "../shared/access.js";
-export type {
-  CircuitConfig,
-  CircuitHold,
-  CircuitSnapshot,
-  CircuitState,
-  CircuitTransition,
-} from "../shared/circuit.js";
+export type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../shared/circuit.js";
+export { CIRCUIT_PRESETS, type CircuitConfig, type CircuitPreset } from "../shared/circuit-config.js";
 export { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../shared/errors.js";
 export type {
   DetectionMethod,
@@ -40,10 +35,18 @@ export type { Accounting, Batch, BatchGap, SeriesPoint } from "../shared/series.
 export type { Authorize } from "./api/access.js";
 export type { HttpHandler } from "./api/http-handler.js";
 export type { ParamedicRouter } from "./api/router.js";
-export { CircuitBreaker, type CircuitBreakerDeps, type CircuitBreakerState } from "./circuit/circuit-breaker.js";
+export {
+  CircuitBreaker,
+  type CircuitBreakerDeps,
+  type CircuitBreakerState,
+  type CircuitCounts,
+} from "./circuit/circuit-breaker.js";
 export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-breaker-error.js";
 export { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";
+export type { CircuitNotice } from "./circuit/circuit-notice.js";
+export type { ShadowReport } from "./circuit/shadow-rule.js";
+export type { Judgement } from "./circuit/verdict.js";
 export type { ExpressOptions, Paramedic } from "./door.js";
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";

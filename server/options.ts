@@ -1,11 +1,14 @@
 /** Every option of `createParamedic`: unit in the name, default, legal range; and how code and environment become settings. */
 import type { Redis } from "ioredis";
 import { z } from "zod";
-import { CIRCUIT_DEFAULTS } from "../shared/circuit.js";
+import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
+import { CIRCUIT_DEFAULTS } from "../shared/circuit-config.js";
 import { ParamedicError } from "../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
 import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
 import type { Authorize } from "./api/access.js";
+import { REGISTRY_DEFAULTS } from "./circuit/circuit-breaker-registry.js";
+import { PERSISTENCE_DEFAULTS } from "./circuit/circuit-persistence.js";
 import type { Environment } from "./env.js";
 import type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
 import { RETENTION_DEFAULTS, type Retention } from "./metrics/compaction.js";
@@ -65,6 +68,27 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly timeoutMs?: number | undefined;
   /** How long a circuit stays open; 1 to 2^31-1. @default CIRCUIT_BREAKER_RESET_TIMEOUT_MS (60_000) */
   readonly resetTimeoutMs?: number | undefined;
+  /**
+   * Whose failures move a circuit, for all of them or by name: `local` each instance's own, `shared` any instance's, `quorum`
+   * those of more than half of the instances that use it. @default "shared"
+   */
+  readonly circuitSharing?: CircuitSharing | ((circuitName: string) => CircuitSharing) | undefined;
+  /** With `quorum`: how long an instance's opinion counts; 1,000 to 2^31-1. @default 30_000 */
+  readonly circuitQuorumWindowMs?: number | undefined;
+  /** How soon at the latest an instance follows what others stored; at once where Redis tells it. 100 to 2^31-1. @default 5_000 */
+  readonly circuitSyncIntervalMs?: number | undefined;
+  /**
+   * From ten circuits on, the share of them that may refuse calls by themselves at once; what opens beyond it only measures.
+   * 0 to 1; 1 for no threshold. @default 0.5
+   */
+  readonly circuitPanicShare?: number | undefined;
+  /**
+   * The share of the circuits right below a name (`llm:openai/gpt`, `llm:openai/o3`) that have tripped when the circuit of
+   * that name (`llm:openai`) trips with them; above 0, at most 1. @default 0.75
+   */
+  readonly circuitParentShare?: number | undefined;
+  /** How many of them at least; 1 to 1,000,000. @default 2 */
+  readonly circuitParentMinimum?: number | undefined;
   /** 0 to 20. @default RECOVERY_MAX_RETRY_ATTEMPTS (3) */
   readonly maxRetryAttempts?: number | undefined;
   /** 1 to 2^31-1. @default RECOVERY_RETRY_BASE_DELAY_MS (1_000) */
@@ -92,6 +116,7 @@ export interface ParamedicOverrides {
 /** What stands when neither environment nor code says anything and no variable exists for it. */
 export const OPTION_DEFAULTS = Object.freeze({
   limitedServices: LIMITED_SERVICES_DEFAULT,
+  circuitSharing: "shared",
   resolveAfterMs: MINUTE_MS,
   shutdownTimeoutMs: 10 * SECOND_MS,
   halfOpenPermits: CIRCUIT_DEFAULTS.successThreshold,
@@ -151,6 +176,15 @@ const schema = z
     successThreshold: z.number().int().min(1).max(1_000),
     timeoutMs: milliseconds,
     resetTimeoutMs: milliseconds,
+    circuitSharing: z.union(
+      [z.enum(CIRCUIT_SHARINGS), anyFunction],
+      `${CIRCUIT_SHARINGS.join(", ")}, or a function of the name`,
+    ),
+    circuitQuorumWindowMs: milliseconds.min(SECOND_MS),
+    circuitSyncIntervalMs: milliseconds.min(100),
+    circuitPanicShare: z.number().min(0).max(1),
+    circuitParentShare: z.number().gt(0).max(1),
+    circuitParentMinimum: z.number().int().min(1).max(1_000_000),
     maxRetryAttempts: z.number().int().min(0).max(20),
     retryBaseDelayMs: milliseconds,
     retryMaxDelayMs: milliseconds,
@@ -184,6 +218,12 @@ export interface Settled {
   readonly successThreshold: number;
   readonly timeoutMs: number;
   readonly resetTimeoutMs: number;
+  readonly circuitSharing: CircuitSharing | ((circuitName: string) => CircuitSharing);
+  readonly circuitQuorumWindowMs: number;
+  readonly circuitSyncIntervalMs: number;
+  readonly circuitPanicShare: number;
+  readonly circuitParentShare: number;
+  readonly circuitParentMinimum: number;
   readonly maxRetryAttempts: number;
   readonly retryBaseDelayMs: number;
   readonly retryMaxDelayMs: number;
@@ -224,6 +264,12 @@ export function settleOptions<Context extends object>(
     successThreshold: options.successThreshold ?? flags.CIRCUIT_BREAKER_SUCCESS_THRESHOLD,
     timeoutMs: options.timeoutMs ?? flags.CIRCUIT_BREAKER_TIMEOUT_MS,
     resetTimeoutMs: options.resetTimeoutMs ?? flags.CIRCUIT_BREAKER_RESET_TIMEOUT_MS,
+    circuitSharing: options.circuitSharing ?? OPTION_DEFAULTS.circuitSharing,
+    circuitQuorumWindowMs: options.circuitQuorumWindowMs ?? PERSISTENCE_DEFAULTS.quorumWindowMs,
+    circuitSyncIntervalMs: options.circuitSyncIntervalMs ?? PERSISTENCE_DEFAULTS.syncIntervalMs,
+    circuitPanicShare: options.circuitPanicShare ?? REGISTRY_DEFAULTS.panicShare,
+    circuitParentShare: options.circuitParentShare ?? REGISTRY_DEFAULTS.parentShare,
+    circuitParentMinimum: options.circuitParentMinimum ?? REGISTRY_DEFAULTS.parentMinimum,
     maxRetryAttempts: options.maxRetryAttempts ?? flags.RECOVERY_MAX_RETRY_ATTEMPTS,
     retryBaseDelayMs: options.retryBaseDelayMs ?? flags.RECOVERY_RETRY_BASE_DELAY_MS,
     retryMaxDelayMs: options.retryMaxDelayMs ?? flags.RECOVERY_RETRY_MAX_DELAY_MS,

@@ -4,6 +4,7 @@
  */
 import { hostname } from "node:os";
 import type { Role } from "../shared/access.js";
+import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
 import type { Failure } from "../shared/failure.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
@@ -15,6 +16,7 @@ import { createLocalControlChannel } from "./adapters/local-control-channel.js";
 import { createLocalStream } from "./adapters/local-stream.js";
 import { createPinoLogger } from "./adapters/pino-logger.js";
 import { connectRedis } from "./adapters/redis-connection.js";
+import { createRedisControlChannel } from "./adapters/redis-control-channel.js";
 import { createRedisStream } from "./adapters/redis-stream.js";
 import { type AccessRequest, roleOfRequest } from "./api/access.js";
 import { createHealthProcedure } from "./api/health-procedure.js";
@@ -44,7 +46,8 @@ import { createAggregator } from "./metrics/aggregator.js";
 import { Collector } from "./metrics/collector.js";
 import { createCompaction } from "./metrics/compaction.js";
 import { descriptorOf } from "./metrics/point-descriptor.js";
-import { type CallerIdentity, type ParamedicOptions, settleOptions } from "./options.js";
+import { type CallerIdentity, OPTION_DEFAULTS, type ParamedicOptions, type Settled, settleOptions } from "./options.js";
+import { panicFailure } from "./panic-failure.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
 import type { Journal } from "./ports/journal.js";
@@ -148,26 +151,54 @@ export function createParamedic<Context extends object = object>(
     { sink, journal: callJournal, callContext, clock, ids, identify, onFault: faults.at("instrumentation") },
     { sampleIntervalMs: settled.metricsFlushIntervalMs },
   );
-  const circuits = new CircuitBreakerRegistry({
-    clock,
-    random,
-    instance,
-    logger,
-    onFault: faults.at("circuits"),
-    classify: (error, name) => classify(error, name).verdict,
-    enforce: (name) => permitsOf(settings.mode(), name, settled.limitedServices).circuits,
-  });
-  const channel = createLocalControlChannel({ onFault: faults.at("control channel") });
+  const circuits = new CircuitBreakerRegistry(
+    {
+      clock,
+      random,
+      instance,
+      logger,
+      onFault: faults.at("circuits"),
+      classify: (error, name) => classify(error, name).verdict,
+      enforce: (name) => permitsOf(settings.mode(), name, settled.limitedServices).circuits,
+      onPanic(report) {
+        const failure = panicFailure(report, { eventId: ids(), timestamp: clock.now() });
+        countingJournal.append({ type: "failure.observed", failure, rescued: false });
+      },
+    },
+    {
+      panicShare: settled.circuitPanicShare,
+      parentShare: settled.circuitParentShare,
+      parentMinimum: settled.circuitParentMinimum,
+    },
+  );
+  const sharing = sharingBy(settled.circuitSharing, faults.at("circuitSharing"));
+  const channelDeps = { onFault: faults.at("control channel") };
+  const channel =
+    redis === undefined
+      ? createLocalControlChannel(channelDeps)
+      : createRedisControlChannel(
+          { redis, ...channelDeps },
+          { channel: `${settled.metricsRedisStreamKey}:control`, sender: `${instance}:${boot}` },
+        );
   const persistence = enabled
-    ? createCircuitPersistence({
-        registry: circuits,
-        store,
-        channel,
-        clock,
-        journal,
-        logger,
-        onFault: faults.at("circuit persistence"),
-      })
+    ? createCircuitPersistence(
+        {
+          registry: circuits,
+          store,
+          channel,
+          clock,
+          random,
+          journal,
+          logger,
+          instance,
+          onFault: faults.at("circuit persistence"),
+        },
+        {
+          sharing,
+          quorumWindowMs: settled.circuitQuorumWindowMs,
+          syncIntervalMs: settled.circuitSyncIntervalMs,
+        },
+      )
     : undefined;
   const recovery = new RecoveryEngine(
     {
@@ -299,6 +330,8 @@ export function createParamedic<Context extends object = object>(
       }),
     state: () => ({
       ...tallies.read(),
+      sharing: persistence?.stats(),
+      panic: circuits.panic(),
       now: clock.now(),
       instance,
       mode: settings.mode(),
@@ -314,12 +347,30 @@ export function createParamedic<Context extends object = object>(
   bridge?.start();
   const access = accessBy(options.authorize, identify);
   const report = () => health.latest();
+  const circuitViews = () => {
+    const poisoned = new Set(persistence?.stats().poisoned);
+    const beyond = new Set(circuits.panic().beyond);
+    return snapshots().map((snapshot) => ({
+      ...snapshot,
+      sharing: sharing(snapshot.name),
+      poisoned: poisoned.has(snapshot.name),
+      beyondPanic: beyond.has(snapshot.name),
+    }));
+  };
   const router = createRouter({
     clock,
     store,
     access,
     onFault: faults.at("api"),
-    circuits: snapshots,
+    circuits: circuitViews,
+    control: {
+      async hold(name, hold) {
+        await store.holdCircuit(name, hold, clock.now());
+        const circuitName = name;
+        channel.publish(hold ? { type: "circuit.hold", circuitName, hold } : { type: "circuit.release", circuitName });
+      },
+      reset: async (name) => persistence?.reset(name),
+    },
     accounting,
     health: report,
     status: () => ({ instance, mode: settings.mode(), storeOpen: opening?.isOpen() ?? false }),
@@ -432,6 +483,24 @@ function guardFlags(flags: FeatureFlags): GuardFlags {
     autoRecovery: flags.AUTO_RECOVERY_ENABLED,
     retry: flags.RETRY_STRATEGY_ENABLED,
     failover: flags.FAILOVER_STRATEGY_ENABLED,
+  };
+}
+
+/** What a user's function says, where it says something; its faults are ours to bear. */
+function sharingBy(
+  given: Settled["circuitSharing"],
+  onFault: (error: unknown) => void,
+): (circuitName: string) => CircuitSharing {
+  if (typeof given !== "function") return () => given;
+  return (circuitName) => {
+    try {
+      const said = given(circuitName);
+      if (CIRCUIT_SHARINGS.includes(said)) return said;
+      throw new TypeError(`circuitSharing("${circuitName}") gave ${String(said)}, not ${CIRCUIT_SHARINGS.join(", ")}`);
+    } catch (error) {
+      onFault(error);
+      return OPTION_DEFAULTS.circuitSharing;
+    }
   };
 }
 

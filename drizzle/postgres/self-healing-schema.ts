@@ -1,7 +1,7 @@
 /** Every table of Paramedic on PostgreSQL, for a host app's own queries and for its Drizzle schema. */
 export { alerts, maintenanceWindows, notificationOutbox, silences } from "./schema/alerts.js";
 export { systemHealthBaselines } from "./schema/baselines.js";
-export { circuitBreakerStates, circuitTransitions } from "./schema/circuits.js";
+export { circuitBreakerStates, circuitOpinions, circuitTransitions } from "./schema/circuits.js";
 export { failureEvents, writeReceipts } from "./schema/failures.js";
 export { incidents } from "./schema/incidents.js";
 export {

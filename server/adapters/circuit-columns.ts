@@ -1,12 +1,13 @@
 /** A circuit and its transitions as they are stored and as they are told. */
 import type { circuitBreakerStates, circuitTransitions } from "../../drizzle/self-healing-schema.js";
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
-import type { StoredCircuit } from "../ports/store.js";
+import type { ProbeLease, StoredCircuit } from "../ports/store.js";
 import type { NewRow } from "./new-row.js";
 
 type CircuitRow = typeof circuitBreakerStates.$inferSelect;
 
-export function storedCircuitOf(row: CircuitRow): StoredCircuit {
+/** @param readAt what the database's clock said when the row was read */
+export function storedCircuitOf(row: CircuitRow, readAt: number): StoredCircuit {
   return {
     name: row.circuitName,
     state: row.state,
@@ -20,7 +21,15 @@ export function storedCircuitOf(row: CircuitRow): StoredCircuit {
     held: holdOf(row),
     config: row.configuration,
     updatedAt: row.updatedAt,
+    probeLease: leaseOf(row),
+    readAt,
   };
+}
+
+function leaseOf({ probeLeaseOwner, probeLeaseUntil }: CircuitRow): ProbeLease | undefined {
+  return probeLeaseOwner === null || probeLeaseUntil === null
+    ? undefined
+    : { owner: probeLeaseOwner, until: probeLeaseUntil };
 }
 
 function holdOf({ heldState, heldBy, heldReason, heldUntil }: CircuitRow): CircuitHold | undefined {
@@ -50,8 +59,8 @@ export function circuitRowOf(
     heldBy: circuit.held?.by,
     heldReason: circuit.held?.reason,
     heldUntil: circuit.held?.until,
-    probeLeaseOwner: undefined,
-    probeLeaseUntil: undefined,
+    probeLeaseOwner: circuit.probeLease?.owner,
+    probeLeaseUntil: circuit.probeLease?.until,
   };
 }
 
@@ -67,3 +76,23 @@ export function transitionOf(row: typeof circuitTransitions.$inferSelect): Circu
     failureEventId: row.failureEventId ?? undefined,
   };
 }
+
+/** What a write may change in a row; when it began stays. */
+export const CIRCUIT_FIELDS = [
+  "state",
+  "failureCount",
+  "successCount",
+  "lastFailureAt",
+  "lastSuccessAt",
+  "openedAt",
+  "nextRetryAt",
+  "configuration",
+  "updatedAt",
+  "version",
+  "heldState",
+  "heldBy",
+  "heldReason",
+  "heldUntil",
+  "probeLeaseOwner",
+  "probeLeaseUntil",
+] as const satisfies readonly (keyof CircuitRow)[];

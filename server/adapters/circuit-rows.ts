@@ -1,15 +1,34 @@
-/** What a circuit's row becomes: by a transition, by a refresh of its counts, when it is new. Holds stand beside all of it. */
-import { CIRCUIT_DEFAULTS, type CircuitSnapshot, type CircuitTransition } from "../../shared/circuit.js";
-import type { StoredCircuit } from "../ports/store.js";
+/**
+ * What a circuit's row becomes: by a transition, by a refresh of its counts, by a hold or a lease, when it is new. Deadlines
+ * come by the clock of the instance that gives them and are kept by the database's, so that clocks need not agree.
+ */
+import type { CircuitHold, CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import { CIRCUIT_DEFAULTS } from "../../shared/circuit-config.js";
+import type { CircuitStore, StoredCircuit } from "../ports/store.js";
 
-/** A transition takes over everything but the hold, which only its owner moves. */
-export function transitioned(stored: StoredCircuit | undefined, snapshot: CircuitSnapshot, at: number): StoredCircuit {
+/** One instant on the clock of an instance and on that of the database. */
+export interface WriteInstant {
+  readonly at: number;
+  /** The database's. */
+  readonly now: number;
+}
+
+/** A transition takes over everything but the hold, which only its owner moves; with half-open the lease to probe ends. */
+export function transitioned(
+  stored: StoredCircuit | undefined,
+  snapshot: CircuitSnapshot,
+  transition: CircuitTransition,
+  instant: WriteInstant,
+): StoredCircuit {
   return {
     ...snapshot,
+    nextRetryAt: deadline(snapshot.nextRetryAt, instant),
     lastFailureAt: latest(stored?.lastFailureAt, snapshot.lastFailureAt),
     lastSuccessAt: latest(stored?.lastSuccessAt, snapshot.lastSuccessAt),
     held: stored?.held,
-    updatedAt: at,
+    updatedAt: transition.at,
+    probeLease: snapshot.state === "half_open" ? stored?.probeLease : undefined,
+    readAt: instant.now,
   };
 }
 
@@ -28,12 +47,32 @@ export function refreshed(stored: StoredCircuit, snapshot: CircuitSnapshot, at: 
 }
 
 /** The first row of a circuit. */
-export function unseen(snapshot: CircuitSnapshot, at: number): StoredCircuit {
-  return { ...snapshot, held: undefined, updatedAt: at };
+export function unseen(snapshot: CircuitSnapshot, { at, now }: WriteInstant): StoredCircuit {
+  return {
+    ...snapshot,
+    nextRetryAt: deadline(snapshot.nextRetryAt, { at, now }),
+    held: undefined,
+    updatedAt: at,
+    probeLease: undefined,
+    readAt: now,
+  };
 }
 
-/** The row of a circuit that is held before any instance has met it: its configuration follows with the first refresh. */
-export function heldAlone(name: string, at: number): StoredCircuit {
+/** A circuit that is held before any instance has met it gets a row: its configuration follows with the first refresh. */
+export function held(
+  name: string,
+  stored: StoredCircuit | undefined,
+  hold: CircuitHold | undefined,
+  instant: WriteInstant,
+): StoredCircuit {
+  return {
+    ...(stored ?? heldAlone(name, instant)),
+    held: hold && { ...hold, until: deadline(hold.until, instant) },
+    updatedAt: instant.at,
+  };
+}
+
+function heldAlone(name: string, { at, now }: WriteInstant): StoredCircuit {
   return {
     name,
     state: "closed",
@@ -45,13 +84,34 @@ export function heldAlone(name: string, at: number): StoredCircuit {
     openedAt: undefined,
     nextRetryAt: undefined,
     held: undefined,
-    config: {
-      ...CIRCUIT_DEFAULTS,
-      halfOpenPermits: CIRCUIT_DEFAULTS.successThreshold,
-      probeLeaseMs: 2 * CIRCUIT_DEFAULTS.timeoutMs,
-    },
+    config: CIRCUIT_DEFAULTS,
     updatedAt: at,
+    probeLease: undefined,
+    readAt: now,
   };
+}
+
+/** The circuit with the lease; undefined when it is not to be had. */
+export function leased(
+  stored: StoredCircuit | undefined,
+  { owner, version, leaseMs }: Parameters<CircuitStore["leaseProbes"]>[0],
+  now: number,
+): StoredCircuit | undefined {
+  if (stored === undefined || stored.version !== version || stored.state === "closed") return undefined;
+  // A lease that ends so late was given before the database's clock stepped back.
+  const isCredible = stored.probeLease === undefined || stored.probeLease.until - now <= 2 * leaseMs;
+  if (isCredible && isLeasedByOther(stored, owner, now)) return undefined;
+  return { ...stored, probeLease: { owner, until: now + leaseMs } };
+}
+
+/** Another instance probes, so that this one has no say in how that ends. */
+export function isBarred(stored: StoredCircuit, transition: CircuitTransition, now: number): boolean {
+  const touchesProbes = stored.state === "half_open" || transition.to === "half_open";
+  return touchesProbes && transition.reason !== "operator" && isLeasedByOther(stored, transition.instance, now);
+}
+
+function isLeasedByOther({ probeLease }: StoredCircuit, owner: string, now: number): boolean {
+  return probeLease !== undefined && probeLease.owner !== owner && now < probeLease.until;
 }
 
 /** Tells the redelivery of a transition from another instance's transition to the same version. */
@@ -64,6 +124,10 @@ export function isSameTransition(a: CircuitTransition, b: CircuitTransition): bo
     a.to === b.to &&
     a.at === b.at
   );
+}
+
+function deadline(by: number | undefined, { at, now }: WriteInstant): number | undefined {
+  return by === undefined ? undefined : now + (by - at);
 }
 
 function latest(a: number | undefined, b: number | undefined): number | undefined {

@@ -14,7 +14,7 @@ import { createProcedureFold } from "../../shared/top-procedures.js";
 import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import type { AuditEntry, Page, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
-import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
@@ -86,6 +86,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const rescueReceipts = new Map<string, Receipt>();
   const circuits = new Map<string, StoredCircuit>();
   const transitions = new Map<string, Kept<CircuitTransition>>();
+  const opinionRows = new Map<string, { circuitName: string; failing: boolean; until: number }>();
   const audit = new Map<number, Kept<AuditEntry>>();
   let lastId = 0;
 
@@ -97,6 +98,11 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   /** The event of an id, or of a repeat that was folded into it. */
   const findFailure = (eventId: string) =>
     failures.get(eventId) ?? failures.get(failureReceipts.get(eventId)?.storedId ?? "");
+
+  const readCircuit = (name: string): StoredCircuit | undefined => {
+    const stored = circuits.get(name);
+    return stored && { ...stored, readAt: clock.now() };
+  };
 
   const mustFindFailure = (eventId: string): FailureEvent => {
     const found = findFailure(eventId);
@@ -478,36 +484,62 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       );
     },
 
-    async loadCircuits() {
-      return [...circuits.values()].sort((a, b) => (a.name < b.name ? -1 : 1));
+    async loadCircuits(names) {
+      const wanted = names === undefined ? [...circuits.keys()] : [...new Set(names)];
+      return wanted.toSorted().flatMap((name) => readCircuit(name) ?? []);
     },
 
-    async commitTransition(snapshot, transition) {
-      const stored = circuits.get(snapshot.name);
-      if (stored && stored.version !== transition.version - 1) {
+    async commitTransition(snapshot, transition, { earlier = [], at = transition.at } = {}) {
+      const now = clock.now();
+      const stored = readCircuit(snapshot.name);
+      if (stored && stored.version !== transition.version - 1 - earlier.length) {
         const already = transitions.get(transitionKey(transition))?.row;
         if (already && isSameTransition(already, transition)) return { committed: true };
         return { committed: false, stored };
       }
-      circuits.set(snapshot.name, transitioned(stored, snapshot, transition.at));
-      const { failureEventId } = transition;
-      const row = { ...transition, failureEventId: findFailure(failureEventId ?? "")?.row.eventId ?? failureEventId };
-      transitions.set(transitionKey(transition), { id: nextId(), row });
+      if (stored && isBarred(stored, transition, now)) return { committed: false, stored };
+      circuits.set(snapshot.name, transitioned(stored, snapshot, transition, { at, now }));
+      for (const told of [...earlier, transition]) {
+        const { failureEventId } = told;
+        const row = { ...told, failureEventId: findFailure(failureEventId ?? "")?.row.eventId ?? failureEventId };
+        transitions.set(transitionKey(row), { id: nextId(), row });
+      }
       for (const old of oldest(transitions, capacity)) transitions.delete(old);
       return { committed: true };
     },
 
     async refreshCircuits(snapshots, at) {
+      const now = clock.now();
       for (const snapshot of snapshots) {
         const stored = circuits.get(snapshot.name);
-        circuits.set(snapshot.name, stored ? refreshed(stored, snapshot, at) : unseen(snapshot, at));
+        circuits.set(snapshot.name, stored ? refreshed(stored, snapshot, at) : unseen(snapshot, { at, now }));
       }
     },
 
     async holdCircuit(circuitName, hold, at) {
       const stored = circuits.get(circuitName);
       if (!stored && hold === undefined) return;
-      circuits.set(circuitName, { ...(stored ?? heldAlone(circuitName, at)), held: hold, updatedAt: at });
+      circuits.set(circuitName, held(circuitName, stored, hold, { at, now: clock.now() }));
+    },
+
+    async leaseProbes(lease) {
+      const stored = readCircuit(lease.circuitName);
+      const result = leased(stored, lease, clock.now());
+      if (result === undefined) return { leased: false, stored };
+      circuits.set(lease.circuitName, result);
+      return { leased: true };
+    },
+
+    async recordOpinions({ instance, opinions, keepMs }) {
+      const now = clock.now();
+      for (const [key, { until }] of opinionRows) if (until <= now) opinionRows.delete(key);
+      for (const { circuitName, failing } of opinions) {
+        opinionRows.set(JSON.stringify([circuitName, instance]), { circuitName, failing, until: now + keepMs });
+      }
+      return opinions.map(({ circuitName }) => {
+        const all = [...opinionRows.values()].filter((opinion) => opinion.circuitName === circuitName);
+        return { circuitName, total: all.length, failing: all.filter(({ failing }) => failing).length };
+      });
     },
 
     async listTransitions(query) {

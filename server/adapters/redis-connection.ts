@@ -47,11 +47,20 @@ export interface RedisConnection {
     name: string,
     ...args: readonly RedisArgument[]
   ): Promise<unknown>;
+  /**
+   * Hears what is published on a channel, on a connection of its own, again whenever that was lost.
+   *
+   * @param listener `onListening`: each time it begins to hear, so that what was said before may have been missed. Neither
+   *   may throw
+   */
+  listen(channel: string, listener: { onMessage(text: string): void; onListening(): void }): void;
   /** Round trip in milliseconds. */
   ping(): Promise<number>;
   close(): Promise<void>;
 }
 
+/** How soon the machine asks whether an idle connection still has another end. */
+const KEEP_ALIVE_MS = 10 * SECOND_MS;
 const FIRST_RECONNECT_MS = 50;
 const LAST_RECONNECT_MS = 5 * SECOND_MS;
 const BLOCKING_GRACE_MS = SECOND_MS;
@@ -71,6 +80,7 @@ export function connectRedis(
   const commandTimeoutMs = options.commandTimeoutMs ?? REDIS_DEFAULTS.commandTimeoutMs;
   const connectTimeoutMs = options.connectTimeoutMs ?? REDIS_DEFAULTS.connectTimeoutMs;
   const commands = keepConnected(openClient(target, { connectTimeoutMs, commandTimeoutMs }), deps, commandTimeoutMs);
+  const listening: Link[] = [];
   let reads: Link | undefined;
   let closed = false;
 
@@ -102,6 +112,21 @@ export function connectRedis(
           });
       });
     },
+    listen(channel, { onMessage, onListening }) {
+      if (closed) return;
+      const client = openClient(target, { connectTimeoutMs, commandTimeoutMs });
+      client.on("message", (from: string, text: string) => {
+        if (from === channel) onMessage(text);
+      });
+      const link = keepConnected(client, deps, commandTimeoutMs);
+      client.on("ready", () => {
+        link
+          .run(`listen on ${channel}`, () => client.subscribe(channel))
+          .then(onListening)
+          .catch((error: unknown) => deps.onFault?.(error));
+      });
+      listening.push(link);
+    },
     async ping() {
       const start = deps.clock.monotonic();
       await commands.run("ping Redis", (client) => client.call("PING"));
@@ -111,6 +136,7 @@ export function connectRedis(
       closed = true;
       commands.close();
       reads?.close();
+      for (const link of listening) link.close();
     },
   });
 }
@@ -124,6 +150,8 @@ function openClient(
     connectTimeout: connectTimeoutMs,
     ...(commandTimeoutMs === undefined ? {} : { commandTimeout: commandTimeoutMs }),
     autoResendUnfulfilledCommands: false,
+    autoResubscribe: false,
+    keepAlive: KEEP_ALIVE_MS,
     maxRetriesPerRequest: 0,
     protocol: 2,
     // Two commands that an ACL would have to allow, for nothing of ours.

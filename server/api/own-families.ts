@@ -38,6 +38,18 @@ export interface OwnState {
   readonly mode: Mode;
   readonly storeOpen: boolean;
   readonly circuits: readonly CircuitSnapshot[];
+  /** How this instance and the others get along; undefined where nothing is shared. */
+  readonly sharing:
+    | {
+        readonly pending: number;
+        readonly merged: number;
+        readonly superseded: number;
+        readonly localProbes: number;
+        readonly poisoned: readonly string[];
+        readonly inTouch: boolean;
+      }
+    | undefined;
+  readonly panic: { readonly beyond: readonly string[]; readonly panics: number };
   readonly health: HealthReport;
   readonly pipeline: PipelineCounts;
   readonly entries: EntryCounts;
@@ -63,6 +75,7 @@ export function ownFamilies(state: OwnState): readonly MetricFamily[] {
   return [
     ...instanceFamilies(state),
     ...circuitFamilies(state),
+    ...sharingFamilies(state),
     ...healthFamilies(state),
     ...pipelineFamilies(state),
     ...recoveryFamilies(state),
@@ -92,6 +105,31 @@ function circuitFamilies({ circuits, transitions }: OwnState): readonly MetricFa
       circuits.map(({ name, failureCount }) => ({ labels: { circuit: name }, value: failureCount })),
     ),
     counter("paramedic_circuit_transitions", "Moves of circuits since this process began.", transitions),
+  ];
+}
+
+function sharingFamilies({ sharing, panic }: OwnState): readonly MetricFamily[] {
+  const named = (circuits: readonly string[]) => circuits.map((circuit) => ({ labels: { circuit }, value: 1 }));
+  return [
+    gauge("paramedic_circuit_beyond_panic", "1 for a circuit that is open and lets calls pass.", named(panic.beyond)),
+    counter("paramedic_circuit_panics", "Circuits that opened beyond the panic threshold.", one(panic.panics)),
+    gauge(
+      "paramedic_circuit_poisoned",
+      "1 for a circuit that this instance alone sees failing.",
+      named(sharing?.poisoned ?? []),
+    ),
+    gauge(
+      "paramedic_circuit_store_in_touch",
+      "Whether circuits are in touch with the store.",
+      sharing === undefined ? [] : one(sharing.inTouch ? 1 : 0),
+    ),
+    gauge("paramedic_circuit_unstored_transitions", "Moves that wait for the store.", maybe(sharing?.pending)),
+    counter(
+      "paramedic_circuit_lost_transitions",
+      "Moves without a row of their own: too many waited, or another instance was faster.",
+      sharing === undefined ? [] : byLabel("reason", { merged: sharing.merged, superseded: sharing.superseded }),
+    ),
+    counter("paramedic_circuit_local_probes", "Probes without the store.", maybe(sharing?.localProbes)),
   ];
 }
 

@@ -1,10 +1,9 @@
 /** The API as one router that nests in the host app's: `paramedic: paramedic.router`. */
-import type { CircuitSnapshot } from "../../shared/circuit.js";
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
 import type { Store } from "../ports/store.js";
-import { createCircuitsRouter } from "./circuits-router.js";
+import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createFailuresRouter } from "./failures-router.js";
 import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
@@ -13,7 +12,8 @@ import { createRecoveriesRouter } from "./recoveries-router.js";
 
 export interface ApiDeps extends AccessDeps {
   readonly store: Store;
-  readonly circuits: () => readonly CircuitSnapshot[];
+  readonly circuits: () => readonly CircuitView[];
+  readonly control: CircuitControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };

@@ -1,6 +1,14 @@
 /** What a caller gets when a circuit refuses or ends its call. Both are cheap: a storm of them must not cost a storm of stacks. */
 import { TRPCError } from "@trpc/server";
 import { REJECTION } from "../../shared/rejection.js";
+import type { RefusalReason } from "./circuit-reading.js";
+
+const STANDING: Readonly<Record<RefusalReason, string>> = {
+  open: "is open",
+  half_open: "is half open and has as many probes in flight as it may",
+  ramp: "has just closed and admits a growing share of the calls",
+  forced_open: "is held open by hand",
+};
 
 /**
  * The circuit refused the call: the service was not asked. Clients see SERVICE_UNAVAILABLE (503).
@@ -16,6 +24,8 @@ import { REJECTION } from "../../shared/rejection.js";
 export class CircuitBreakerError extends TRPCError {
   readonly [REJECTION] = true;
   readonly circuitName: string;
+  /** What stood in the way. */
+  readonly reason: RefusalReason;
   /** When a call may be admitted again, in milliseconds from now; undefined while it is held open until somebody releases it. */
   readonly retryAfterMs: number | undefined;
 
@@ -23,15 +33,19 @@ export class CircuitBreakerError extends TRPCError {
   constructor(options: {
     circuitName: string;
     retryAfterMs: number | undefined;
+    /** @default "open" */
+    reason?: RefusalReason | undefined;
     cause?: Error | undefined;
     stack?: boolean | undefined;
   }) {
     const { circuitName, retryAfterMs, cause } = options;
+    const reason = options.reason ?? "open";
     const limit = options.stack === true ? undefined : withoutStack();
-    const again = retryAfterMs === undefined ? "it is held open by hand" : `try again in ${retryAfterMs} ms`;
-    super({ code: "SERVICE_UNAVAILABLE", message: `circuit "${circuitName}" is open: ${again}`, cause });
+    const again = retryAfterMs === undefined ? "until somebody releases it" : `try again in ${retryAfterMs} ms`;
+    super({ code: "SERVICE_UNAVAILABLE", message: `circuit "${circuitName}" ${STANDING[reason]}: ${again}`, cause });
     if (limit !== undefined) Error.stackTraceLimit = limit;
     this.circuitName = circuitName;
+    this.reason = reason;
     this.retryAfterMs = retryAfterMs;
   }
 }

@@ -1,25 +1,33 @@
 /** One call of `execute`: settles once, by the function's result or by its deadline, and tells the circuit which. */
+
+import type { CallTicket } from "./call-ticket.js";
 import { CircuitTimeoutError } from "./circuit-breaker-error.js";
 import type { CircuitCore } from "./circuit-core.js";
-import type { Ticket } from "./state-machine.js";
 import { Deadline } from "./timer-wheel.js";
 
 /** What the function of `execute` receives. */
 export interface CircuitCallContext {
-  /** Aborts at the call's deadline, with the error that the caller gets. Made when it is first read. */
+  /** Aborts at the call's deadline, or when the caller is gone, with the error that the caller gets. Made when it is first read. */
   readonly signal: AbortSignal;
+}
+
+export interface CircuitCallOptions {
+  /** The caller's own. Once it has aborted, the call ends with its reason and counts for nothing, however it would have ended. */
+  readonly signal?: AbortSignal | undefined;
 }
 
 export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   readonly #core: CircuitCore;
-  readonly #ticket: Ticket;
+  readonly #ticket: CallTicket;
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: unknown) => void;
   #controller: AbortController | undefined = undefined;
   #settled = false;
-  #timeout: CircuitTimeoutError | undefined = undefined;
+  #timeoutMs = 0;
+  /** Why it ended before its function did. */
+  #left: { readonly reason: unknown } | undefined = undefined;
 
-  constructor(core: CircuitCore, ticket: Ticket, resolve: (value: T) => void, reject: (error: unknown) => void) {
+  constructor(core: CircuitCore, ticket: CallTicket, resolve: (value: T) => void, reject: (error: unknown) => void) {
     super();
     this.#core = core;
     this.#ticket = ticket;
@@ -30,13 +38,15 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.#timeout !== undefined) this.#controller.abort(this.#timeout);
+      if (this.#left !== undefined) this.#controller.abort(this.#left.reason);
     }
     return this.#controller.signal;
   }
 
   run(fn: (context: CircuitCallContext) => T | PromiseLike<T>): void {
-    this.#core.deps.timers.armLoosely(this, this.#core.config.timeoutMs);
+    const { deps, config } = this.#core;
+    this.#timeoutMs = config.timeoutMs;
+    deps.timers.armLoosely(this, config.timeoutMs);
     try {
       const result = fn(this);
       // What is no promise may be a thenable or a plain value: `resolve` adopts both.
@@ -52,21 +62,26 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
   override onDeadline(): void {
     if (this.#settled) return;
     this.#settled = true;
-    const { name, config } = this.#core;
-    const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: config.timeoutMs });
-    this.#timeout = error;
+    const { name, deps } = this.#core;
+    const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: this.#timeoutMs, stack: deps.stacks });
     this.#core.failed(this.#ticket, { error });
-    this.#reject(error);
-    this.#controller?.abort(error);
+    this.#leave(error);
+  }
+
+  /** The caller is gone: what becomes of the work counts for nothing. */
+  abandon(reason: unknown): void {
+    if (this.#settled) return;
+    this.#settled = true;
+    this.#core.deps.timers.cancel(this);
+    this.#core.ignored(this.#ticket);
+    this.#leave(reason);
   }
 
   #succeed(value: T): void {
     if (this.#settled) return;
     this.#settled = true;
-    const { timers } = this.#core.deps;
-    const now = timers.roughNow();
-    timers.cancel(this);
-    this.#core.succeeded(this.#ticket, now);
+    this.#core.deps.timers.cancel(this);
+    this.#core.judgeValue(this.#ticket, value);
     this.#resolve(value);
   }
 
@@ -74,17 +89,42 @@ export class CircuitCall<T> extends Deadline implements CircuitCallContext {
     if (this.#settled) return;
     this.#settled = true;
     this.#core.deps.timers.cancel(this);
-    switch (this.#core.verdictOf(error)) {
-      case "failure":
-        this.#core.failed(this.#ticket, { error });
-        break;
-      case "success":
-        this.#core.succeeded(this.#ticket, this.#core.deps.clock.monotonic());
-        break;
-      case "ignored":
-        this.#core.ignored(this.#ticket);
-        break;
-    }
+    this.#core.judgeError(this.#ticket, error);
     this.#reject(error);
   }
+
+  /** The function may be at work still. */
+  #leave(reason: unknown): void {
+    this.#left = { reason };
+    this.#reject(reason);
+    this.#controller?.abort(reason);
+  }
+}
+
+/** Runs `fn` for a caller who may leave before it ends. Nothing stays on the caller's signal afterwards. */
+export function runForCaller<T>(
+  signal: AbortSignal,
+  core: CircuitCore,
+  ticket: CallTicket,
+  caller: { readonly resolve: (value: T) => void; readonly reject: (error: unknown) => void },
+  fn: (context: CircuitCallContext) => T | PromiseLike<T>,
+): void {
+  const forget = () => signal.removeEventListener("abort", abandon);
+  const call = new CircuitCall<T>(
+    core,
+    ticket,
+    (value) => {
+      forget();
+      caller.resolve(value);
+    },
+    (error) => {
+      forget();
+      caller.reject(error);
+    },
+  );
+  function abandon(): void {
+    call.abandon(signal.reason);
+  }
+  signal.addEventListener("abort", abandon);
+  call.run(fn);
 }

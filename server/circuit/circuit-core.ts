@@ -1,105 +1,271 @@
 /**
  * Holds one circuit's status and applies the state machine to it: the shell that reads the clock, keeps what is only
  * reported, and tells of transitions. Calls and permits of one breaker share it.
+ *
+ * One file, because nothing else changes a status: what may skip the machine on the way of nearly every call can be held
+ * against what the machine would say.
  */
-import type { CircuitConfig, CircuitState, CircuitTransition, TransitionReason } from "../../shared/circuit.js";
+import type { CircuitState, CircuitTransition, TransitionReason } from "../../shared/circuit.js";
+import type { CircuitConfig } from "../../shared/circuit-config.js";
 import type { Verdict } from "../../shared/classification.js";
+import { SECOND_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
+import type { Random } from "../ports/random.js";
+import type { CallTicket, CircuitAbove, FailureDetails, PermitAbove } from "./call-ticket.js";
 import { CircuitBreakerError } from "./circuit-breaker-error.js";
-import {
-  type CircuitEvent,
-  type CircuitStatus,
-  INITIAL_STATUS,
-  retryAfterMs,
-  step,
-  type Ticket,
-} from "./state-machine.js";
+import type { CircuitNotice } from "./circuit-notice.js";
+import { refusalReason, retryAfterMs, wantsProbe } from "./circuit-reading.js";
+import { type CircuitStatus, initialStatus, type PlacedHold, type Ticket } from "./circuit-status.js";
+import { ShadowRule } from "./shadow-rule.js";
+import { type CircuitEvent, quietUntil, step, withSuccesses } from "./state-machine.js";
 import type { TimerWheel } from "./timer-wheel.js";
+import { type Judgement, judge, type PlainJudgement } from "./verdict.js";
 
 export interface CircuitCoreDeps {
   readonly clock: Clock;
+  readonly random: Random;
   readonly timers: TimerWheel;
   readonly instance: string;
   /** `false`: calls are admitted whatever the state, as under `metrics_only`. Asked only when a call would be refused. */
   readonly enforce: () => boolean;
-  readonly classify: (error: unknown) => Verdict;
+  /** The circuit of a more general name; undefined at the top. */
+  readonly above: (() => CircuitAbove | undefined) | undefined;
+  readonly classify: (error: unknown) => Judgement;
+  /** Undefined where every value is a success. */
+  readonly classifyResult: ((value: unknown) => Judgement) | undefined;
   readonly onTransition: (transition: CircuitTransition) => void;
+  readonly onNotice: (notice: CircuitNotice) => void;
   readonly onFault: (error: unknown) => void;
+  /** Errors of this circuit's own carry a stack. */
+  readonly stacks: boolean;
 }
 
-/** What a failure's reporter may add to it. */
-export interface FailureDetails {
-  /** Kept as the cause of the refusals that follow. */
-  readonly error?: unknown;
-  /** Of the failure's row; linked from the transition that it causes. */
-  readonly failureEventId?: string | undefined;
-}
-
-const ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: true });
-const NOT_ENFORCED: CircuitEvent = Object.freeze({ type: "call.requested", enforced: false });
+/** A grant is sought in the background: whoever is refused meanwhile should not come back before that had its chance. */
+const GRANT_WAIT_MS = SECOND_MS;
 
 export class CircuitCore {
-  status: CircuitStatus = INITIAL_STATUS;
+  readonly name: string;
+  readonly deps: CircuitCoreDeps;
+  #status: CircuitStatus;
+  /** Monotonic; while the circuit is closed, no success before then can change what it does: they are counted, and told later. */
+  #quietUntil = Number.NEGATIVE_INFINITY;
+  #untold = 0;
   /** Monotonic. */
   lastFailureAt: number | undefined = undefined;
   /** Monotonic. */
   lastSuccessAt: number | undefined = undefined;
   /** UTC milliseconds; of the last opening. */
   openedAt: number | undefined = undefined;
-  /** The ticket of every call that begins while the circuit is closed. */
-  #closedTicket: Ticket = { version: 0, probe: 0 };
+  /** Probes wait for `probes.granted`. */
+  leased = false;
+  /** Monotonic; when a call was last refused that could have been a probe. */
+  probeAskedAt: number | undefined = undefined;
+  #config: CircuitConfig;
+  #shadow: ShadowRule | undefined = undefined;
+  /** Somebody wants to know how long calls take. */
+  #measures = false;
+  /** The ticket of every call that begins while the circuit is closed; undefined where each needs its own. */
+  #closedTicket: CallTicket | undefined = undefined;
+  /** The hold under which an opening was told already. */
+  #noticedHold: PlacedHold | undefined = undefined;
   #lastError: Error | undefined = undefined;
 
-  constructor(
-    readonly name: string,
-    readonly config: CircuitConfig,
-    readonly deps: CircuitCoreDeps,
-  ) {}
+  constructor(name: string, config: CircuitConfig, deps: CircuitCoreDeps) {
+    this.name = name;
+    this.deps = deps;
+    this.#config = config;
+    this.#status = initialStatus(config);
+    this.become(this.#status);
+    this.#renewTicket();
+  }
 
-  /** The ticket of an admitted call; undefined when it is refused. */
-  admit(now: number | undefined): Ticket | undefined {
+  get status(): CircuitStatus {
+    if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));
+    return this.#status;
+  }
+
+  get config(): CircuitConfig {
+    return this.#config;
+  }
+
+  reconfigure(config: CircuitConfig): void {
     const { status } = this;
+    const before = this.#config;
+    this.#config = config;
+    this.#renewTicket();
+    this.become(status);
+    this.apply({ type: "circuit.reconfigured", before }, this.deps.clock.monotonic());
+  }
+
+  get shadow(): ShadowRule | undefined {
+    return this.#shadow;
+  }
+
+  /** Lets a second configuration look on; undefined ends it. */
+  watch(config: CircuitConfig | undefined): void {
+    const { clock, random } = this.deps;
+    const onOpening = (reason: TransitionReason, failureCount: number) =>
+      this.#notice({ rule: "shadow", reason, failureCount });
+    this.#shadow = config && new ShadowRule(config, { clock, random, onOpening });
+    this.#renewTicket();
+  }
+
+  /** The ticket of an admitted call; undefined when it is refused, here or above. */
+  admit(now: number | undefined): CallTicket | undefined {
+    const above = this.deps.above?.();
+    if (above === undefined || above.admitsAll) return this.#admitHere(now);
+    const at = now ?? this.deps.clock.monotonic();
+    const permits = above.admitBelow(at);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(at);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    return permits.length === 0 ? ticket : { ...ticket, above: permits };
+  }
+
+  get admitsAll(): boolean {
+    const status = this.#status;
+    const admitsHere = status.state === "closed" && status.rampUntil === undefined && status.hold === undefined;
+    return admitsHere && (this.deps.above?.()?.admitsAll ?? true);
+  }
+
+  /** A call of a circuit below counts here as a probe only: how it fares says nothing of this circuit while it is closed. */
+  admitBelow(now: number): readonly PermitAbove[] | undefined {
+    const above = this.deps.above?.();
+    const permits = above === undefined || above.admitsAll ? [] : above.admitBelow(now);
+    if (permits === undefined) return undefined;
+    const ticket = this.#admitHere(now);
+    if (ticket === undefined) {
+      for (const permit of permits) permit.ignored();
+      return undefined;
+    }
+    return ticket.probe === 0 ? permits : [...permits, this.#permitOf(ticket)];
+  }
+
+  #permitOf(ticket: CallTicket): PermitAbove {
+    return {
+      success: (now) => this.succeeded(ticket, now ?? this.endTime()),
+      // How long the service asked to be left alone was said to the circuit below.
+      failure: (details) => this.failed(ticket, details && { ...details, openForMs: undefined }),
+      ignored: () => this.ignored(ticket),
+    };
+  }
+
+  #admitHere(now: number | undefined): CallTicket | undefined {
+    const status = this.#status;
     // What the machine would answer, without asking it, where nearly every call is: closed, or open in a storm of calls.
-    if (status.hold === undefined) {
-      if (status.state === "closed") return this.#closedTicket;
+    if (status.hold === undefined && this.#closedTicket !== undefined) {
+      if (status.state === "closed" && status.rampUntil === undefined) return this.#closedTicket;
       if (status.state === "open") {
         const at = now ?? this.deps.clock.monotonic();
-        if (at < status.retryAt && this.#enforced()) return undefined;
+        if ((this.leased || at < status.retryAt) && this.#enforced()) {
+          if (at >= status.retryAt) this.probeAskedAt = at;
+          return undefined;
+        }
         return this.#admitByMachine(at);
       }
     }
     return this.#admitByMachine(now ?? this.deps.clock.monotonic());
   }
 
-  #admitByMachine(now: number): Ticket | undefined {
-    const effects = this.apply(this.#enforced() ? ENFORCED : NOT_ENFORCED, now);
-    for (const effect of effects) {
-      if (effect.type === "admitted") return effect.ticket;
-    }
+  #admitByMachine(now: number): CallTicket | undefined {
+    const ticket = this.#ask(now);
+    const rule = this.#shadow;
+    if (rule === undefined) return ticket;
+    if (ticket !== undefined) return { ...ticket, shadow: { rule, ticket: rule.admitted(now) } };
+    rule.refused(now);
     return undefined;
   }
 
-  succeeded(ticket: Ticket, at: number): void {
-    this.lastSuccessAt = at;
-    // A success without a streak to clear changes no closed circuit, whatever generation it began in.
-    if (this.status.state === "closed" && this.status.failureCount === 0) return;
-    this.apply({ type: "call.ended", ticket, verdict: "success" }, this.deps.clock.monotonic());
+  #ask(now: number): Ticket | undefined {
+    const effects = this.apply({ type: "call.requested", enforced: this.#enforced(), leased: this.leased }, now);
+    for (const effect of effects) {
+      if (effect.type === "admitted") return effect.ticket;
+    }
+    this.probeAskedAt = now;
+    return undefined;
   }
 
-  failed(ticket: Ticket, details: FailureDetails | undefined): void {
+  /** When a call ended: exactly, where somebody measures how long calls take. */
+  endTime(): number {
+    return this.#measures ? this.deps.clock.monotonic() : this.deps.timers.roughNow();
+  }
+
+  succeeded(ticket: CallTicket, at: number): void {
+    this.lastSuccessAt = at;
+    if (ticket === this.#closedTicket && at < this.#quietUntil) {
+      this.#untold += 1;
+      return;
+    }
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.success(at);
+    this.#overlook(ticket, "success", undefined, at);
+    const now = this.#status.state === "closed" ? at : this.deps.clock.monotonic();
+    this.apply({ type: "call.ended", ticket, verdict: "success" }, now);
+  }
+
+  failed(ticket: CallTicket, details: FailureDetails | undefined): void {
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.failure(details);
     const now = this.deps.clock.monotonic();
+    const openForMs = details?.openForMs;
     this.lastFailureAt = now;
     this.#lastError = asError(details?.error);
-    this.apply({ type: "call.ended", ticket, verdict: "failure" }, now, details?.failureEventId);
+    this.#overlook(ticket, "failure", openForMs, now);
+    this.apply({ type: "call.ended", ticket, verdict: "failure", openForMs }, now, details?.failureEventId);
   }
 
-  ignored(ticket: Ticket): void {
-    if (this.status.state !== "half_open") return;
-    this.apply({ type: "call.ended", ticket, verdict: "ignored" }, this.deps.clock.monotonic());
+  ignored(ticket: CallTicket): void {
+    if (ticket.above !== undefined) for (const permit of ticket.above) permit.ignored();
+    if (ticket.shadow === undefined && this.#status.state !== "half_open") return;
+    const now = this.deps.clock.monotonic();
+    this.#overlook(ticket, "ignored", undefined, now);
+    this.apply({ type: "call.ended", ticket, verdict: "ignored" }, now);
+  }
+
+  /** Tells the rule that looks on, if it did when the call began. */
+  #overlook({ shadow }: CallTicket, verdict: Verdict, openForMs: number | undefined, now: number): void {
+    if (shadow !== undefined && shadow.rule === this.#shadow) shadow.rule.ended(shadow.ticket, verdict, openForMs, now);
+  }
+
+  /** Tells the circuit how a call ended. An error that cannot be judged is a failure. */
+  judgeError(ticket: CallTicket, error: unknown): void {
+    this.#count(
+      ticket,
+      judge(this.deps.classify, error, "failure", (fault) => this.fault(fault)),
+      { error },
+    );
+  }
+
+  /** As for an error; a value that cannot be judged is a success. */
+  judgeValue(ticket: CallTicket, value: unknown): void {
+    const { classifyResult } = this.deps;
+    if (classifyResult === undefined) this.succeeded(ticket, this.endTime());
+    else
+      this.#count(
+        ticket,
+        judge(classifyResult, value, "success", (fault) => this.fault(fault)),
+      );
+  }
+
+  #count(ticket: CallTicket, { verdict, openForMs }: PlainJudgement, details?: FailureDetails): void {
+    switch (verdict) {
+      case "failure":
+        this.failed(ticket, openForMs === undefined ? details : { ...details, openForMs });
+        break;
+      case "success":
+        this.succeeded(ticket, this.endTime());
+        break;
+      case "ignored":
+        this.ignored(ticket);
+        break;
+    }
   }
 
   apply(event: CircuitEvent, now: number, failureEventId?: string): ReturnType<typeof step>["effects"] {
-    const { state, effects } = step(this.status, event, now, this.config);
+    const { resetJitter, rampMs } = this.#config;
+    const chance = resetJitter > 0 || rampMs !== undefined ? this.deps.random() : 0;
+    const { state, effects } = step(this.status, event, now, this.#config, chance);
     this.become(state);
     for (const effect of effects) {
       if (effect.type === "transitioned") this.#tell(effect.from, effect.to, effect.reason, failureEventId);
@@ -108,29 +274,59 @@ export class CircuitCore {
   }
 
   become(status: CircuitStatus): void {
-    if (status.version !== this.status.version) this.#closedTicket = { version: status.version, probe: 0 };
-    this.status = status;
+    const isAnother = status.version !== this.#status.version;
+    this.#untold = 0;
+    this.#status = status;
+    this.#quietUntil = quietUntil(status, this.#config);
+    if (isAnother) this.#renewTicket();
   }
 
   refusal(now: number | undefined): CircuitBreakerError {
+    const at = now ?? this.deps.clock.monotonic();
+    const above = this.deps.above?.();
+    if (above !== undefined && !above.admitsAll && retryAfterMs(this.status, at) === 0) return above.refusal(at);
+    const waitMs = retryAfterMs(this.status, at);
+    const forGrant = waitMs === 0 && this.leased && wantsProbe(this.status, at);
     return new CircuitBreakerError({
       circuitName: this.name,
-      retryAfterMs: retryAfterMs(this.status, now ?? this.deps.clock.monotonic()),
+      retryAfterMs: forGrant ? GRANT_WAIT_MS : waitMs,
+      reason: refusalReason(this.status, at),
       cause: this.#lastError,
+      stack: this.deps.stacks,
     });
   }
 
+  #renewTicket(): void {
+    this.#measures = this.#config.slowCallMs !== undefined || this.#shadow?.config.slowCallMs !== undefined;
+    const { version } = this.#status;
+    this.#closedTicket =
+      this.#measures || this.#shadow !== undefined ? undefined : { version, probe: 0, beganAt: Number.NaN };
+  }
+
   #tell(from: CircuitState, to: CircuitState, reason: TransitionReason, failureEventId: string | undefined): void {
+    const { status } = this;
+    const { version, hold } = status;
+    const { instance } = this.deps;
     const at = this.deps.clock.now();
     if (to === "open") this.openedAt = at;
     if (to === "closed") {
       this.openedAt = undefined;
       this.#lastError = undefined;
     }
-    const { version } = this.status;
-    const { instance } = this.deps;
     try {
       this.deps.onTransition({ circuitName: this.name, from, to, reason, version, at, instance, failureEventId });
+    } catch (error) {
+      this.fault(error);
+    }
+    if (status.state === "open" && hold?.hold.state === "metrics_only" && hold !== this.#noticedHold) {
+      this.#noticedHold = hold;
+      this.#notice({ rule: "metrics_only", reason, failureCount: status.failureCount });
+    }
+  }
+
+  #notice(opening: Pick<CircuitNotice, "rule" | "reason" | "failureCount">): void {
+    try {
+      this.deps.onNotice({ type: "would_have_opened", circuitName: this.name, at: this.deps.clock.now(), ...opening });
     } catch (error) {
       this.fault(error);
     }
@@ -142,15 +338,6 @@ export class CircuitCore {
     } catch (error) {
       this.fault(error);
       return true;
-    }
-  }
-
-  verdictOf(error: unknown): Verdict {
-    try {
-      return this.deps.classify(error);
-    } catch (fault) {
-      this.fault(fault);
-      return "failure";
     }
   }
 

@@ -1,8 +1,11 @@
 /** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
-import type { CircuitConfig, CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
-import type { CircuitStatus, PlacedHold } from "./state-machine.js";
+import type { CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
+import type { CircuitConfig } from "../../shared/circuit-config.js";
+import type { StoredCircuit } from "../ports/store.js";
+import type { CircuitStatus, PlacedHold } from "./circuit-status.js";
+import { restoredWindow } from "./circuit-window.js";
 
-/** One instant on both clocks. */
+/** One instant on the clock of this process and on the one that stored times came by. */
 export interface Instant {
   /** Monotonic milliseconds. */
   readonly monotonic: number;
@@ -10,30 +13,38 @@ export interface Instant {
   readonly wall: number;
 }
 
-export type RestorableCircuit = Pick<CircuitSnapshot, "state" | "version" | "failureCount" | "nextRetryAt" | "held">;
+export type RestorableCircuit = Pick<
+  CircuitSnapshot,
+  "state" | "version" | "failureCount" | "lastFailureAt" | "nextRetryAt" | "held"
+> &
+  Partial<Pick<StoredCircuit, "probeLease">>;
 
 /**
  * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than
- * `resetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
+ * `maxResetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
  * process: the next call is the one new probe.
  */
 export function restoreStatus(stored: RestorableCircuit, instant: Instant, config: CircuitConfig): CircuitStatus {
-  const base = { version: stored.version, failureCount: stored.failureCount, hold: placeHold(stored.held, instant) };
+  const { version, failureCount } = stored;
+  const hold = placeHold(stored.held, instant);
   switch (stored.state) {
-    case "closed":
-      return { ...base, state: "closed", failureCount: Math.min(stored.failureCount, config.failureThreshold - 1) };
+    case "closed": {
+      const window = restoredWindow(failureCount, lastFailureAtOf(stored, instant), config);
+      return { state: "closed", version, hold, window, rampUntil: undefined };
+    }
     case "open": {
       const leftMs = stored.nextRetryAt === undefined ? config.resetTimeoutMs : stored.nextRetryAt - instant.wall;
-      return { ...base, state: "open", retryAt: instant.monotonic + clampWait(leftMs, config) };
+      const retryAt = instant.monotonic + clampWait(leftMs, config);
+      return { state: "open", version, hold, failureCount, openings: 1, retryAt };
     }
     case "half_open":
-      return { ...base, state: "open", retryAt: instant.monotonic };
+      return { state: "open", version, hold, failureCount, openings: 1, retryAt: instant.monotonic };
   }
 }
 
 /**
  * The status after another living instance moved the circuit. While that one probes, this one waits for its verdict, at most
- * for a probe's lease; then it probes itself.
+ * for as long as it may probe; then it probes itself.
  *
  * @param jitter in [0, 1): spreads the first probes of instances that heard of the same opening, by up to a tenth of the wait
  */
@@ -46,7 +57,7 @@ export function followStatus(
   const status = restoreStatus(moved, instant, config);
   if (status.state !== "open") return status;
   return moved.state === "half_open"
-    ? { ...status, retryAt: instant.monotonic + config.probeLeaseMs }
+    ? { ...status, retryAt: instant.monotonic + leaseLeftMs(moved, instant, config) }
     : { ...status, retryAt: status.retryAt + 0.1 * jitter * config.resetTimeoutMs };
 }
 
@@ -57,6 +68,17 @@ export function placeHold(hold: CircuitHold | undefined, instant: Instant): Plac
   return hold.until > instant.wall ? { hold, expiresAt: instant.monotonic + (hold.until - instant.wall) } : undefined;
 }
 
+function leaseLeftMs({ probeLease }: RestorableCircuit, instant: Instant, { probeLeaseMs }: CircuitConfig): number {
+  return probeLease === undefined ? probeLeaseMs : Math.min(Math.max(probeLease.until - instant.wall, 0), probeLeaseMs);
+}
+
 function clampWait(leftMs: number, config: CircuitConfig): number {
-  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.resetTimeoutMs) : config.resetTimeoutMs;
+  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.maxResetTimeoutMs) : config.resetTimeoutMs;
+}
+
+/** A streak whose last failure nobody dated, or that is dated in the future, is as young as can be. */
+function lastFailureAtOf({ lastFailureAt }: RestorableCircuit, instant: Instant): number {
+  return lastFailureAt === undefined
+    ? instant.monotonic
+    : instant.monotonic - Math.max(0, instant.wall - lastFailureAt);
 }

@@ -1,70 +1,75 @@
 /** The transitions of one circuit that the store has not confirmed yet, oldest first, bounded. */
 import type { CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import type { Instant } from "./circuit-restore.js";
 
 export interface PendingTransition {
   readonly transition: CircuitTransition;
   /** The circuit right after it. */
   readonly snapshot: CircuitSnapshot;
+  /** When that was. */
+  readonly instant: Instant;
 }
 
 export interface PendingTransitions {
-  /** Beyond the bound the newest two become one, from the older one's state to the newer one's; gives how many were lost. */
+  /**
+   * Beyond the bound the newest two become one, from the older one's state to the newer one's, or none where that is the same;
+   * gives how many were lost.
+   */
   push(pending: PendingTransition): number;
+  /** What to write next, as one step. Until `confirm` it is the same, so that a write whose answer was lost can be repeated. */
+  take(): readonly PendingTransition[];
+  /** What was taken is stored. */
+  confirm(): void;
   readonly first: PendingTransition | undefined;
   readonly last: PendingTransition | undefined;
   readonly size: number;
-  /** Removes `pending` if it still is the first one. */
-  confirm(pending: PendingTransition): void;
-  /** Counts on from another version, because the store has gone on meanwhile; gives the circuit's version after the last. */
-  renumber(firstVersion: number): number;
-  /** The store is behind: the first one's row follows on the stored version, and brings the circuit to where it is. */
-  rejoin(storedVersion: number): void;
   /** Empties it; gives how many there were. */
   clear(): number;
 }
 
-/** @param bound at least 2, so that the first one, which may be under way, is never changed */
+/** @param bound of those that were not taken yet; 2 or more */
 export function createPendingTransitions(bound: number): PendingTransitions {
-  let pending: PendingTransition[] = [];
+  let taken: readonly PendingTransition[] = [];
+  let waiting: PendingTransition[] = [];
   return {
     push(newest) {
-      const last = pending.at(-1);
-      if (last === undefined || pending.length < bound) {
-        pending.push(newest);
+      const last = waiting.at(-1);
+      if (last === undefined || waiting.length < bound) {
+        waiting.push(newest);
         return 0;
       }
-      const { from, version } = last.transition;
-      pending[pending.length - 1] = { ...newest, transition: { ...newest.transition, from, version } };
+      const { from } = last.transition;
+      const before = waiting.at(-2);
+      if (from === newest.transition.to && before !== undefined) {
+        waiting.splice(-2, 2, { ...newest, transition: before.transition });
+        return 2;
+      }
+      waiting[waiting.length - 1] = { ...newest, transition: { ...newest.transition, from } };
       return 1;
     },
+    take() {
+      if (taken.length === 0) {
+        taken = waiting;
+        waiting = [];
+      }
+      return taken;
+    },
+    confirm() {
+      taken = [];
+    },
     get first() {
-      return pending[0];
+      return taken[0] ?? waiting[0];
     },
     get last() {
-      return pending.at(-1);
+      return waiting.at(-1) ?? taken.at(-1);
     },
     get size() {
-      return pending.length;
-    },
-    confirm(confirmed) {
-      if (pending[0] === confirmed) pending.shift();
-    },
-    renumber(firstVersion) {
-      const by = firstVersion - (pending[0]?.transition.version ?? firstVersion);
-      pending = pending.map(({ transition, snapshot }) => ({
-        transition: { ...transition, version: transition.version + by },
-        snapshot: { ...snapshot, version: snapshot.version + by },
-      }));
-      return pending.at(-1)?.snapshot.version ?? firstVersion;
-    },
-    rejoin(storedVersion) {
-      const [first, ...rest] = pending;
-      if (first === undefined) return;
-      pending = [{ ...first, transition: { ...first.transition, version: storedVersion + 1 } }, ...rest];
+      return taken.length + waiting.length;
     },
     clear() {
-      const { length } = pending;
-      pending = [];
+      const { length } = [...taken, ...waiting];
+      taken = [];
+      waiting = [];
       return length;
     },
   };

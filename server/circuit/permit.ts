@@ -1,6 +1,6 @@
 /** One admitted call in the hands of whoever runs it. Its result counts once, the first one. */
-import type { CircuitCore, FailureDetails } from "./circuit-core.js";
-import type { Ticket } from "./state-machine.js";
+import type { CallTicket, FailureDetails } from "./call-ticket.js";
+import type { CircuitCore } from "./circuit-core.js";
 
 /**
  * @example
@@ -10,9 +10,9 @@ import type { Ticket } from "./state-machine.js";
  */
 export class Permit {
   readonly #core: CircuitCore;
-  #ticket: Ticket | undefined;
+  #ticket: CallTicket | undefined;
 
-  constructor(core: CircuitCore, ticket: Ticket) {
+  constructor(core: CircuitCore, ticket: CallTicket) {
     this.#core = core;
     this.#ticket = ticket;
   }
@@ -20,9 +20,10 @@ export class Permit {
   /** @param now monotonic milliseconds, when the caller has just read them */
   success(now?: number): void {
     const ticket = this.#spend();
-    if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.deps.timers.roughNow());
+    if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.endTime());
   }
 
+  /** With `openForMs` it opens the circuit at once and for that time, whatever the window says. */
   failure(details?: FailureDetails): void {
     const ticket = this.#spend();
     if (ticket !== undefined) this.#core.failed(ticket, details);
@@ -34,7 +35,7 @@ export class Permit {
     if (ticket !== undefined) this.#core.ignored(ticket);
   }
 
-  #spend(): Ticket | undefined {
+  #spend(): CallTicket | undefined {
     const ticket = this.#ticket;
     this.#ticket = undefined;
     return ticket;

@@ -1,5 +1,10 @@
 /** What a guard enforces for one service: its options, their defaults and legal ranges, merged and checked in one place. */
-import { CIRCUIT_DEFAULTS, type CircuitConfig } from "../../shared/circuit.js";
+import {
+  CIRCUIT_DEFAULTS,
+  CIRCUIT_PRESETS,
+  type CircuitConfig,
+  type CircuitPreset,
+} from "../../shared/circuit-config.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { MAX_TIMER_MS, SECOND_MS } from "../../shared/units.js";
 
@@ -14,13 +19,15 @@ export interface RetryBudgetPolicy {
 }
 
 /**
- * Every option of a guard. Circuit options are those of the circuit breaker.
+ * Every option of a guard. Circuit options are those of the circuit breaker, the name of a preset included.
  *
  * @example paramedic.guard("http:billing", { timeoutMs: 5_000, failureThreshold: 5, maxConcurrent: 50 })
  */
 export interface GuardPolicy extends Partial<CircuitConfig> {
   /** How long one attempt may take; 1 to 2^31-1 ms. @default 30_000 */
   readonly timeoutMs?: number;
+  /** Circuit options that stand where this policy says nothing else. @default none: the defaults of all guards */
+  readonly preset?: CircuitPreset | undefined;
   /** Running the work twice does no harm. @default true for `llm:*` and inside a query, else false */
   readonly idempotent?: boolean | undefined;
   /**
@@ -50,17 +57,17 @@ export const GUARD_POLICY_DEFAULTS = {
   retryBudget: { ratio: 0.1, minRetries: 10, windowMs: 10 * SECOND_MS },
 } as const;
 
-const CIRCUIT_OPTIONS = [
-  "failureThreshold",
-  "successThreshold",
-  "resetTimeoutMs",
-  "halfOpenPermits",
-  "probeLeaseMs",
-] as const satisfies readonly (keyof CircuitConfig)[];
+/** All but the deadline, which is the guard's. */
+const CIRCUIT_OPTIONS = Object.keys(CIRCUIT_DEFAULTS).filter(isCircuitOption);
+
+function isCircuitOption(name: string): name is Exclude<keyof CircuitConfig, "timeoutMs"> {
+  return name in CIRCUIT_DEFAULTS && name !== "timeoutMs";
+}
 
 const POLICY_OPTIONS: ReadonlySet<string> = new Set<keyof GuardPolicy>([
   ...CIRCUIT_OPTIONS,
   "timeoutMs",
+  "preset",
   "idempotent",
   "maxConcurrent",
   "maxQueued",
@@ -110,8 +117,22 @@ export function resolveGuardPolicy(
     maxConcurrent,
     maxQueued,
     retryBudget: Object.freeze(retryBudget),
-    circuit: Object.freeze({ ...circuitOptions(defaults), ...circuitOptions(policy), timeoutMs }),
+    circuit: Object.freeze({
+      ...circuitOptions(defaults),
+      ...presetOf(service, policy),
+      ...circuitOptions(policy),
+      timeoutMs,
+    }),
   });
+}
+
+function presetOf(service: string, { preset }: GuardPolicy): Partial<CircuitConfig> {
+  if (preset === undefined) return {};
+  if (!Object.hasOwn(CIRCUIT_PRESETS, preset)) {
+    const legal = Object.keys(CIRCUIT_PRESETS).join(", ");
+    throw invalid(service, "preset", `got ${String(preset)}; legal: ${legal}`);
+  }
+  return CIRCUIT_PRESETS[preset];
 }
 
 function circuitOptions(policy: GuardPolicy): Partial<CircuitConfig> {

@@ -15,9 +15,18 @@ export type ControlMessage =
   | { readonly type: "circuit.transitioned"; readonly transition: CircuitTransition }
   | { readonly type: "mode.set"; readonly mode: Mode };
 
+/**
+ * @param origin `remote` when another process sent it: it is a hint to look at the store, and its times are by another clock
+ */
+export type ControlListener = (message: ControlMessage, origin: { readonly remote: boolean }) => void;
+
 export interface ControlChannel {
-  /** Never throws. */
+  /** Tells the listeners of this process at once, and those of others that share the channel as soon as may be. Never throws. */
   publish(message: ControlMessage): void;
-  /** Returns how to stop listening. A listener that throws disturbs no other. */
-  subscribe(listener: (message: ControlMessage) => void): () => void;
+  /**
+   * Returns how to stop listening. A listener that throws disturbs no other.
+   *
+   * @param onGap told whenever messages of others may have passed unheard
+   */
+  subscribe(listener: ControlListener, onGap?: () => void): () => void;
 }

@@ -239,24 +239,76 @@ export interface RecoveryStore {
   listRecoveries(query: RecoveryQuery): Promise<Page<RecoveryAction>>;
 }
 
-/** A circuit as it is kept. */
+/** Who may probe a circuit for all instances, and until when. */
+export interface ProbeLease {
+  /** An instance. */
+  readonly owner: string;
+  readonly until: number;
+}
+
+/**
+ * A circuit as it is kept. Its deadlines (`nextRetryAt`, the ends of hold and lease) are by the database's clock, as `readAt`
+ * is: what is left of them is their difference to `readAt`, whatever other clocks say.
+ */
 export interface StoredCircuit extends CircuitSnapshot {
   readonly updatedAt: number;
+  /** The last lease, also when it is over; undefined once the circuit has left half-open. */
+  readonly probeLease: ProbeLease | undefined;
+  /** What the database's clock said when this was read. */
+  readonly readAt: number;
+}
+
+export type TransitionCommit =
+  | { readonly committed: true }
+  | { readonly committed: false; readonly stored: StoredCircuit };
+
+/** How many instances count a circuit as failing, of those whose opinion counts. */
+export interface OpinionTally {
+  readonly circuitName: string;
+  readonly failing: number;
+  readonly total: number;
 }
 
 export interface CircuitStore {
-  loadCircuits(): Promise<readonly StoredCircuit[]>;
+  /** @param names of the circuits to load. @default all */
+  loadCircuits(names?: readonly string[]): Promise<readonly StoredCircuit[]>;
   /**
-   * Writes a transition and its row when the stored version is `transition.version - 1` or there is no row yet and it is
-   * the first; gives the stored circuit when another instance was faster.
+   * Writes where a circuit is and the rows of how it came there, when the stored version is the one before the first of
+   * them, or there is no row yet. Gives the stored circuit when another instance was faster, and when another one holds the
+   * lease to probe: only its owner half-opens the circuit and leaves half-open again; an operator may always.
+   *
+   * @param options `earlier`: transitions before `transition` that have no row yet, oldest first; `at`: what the clock that
+   *   made `snapshot` says now. @default none, and `transition.at`
    */
   commitTransition(
     snapshot: CircuitSnapshot,
     transition: CircuitTransition,
-  ): Promise<{ readonly committed: true } | { readonly committed: false; readonly stored: StoredCircuit }>;
+    options?: { readonly earlier?: readonly CircuitTransition[] | undefined; readonly at?: number | undefined },
+  ): Promise<TransitionCommit>;
   /** Refreshes counts and last times; state and version stay as they are. Creates rows that are missing. */
   refreshCircuits(snapshots: readonly CircuitSnapshot[], at: number): Promise<void>;
+  /** Places a hold, or releases it. @param at what the clock that made `hold` says now */
   holdCircuit(circuitName: string, hold: CircuitHold | undefined, at: number): Promise<void>;
+  /**
+   * Lets `owner` alone probe for `leaseMs` by the database's clock, or prolongs that. Not while another lease lasts, nor when
+   * `version` is not the stored one; then it gives what is stored. A lease is not believed to last longer than `leaseMs`
+   * twice. Whether the circuit's time to probe has come is for the instance to know, which did not count it by this clock.
+   */
+  leaseProbes(lease: {
+    readonly circuitName: string;
+    readonly owner: string;
+    readonly version: number;
+    readonly leaseMs: number;
+  }): Promise<{ readonly leased: true } | { readonly leased: false; readonly stored: StoredCircuit | undefined }>;
+  /**
+   * Notes for `keepMs` what an instance thinks of circuits, instead of what it thought before, and tells what all instances
+   * think of each of them.
+   */
+  recordOpinions(report: {
+    readonly instance: string;
+    readonly opinions: readonly { readonly circuitName: string; readonly failing: boolean }[];
+    readonly keepMs: number;
+  }): Promise<readonly OpinionTally[]>;
   /** Newest first. */
   listTransitions(query: {
     circuitName?: string | undefined;

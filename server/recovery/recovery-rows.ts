@@ -1,5 +1,5 @@
 /** Turns what happened into rows of `recovery_actions`. Pure: ids, times and the failure's stored id are given. */
-import type { CircuitTransition } from "../../shared/circuit.js";
+import { type CircuitTransition, OWN_OPENING_REASONS } from "../../shared/circuit.js";
 import { type Failure, type FailureCategory, isJsonObject, type JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryAction, type RecoveryStrategy } from "../../shared/recovery.js";
@@ -127,9 +127,7 @@ export function leaseRow(
  * elsewhere, and what was restored opened earlier.
  */
 export function openedByItself({ to, reason }: CircuitTransition): boolean {
-  return (
-    to === "open" && (reason === "failure_threshold" || reason === "probe_failed" || reason === "half_open_expired")
-  );
+  return to === "open" && OWN_OPENING_REASONS.some((own) => own === reason);
 }
 
 /** The failure behind a circuit that opened without one that is known: the opening itself is the sighting. */

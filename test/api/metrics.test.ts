@@ -25,6 +25,7 @@ function createAppRouter(store: Store, clock: FakeClock) {
     },
     access: async (ctx) => ({ role: "isReader" in ctx && ctx.isReader ? "read" : undefined, actor: "ada" }),
     circuits: () => [],
+    control: { hold: async () => undefined, reset: async () => undefined },
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),

@@ -24,18 +24,23 @@ function harness(changes: Partial<Store> = {}) {
   const clock = createFakeClock();
   const store: Store = { ...createMemoryStore({ clock }), ...changes };
   const faults: unknown[] = [];
+  const held: unknown[] = [];
   const router = createRouter({
     clock,
     store,
     onFault: (error) => faults.push(error),
     access: async (ctx) => ({ role: roleIn(ctx), actor: "ada" }),
     circuits: () => [],
+    control: {
+      hold: async (name, hold) => void held.push([name, hold]),
+      reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
+    },
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
   });
   const caller = (role: Role | undefined) => initTRPC.context<object>().create().createCallerFactory(router)({ role });
-  return { clock, store, router, caller, faults };
+  return { clock, store, router, caller, faults, held };
 }
 
 function roleIn(ctx: object): Role | undefined {
@@ -117,6 +122,43 @@ describe("the API", () => {
     expect((await caller("read").failures.list({ resolved: true })).items).toHaveLength(1);
   });
 
+  it("lets operators alone hold, release and reset circuits, with a reason, an owner and an audit row", async () => {
+    const { clock, store, caller, held } = harness();
+    const name = "llm:openai";
+    const operator = caller("operate").circuits;
+    const hold = { name, state: "forced_open", reason: "provider migration", forMs: 60_000 } as const;
+    await expect(caller("read").circuits.hold(hold)).rejects.toMatchObject({ code: "FORBIDDEN" });
+    const until = clock.now() + 60_000;
+    const placed = { state: "forced_open", by: "ada", reason: "provider migration", until };
+    expect(await operator.hold(hold)).toEqual({ name, held: placed });
+    expect(await operator.hold({ name, state: "disabled", reason: "noise" })).toMatchObject({
+      held: { until: undefined },
+    });
+    await operator.release({ name, reason: "done" });
+    expect(held).toEqual([
+      [name, placed],
+      [name, { state: "disabled", by: "ada", reason: "noise", until: undefined }],
+      [name, undefined],
+    ]);
+    expect(await operator.reset({ name, reason: "provider says so" })).toEqual({ name, stored: true });
+    await expect(operator.reset({ name: "llm:nobody", reason: "x" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    for (const wrong of [{ state: "open" }, { state: "disabled", forMs: 0 }, { state: "disabled", forMs: 4e10 }]) {
+      const input = { name, reason: "x", ...wrong } as Parameters<typeof operator.hold>[0];
+      await expect(operator.hold(input)).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    }
+    await expect(operator.hold({ name, state: "disabled", reason: "" })).rejects.toMatchObject({ code: "BAD_REQUEST" });
+    const audit = (await store.listAudit({ limit: 100 })).items.toReversed();
+    const told = audit.map(({ action, subject, outcome, reason }) => [action, subject, outcome, reason].join(" "));
+    expect(told.slice(0, 3)).toEqual([
+      "circuit.hold llm:openai refused provider migration",
+      "circuit.hold llm:openai requested provider migration",
+      "circuit.hold llm:openai succeeded provider migration",
+    ]);
+    expect(told).toContain("circuit.release llm:openai succeeded done");
+    expect(told).toContain("circuit.reset llm:openai succeeded provider says so");
+    expect(told).toContain("circuit.reset llm:nobody failed x");
+  });
+
   it("does not begin an operation that cannot be audited", async () => {
     const { store, caller } = harness({
       recordAudit: () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the store is away")),
@@ -162,6 +204,9 @@ const inputs: Readonly<Record<string, unknown>> = {
   "failures.get": { eventId: "event-1" },
   "failures.resolve": { eventId: "event-1", reason: "because" },
   "circuits.get": { name: "llm:openai" },
+  "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
+  "circuits.release": { name: "llm:openai", reason: "because" },
+  "circuits.reset": { name: "llm:openai", reason: "because" },
   "metrics.series": { metricName: "x", from: 0, to: 1 },
   "metrics.heatMap": { metricName: "x", from: 0, to: 1 },
   "metrics.topProcedures": { from: 0, to: 1 },

@@ -25,7 +25,7 @@ const fail = () => Promise.reject(boom);
 
 describe("options", () => {
   it("are completed with defaults, of which some follow from others", () => {
-    expect(new CircuitBreaker("svc").config).toEqual({
+    expect(new CircuitBreaker("svc").config).toMatchObject({
       failureThreshold: 5,
       successThreshold: 2,
       timeoutMs: 30_000,
@@ -157,6 +157,156 @@ describe("a call that fails", () => {
       await breaker.execute(fail).catch(() => {});
       expect(breaker.getState().failureCount).toBe({ ignored: 1, success: 0, failure: 2 }[verdict]);
     }
+  });
+});
+
+describe("a result that is no success", () => {
+  const classifyResult = (value: unknown) =>
+    value === "empty" ? "ignored" : value === "bad" ? "failure" : { verdict: "success" as const };
+
+  it("counts as it is judged, and reaches its caller all the same", async () => {
+    const { breaker } = circuit({ failureThreshold: 3 }, { classifyResult });
+    await expect(breaker.execute(() => "bad")).resolves.toBe("bad");
+    await expect(breaker.execute(async () => "bad")).resolves.toBe("bad");
+    await expect(breaker.execute(() => "empty")).resolves.toBe("empty");
+    expect(breaker.getState().failureCount).toBe(2);
+    await breaker.execute(() => "good");
+    expect(breaker.getState().failureCount).toBe(0);
+    for (let i = 0; i < 3; i += 1) await breaker.execute(() => "bad");
+    expect(breaker.getState().state).toBe("open");
+  });
+
+  it("gives a probe's permit back when it is ignored", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 1, halfOpenPermits: 1 }, { classifyResult });
+    await breaker.execute(fail).catch(() => {});
+    await clock.advance(60_000);
+    await breaker.execute(() => "empty");
+    expect(breaker.getState()).toMatchObject({ state: "half_open", successCount: 0 });
+    expect(breaker.tryAcquire()).toBeDefined();
+  });
+
+  it("may ask to be left alone: it opens at once, for that time", async () => {
+    const { breaker, clock, transitions } = circuit(
+      { failureThreshold: 100 },
+      { classify: () => ({ verdict: "failure", openForMs: 7_000 }) },
+    );
+    await breaker.execute(fail).catch(() => {});
+    expect(breaker.getState()).toMatchObject({ state: "open", nextRetryTime: clock.now() + 7_000 });
+    expect(transitions).toMatchObject([{ reason: "asked_to_wait" }]);
+    expect(breaker.refusal().cause).toBe(boom);
+  });
+
+  it("may not ask for it when it is none", async () => {
+    const { breaker } = circuit({}, { classify: () => ({ verdict: "ignored", openForMs: 7_000 }) });
+    await breaker.execute(fail).catch(() => {});
+    expect(breaker.getState().state).toBe("closed");
+  });
+
+  it("that cannot be judged, or is judged in no known word, is what it looks like, and a fault is told", async () => {
+    const faults: unknown[] = [];
+    const nonsense = (() => "perhaps") as unknown as () => "failure";
+    const nothing = (() => undefined) as unknown as () => "failure";
+    for (const bad of [nonsense, nothing]) {
+      const { breaker } = circuit(
+        { failureThreshold: 2 },
+        { classify: bad, classifyResult: bad, onFault: (fault) => faults.push(fault) },
+      );
+      await expect(breaker.execute(() => 7)).resolves.toBe(7);
+      await expect(breaker.execute(fail)).rejects.toBe(boom);
+      expect(breaker.getState().failureCount).toBe(1);
+    }
+    expect(faults).toHaveLength(4);
+    expect(String(faults[0])).toBe("TypeError: a circuit's verdict is one of failure, success, ignored, got perhaps");
+  });
+});
+
+describe("a caller who leaves", () => {
+  const never = () => new Promise<number>(() => {});
+
+  it("gets the reason at once, and what becomes of the work counts for nothing", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 1 });
+    const leaving = new AbortController();
+    let reject: (error: Error) => void = () => {};
+    let inner: AbortSignal | undefined;
+    const call = breaker.execute(
+      ({ signal }) => {
+        inner = signal;
+        return new Promise((_, no) => {
+          reject = no;
+        });
+      },
+      { signal: leaving.signal },
+    );
+    const reason = new Error("gone");
+    leaving.abort(reason);
+    await expect(call).rejects.toBe(reason);
+    expect(inner?.reason).toBe(reason);
+    reject(boom);
+    await clock.advance(60_000);
+    expect(breaker.getState()).toMatchObject({ state: "closed", failureCount: 0 });
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("gives the place of a probe back", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 1, halfOpenPermits: 1 });
+    await breaker.execute(fail).catch(() => {});
+    await clock.advance(60_000);
+    const leaving = new AbortController();
+    const call = breaker.execute(never, { signal: leaving.signal });
+    expect(breaker.tryAcquire()).toBeUndefined();
+    leaving.abort();
+    await expect(call).rejects.toMatchObject({ name: "AbortError" });
+    expect(breaker.getState().state).toBe("half_open");
+    expect(breaker.tryAcquire()).toBeDefined();
+  });
+
+  it("has left before: nothing runs and no permit is taken", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 1, halfOpenPermits: 1 });
+    await breaker.execute(fail).catch(() => {});
+    await clock.advance(60_000);
+    const reason = new Error("gone");
+    let ran = false;
+    const run = () => {
+      ran = true;
+    };
+    await expect(breaker.execute(run, { signal: AbortSignal.abort(reason) })).rejects.toBe(reason);
+    expect(ran).toBe(false);
+    expect(breaker.getState().state).toBe("open");
+  });
+
+  it("hears of the end of a call that ended first, and nothing stays on its signal", async () => {
+    const { breaker } = circuit({ failureThreshold: 5 });
+    const staying = new AbortController();
+    const listeners: string[] = [];
+    const { signal } = staying;
+    const [add, remove] = [signal.addEventListener.bind(signal), signal.removeEventListener.bind(signal)];
+    signal.addEventListener = ((...args: Parameters<typeof add>) => {
+      listeners.push(args[0]);
+      add(...args);
+    }) as typeof signal.addEventListener;
+    signal.removeEventListener = ((...args: Parameters<typeof remove>) => {
+      listeners.splice(listeners.indexOf(args[0]), 1);
+      remove(...args);
+    }) as typeof signal.removeEventListener;
+    await expect(breaker.execute(() => 1, { signal })).resolves.toBe(1);
+    await expect(breaker.execute(fail, { signal })).rejects.toBe(boom);
+    const call = breaker.execute(never, { signal });
+    expect(listeners).toEqual(["abort"]);
+    staying.abort(boom);
+    await expect(call).rejects.toBe(boom);
+    expect(listeners).toEqual([]);
+    expect(breaker.getState().failureCount).toBe(1);
+  });
+
+  it("after the deadline changes nothing", async () => {
+    const { breaker, clock } = circuit({ timeoutMs: 50 });
+    const leaving = new AbortController();
+    const call = breaker.execute(never, { signal: leaving.signal });
+    call.catch(() => {});
+    await clock.advance(50);
+    leaving.abort();
+    await expect(call).rejects.toBeInstanceOf(CircuitTimeoutError);
+    expect(breaker.getState().failureCount).toBe(1);
   });
 });
 
@@ -294,6 +444,47 @@ describe("a refusal", () => {
     expect(Error.stackTraceLimit).toBe(limit);
   });
 
+  it("carries a stack from a circuit that was asked to", async () => {
+    const { breaker, clock } = circuit({ timeoutMs: 50 }, { stacks: true });
+    const slow = breaker.execute(() => new Promise(() => {}));
+    slow.catch(() => {});
+    await clock.advance(50);
+    await expect(slow).rejects.toMatchObject({ stack: expect.stringContaining("\n    at ") });
+    breaker.forceOpen("operator");
+    await expect(breaker.execute(() => 1)).rejects.toMatchObject({ stack: expect.stringContaining("\n    at ") });
+    const plain = circuit();
+    plain.breaker.forceOpen("operator");
+    expect(plain.breaker.refusal().stack).not.toContain("\n    at ");
+  });
+
+  it("says what stands in the way", async () => {
+    const { breaker, clock } = circuit({ successThreshold: 1, rampMs: 1_000 }, { random: () => 0.99 });
+    const hold = { state: "forced_open", by: "ada", reason: "test", until: undefined } as const;
+    breaker.forceOpen("operator");
+    expect(breaker.refusal()).toMatchObject({ reason: "open", retryAfterMs: 60_000 });
+    await clock.advance(60_000);
+    const probe = breaker.tryAcquire();
+    expect(breaker.refusal()).toMatchObject({
+      reason: "half_open",
+      retryAfterMs: 60_000,
+      message: 'circuit "svc" is half open and has as many probes in flight as it may: try again in 60000 ms',
+    });
+    probe?.success();
+    expect(breaker.tryAcquire()).toBeUndefined();
+    expect(breaker.refusal()).toMatchObject({
+      reason: "ramp",
+      retryAfterMs: 1_000,
+      message: 'circuit "svc" has just closed and admits a growing share of the calls: try again in 1000 ms',
+    });
+    breaker.hold(hold);
+    expect(breaker.refusal()).toMatchObject({
+      reason: "forced_open",
+      retryAfterMs: undefined,
+      message: 'circuit "svc" is held open by hand: until somebody releases it',
+    });
+    expect(new CircuitBreakerError({ circuitName: "svc", retryAfterMs: 5 })).toMatchObject({ reason: "open" });
+  });
+
   it("is the same from the gate, which gives no permit", () => {
     const { breaker } = circuit();
     breaker.forceOpen("operator");
@@ -423,6 +614,225 @@ describe("waiting for what was stored", () => {
     breaker.waitFor(Promise.reject(boom));
     await expect(breaker.execute(() => 1)).resolves.toBe(1);
     expect(faults).toEqual([boom]);
+  });
+});
+
+describe("traffic after a closing", () => {
+  it("grows from a tenth to all, by chance", async () => {
+    let chance = 0;
+    const { breaker, clock } = circuit(
+      { failureThreshold: 1, successThreshold: 1, resetTimeoutMs: 1_000, rampMs: 1_000 },
+      { random: () => chance },
+    );
+    const admits = (drawn: number) => {
+      chance = drawn;
+      return breaker.tryAcquire() !== undefined;
+    };
+    const close = async () => {
+      breaker.forceOpen("operator");
+      await clock.advance(1_000);
+      breaker.tryAcquire()?.success();
+    };
+    expect(admits(0.99)).toBe(true);
+    await close();
+    expect([admits(0.099), admits(0.101)]).toEqual([true, false]);
+    await clock.advance(500);
+    expect([admits(0.549), admits(0.551)]).toEqual([true, false]);
+    expect(breaker.refusal().retryAfterMs).toBe(500);
+    await clock.advance(499);
+    expect([admits(0.999), admits(0.9999)]).toEqual([true, false]);
+    await clock.advance(1);
+    expect(admits(0.9999)).toBe(true);
+    expect(breaker.refusal().retryAfterMs).toBe(0);
+  });
+
+  it("is not held back after a reset by hand", async () => {
+    const { breaker } = circuit({ rampMs: 1_000 }, { random: () => 0.99 });
+    breaker.forceOpen("operator");
+    breaker.reset("operator");
+    expect(breaker.tryAcquire()).toBeDefined();
+  });
+
+  it("that fails opens again, as from any closed circuit", async () => {
+    const { breaker, clock, transitions } = circuit(
+      { failureThreshold: 1, successThreshold: 1, rampMs: 1_000 },
+      { random: () => 0 },
+    );
+    breaker.forceOpen("operator");
+    await clock.advance(60_000);
+    breaker.tryAcquire()?.success();
+    breaker.tryAcquire()?.failure();
+    expect(transitions.at(-1)).toMatchObject({ from: "closed", to: "open", reason: "failure_threshold" });
+  });
+});
+
+describe("a circuit that is reconfigured", () => {
+  it("keeps its window and judges it by the new threshold at once", () => {
+    const { breaker, transitions } = circuit({ failureThreshold: 5 });
+    for (let i = 0; i < 3; i += 1) breaker.tryAcquire()?.failure();
+    breaker.reconfigure({ failureThreshold: 4 });
+    expect(breaker.getState()).toMatchObject({ state: "closed", failureCount: 3 });
+    breaker.reconfigure({ failureThreshold: 3 });
+    expect(transitions).toMatchObject([{ to: "open", reason: "failure_threshold" }]);
+  });
+
+  it("keeps what was said before and takes back what becomes undefined", () => {
+    const { breaker } = circuit({ failureThreshold: 7, timeoutMs: 500, window: "count", slowCallMs: 50 });
+    breaker.reconfigure({ timeoutMs: 900 });
+    expect(breaker.config).toMatchObject({ failureThreshold: 7, timeoutMs: 900, slowCallMs: 50 });
+    breaker.reconfigure({ slowCallMs: undefined });
+    expect(breaker.config).toMatchObject({ timeoutMs: 900, slowCallMs: undefined });
+  });
+
+  it("stays as it was when the new options are illegal", () => {
+    const { breaker } = circuit({ failureThreshold: 7 });
+    expect(() => breaker.reconfigure({ failureThreshold: 0 })).toThrow(/failureThreshold/);
+    expect(() => breaker.reconfigure({ slowCallMs: 5 })).toThrow(/slowCallMs needs window/);
+    expect(breaker.config.failureThreshold).toBe(7);
+    breaker.reconfigure({ successThreshold: 3 });
+    expect(breaker.config).toMatchObject({ failureThreshold: 7, successThreshold: 3 });
+  });
+
+  it("counts calls that are in flight, keeps the wait while it is open, and settles probes by the new rule", async () => {
+    const { breaker, clock, transitions } = circuit({
+      failureThreshold: 2,
+      resetTimeoutMs: 1_000,
+      successThreshold: 3,
+    });
+    const flying = breaker.tryAcquire();
+    breaker.reconfigure({ failureThreshold: 1 });
+    flying?.failure();
+    expect(breaker.getState().state).toBe("open");
+    breaker.reconfigure({ resetTimeoutMs: 50 });
+    expect(breaker.getState().nextRetryTime).toBe(clock.now() + 1_000);
+    await clock.advance(1_000);
+    breaker.tryAcquire()?.success();
+    expect(breaker.getState().state).toBe("half_open");
+    breaker.reconfigure({ successThreshold: 1 });
+    expect(transitions.at(-1)).toMatchObject({ to: "closed", reason: "probes_succeeded" });
+  });
+
+  it("counts successes that nobody had told it of yet", () => {
+    const { breaker } = circuit({ window: "time", minimumCalls: 4, failureRatio: 0.5 });
+    breaker.tryAcquire()?.success();
+    for (let i = 0; i < 3; i += 1) breaker.tryAcquire()?.success();
+    breaker.reconfigure({ minimumCalls: 2 });
+    expect(breaker.counts()).toEqual({ calls: 4, failures: 0, slow: 0, failureRatio: 0, slowCallRatio: 0 });
+    for (let i = 0; i < 4; i += 1) breaker.tryAcquire()?.failure();
+    expect(breaker.getState()).toMatchObject({ state: "open", failureCount: 4 });
+  });
+
+  it("measures calls from then on when it is to know slow ones", async () => {
+    const { breaker, clock } = circuit({ window: "count", minimumCalls: 1 });
+    const before = breaker.tryAcquire();
+    breaker.reconfigure({ slowCallMs: 50 });
+    await clock.advance(50);
+    before?.success();
+    expect(breaker.counts().slow).toBe(0);
+    const after = breaker.execute(async () => clock.advance(50));
+    await after;
+    expect(breaker.getState().state).toBe("open");
+  });
+
+  it("gives a call that has begun the deadline that it began with", async () => {
+    const { breaker, clock } = circuit({ timeoutMs: 100 });
+    const call = breaker.execute(() => new Promise(() => {}));
+    call.catch(() => {});
+    breaker.reconfigure({ timeoutMs: 5_000 });
+    await clock.advance(100);
+    await expect(call).rejects.toMatchObject({ timeoutMs: 100 });
+  });
+});
+
+describe("what a circuit would have done", () => {
+  const measuring = { state: "metrics_only", by: "ada", reason: "trial", until: undefined } as const;
+
+  it("is told once for each hold, with its reason", async () => {
+    const notices: unknown[] = [];
+    const { breaker, clock, transitions } = circuit(
+      { failureThreshold: 2, successThreshold: 1, resetTimeoutMs: 1_000 },
+      { onNotice: (notice) => notices.push(notice) },
+    );
+    breaker.hold(measuring);
+    const fails = () => breaker.tryAcquire()?.failure();
+    fails();
+    fails();
+    const notice = {
+      type: "would_have_opened",
+      circuitName: "svc",
+      rule: "metrics_only",
+      reason: "failure_threshold",
+      failureCount: 2,
+      at: clock.now(),
+    };
+    expect(notices).toEqual([notice]);
+    await clock.advance(1_000);
+    fails();
+    expect(transitions).toHaveLength(3);
+    expect(notices).toHaveLength(1);
+    breaker.reset("operator");
+    breaker.hold(measuring);
+    fails();
+    fails();
+    expect(notices).toEqual([notice, { ...notice, at: clock.now() }]);
+  });
+
+  it("is not told of a circuit that does open, nor may it break a call", () => {
+    const faults: unknown[] = [];
+    const { breaker } = circuit(
+      { failureThreshold: 1 },
+      {
+        onNotice: () => {
+          throw boom;
+        },
+        onFault: (fault) => faults.push(fault),
+      },
+    );
+    breaker.tryAcquire()?.failure();
+    expect(faults).toEqual([]);
+    breaker.reset("operator");
+    breaker.hold(measuring);
+    breaker.tryAcquire()?.failure();
+    expect(faults).toEqual([boom]);
+  });
+});
+
+describe("counts", () => {
+  it("are those of the window now, and none while it is not closed", async () => {
+    const { breaker, clock } = circuit({ window: "time", windowMs: 1_000, minimumCalls: 3, slowCallMs: 10 });
+    const slow = breaker.tryAcquire();
+    await clock.advance(10);
+    slow?.failure();
+    breaker.tryAcquire()?.success();
+    const known = { calls: 2, failures: 1, slow: 1 };
+    expect(breaker.counts()).toEqual({ ...known, failureRatio: undefined, slowCallRatio: undefined });
+    expect(breaker.snapshot().failureCount).toBe(1);
+    breaker.tryAcquire()?.success();
+    expect(breaker.counts()).toEqual({ ...known, calls: 3, failureRatio: 1 / 3, slowCallRatio: 1 / 3 });
+    expect(breaker.atRest).toBe(false);
+    await clock.advance(1_000);
+    expect(breaker.counts()).toMatchObject({ calls: 0, failures: 0, slow: 0 });
+    expect(breaker.atRest).toBe(true);
+    breaker.forceOpen("operator");
+    expect(breaker.counts()).toEqual({
+      calls: 0,
+      failures: 0,
+      slow: 0,
+      failureRatio: undefined,
+      slowCallRatio: undefined,
+    });
+  });
+
+  it("hold every success of a busy circuit, told at once or not", async () => {
+    const { breaker, clock } = circuit({ window: "time", windowMs: 1_000 });
+    for (let i = 0; i < 100; i += 1) await breaker.execute(() => i);
+    expect(breaker.counts().calls).toBe(100);
+    await clock.advance(100);
+    for (let i = 0; i < 50; i += 1) await breaker.execute(() => i);
+    await breaker.execute(fail).catch(() => {});
+    expect(breaker.counts()).toMatchObject({ calls: 151, failures: 1 });
+    await clock.advance(900);
+    expect(breaker.counts()).toMatchObject({ calls: 51, failures: 1 });
   });
 });
 

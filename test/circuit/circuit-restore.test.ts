@@ -21,6 +21,7 @@ const aStored: fc.Arbitrary<RestorableCircuit> = fc.record({
   state: fc.constantFrom(...CIRCUIT_STATES),
   version: fc.nat(),
   failureCount: fc.nat(20),
+  lastFailureAt: fc.option(aTime, { nil: undefined }),
   nextRetryAt: fc.option(aTime, { nil: undefined }),
   held: fc.option(
     fc.record({
@@ -38,7 +39,7 @@ const anInstant = fc.record({
 });
 
 describe("restoreStatus", () => {
-  it("never waits longer than the reset timeout, and never for what is past", () => {
+  it("never waits longer than the longest wait there is, and never for what is past", () => {
     fc.assert(
       fc.property(aStored, anInstant, (stored, instant) => {
         const status = restoreStatus(stored, instant, config);
@@ -46,10 +47,10 @@ describe("restoreStatus", () => {
         if (status.state !== "open") return;
         const waitMs = status.retryAt - instant.monotonic;
         expect(waitMs).toBeGreaterThanOrEqual(0);
-        expect(waitMs).toBeLessThanOrEqual(config.resetTimeoutMs + 1e-3);
+        expect(waitMs).toBeLessThanOrEqual(config.maxResetTimeoutMs + 1e-3);
         const admitted = step(
           { ...status, hold: undefined },
-          { type: "call.requested", enforced: true },
+          { type: "call.requested", enforced: true, leased: false },
           status.retryAt,
           config,
         );
@@ -59,12 +60,12 @@ describe("restoreStatus", () => {
   });
 
   it("waits for what is left by the wall clock", () => {
-    const open = { state: "open", version: 1, failureCount: 3, held: undefined } as const;
+    const open = { state: "open", version: 1, failureCount: 3, lastFailureAt: undefined, held: undefined } as const;
     const left = (nextRetryAt: number | undefined) =>
       restoreStatus({ ...open, nextRetryAt }, { monotonic: 100, wall: 1_000_000 }, config);
     expect(left(1_002_500)).toMatchObject({ state: "open", retryAt: 2_600 });
     expect(left(999_000)).toMatchObject({ retryAt: 100 });
-    expect(left(5_000_000)).toMatchObject({ retryAt: 10_100 });
+    expect(left(5_000_000_000)).toMatchObject({ retryAt: 3_600_100 });
     expect(left(undefined)).toMatchObject({ retryAt: 10_100 });
   });
 
@@ -73,7 +74,7 @@ describe("restoreStatus", () => {
       fc.property(aStored, anInstant, (stored, instant) => {
         const status = restoreStatus(stored, instant, config);
         expect(status.state).toBe(stored.state === "closed" ? "closed" : "open");
-        if (status.state === "closed") expect(status.failureCount).toBeLessThan(config.failureThreshold);
+        if (status.state === "closed") expect(status.window.failures).toBeLessThan(config.failureThreshold);
       }),
     );
   });
@@ -83,6 +84,7 @@ describe("restoreStatus", () => {
       state: "half_open",
       version: 4,
       failureCount: 3,
+      lastFailureAt: undefined,
       nextRetryAt: undefined,
       held: undefined,
     } as const;
@@ -100,6 +102,7 @@ describe("followStatus", () => {
       state: "half_open",
       version: 4,
       failureCount: 3,
+      lastFailureAt: undefined,
       nextRetryAt: undefined,
       held: undefined,
     } as const;
@@ -112,7 +115,14 @@ describe("followStatus", () => {
   it("spreads first probes by up to a tenth of the wait, never earlier", () => {
     fc.assert(
       fc.property(fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true }), (jitter) => {
-        const stored = { state: "open", version: 4, failureCount: 3, nextRetryAt: 6_000, held: undefined } as const;
+        const stored = {
+          state: "open",
+          version: 4,
+          failureCount: 3,
+          lastFailureAt: undefined,
+          nextRetryAt: 6_000,
+          held: undefined,
+        } as const;
         const status = followStatus(stored, { monotonic: 0, wall: 0 }, config, jitter);
         expect(status).toMatchObject({ state: "open", retryAt: expect.closeTo(6_000 + jitter * 1_000) });
       }),
@@ -120,7 +130,14 @@ describe("followStatus", () => {
   });
 
   it("closes at once", () => {
-    const stored = { state: "closed", version: 4, failureCount: 0, nextRetryAt: undefined, held: undefined } as const;
+    const stored = {
+      state: "closed",
+      version: 4,
+      failureCount: 0,
+      lastFailureAt: undefined,
+      nextRetryAt: undefined,
+      held: undefined,
+    } as const;
     expect(followStatus(stored, { monotonic: 0, wall: 0 }, config, 0.9)).toMatchObject({ state: "closed", version: 4 });
   });
 });

@@ -1,106 +1,15 @@
-/** Any history of calls, time, hands and restarts: the breaker does what a plain, mutable model of it does. */
+/** Any history of calls, time, hands, grants, new settings, crashes and restarts: the breaker does what a plain model of it does. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CircuitBreaker } from "../../server/circuit/circuit-breaker.js";
-import { resolveCircuitConfig } from "../../server/circuit/circuit-config.js";
+import { type CircuitBreakerOptions, resolveCircuitConfig } from "../../server/circuit/circuit-config.js";
 import type { Permit } from "../../server/circuit/permit.js";
-import { type CIRCUIT_STATES, type CircuitTransition, HELD_STATES, type HeldState } from "../../shared/circuit.js";
-import { VERDICTS, type Verdict } from "../../shared/classification.js";
+import { type CircuitTransition, HELD_STATES } from "../../shared/circuit.js";
+import { HALF_OPEN_TARGETS, WINDOW_KINDS, type WindowKind } from "../../shared/circuit-config.js";
+import { VERDICTS } from "../../shared/classification.js";
+import { runs } from "../support/runs.js";
+import { type ModelCall, ReferenceModel } from "./reference-model.js";
 import { createStillClock, type StillClock } from "./still-clock.js";
-
-interface ModelCall {
-  readonly counted: boolean;
-  readonly generation: number;
-  readonly probe: number;
-}
-
-/** What a reader of the rules would write down, without fast paths. */
-class Model {
-  state: (typeof CIRCUIT_STATES)[number] = "closed";
-  generation = 0;
-  streak = 0;
-  successes = 0;
-  retryAt = 0;
-  nextProbe = 1;
-  leases = new Map<number, number>();
-  now = 0;
-  hold: { state: HeldState; until: number } | undefined;
-  enforced = true;
-  readonly moves: string[] = [];
-
-  constructor(readonly config: ReturnType<typeof resolveCircuitConfig>) {}
-
-  held(): HeldState | undefined {
-    if (this.hold !== undefined && this.now >= this.hold.until) this.hold = undefined;
-    return this.hold?.state;
-  }
-
-  move(to: Model["state"], reason: string) {
-    this.moves.push(`${this.state}>${to}:${reason}`);
-    this.state = to;
-    this.generation += 1;
-    this.successes = 0;
-    this.leases.clear();
-    if (to === "closed") this.streak = 0;
-    if (to === "open") this.retryAt = this.now + this.config.resetTimeoutMs;
-  }
-
-  begin(): ModelCall | undefined {
-    const held = this.held();
-    if (held === "forced_open") return undefined;
-    if (held === "disabled") return { counted: false, generation: -1, probe: 0 };
-    const call = this.beginByState();
-    if (call !== undefined) return call;
-    return held === "metrics_only" || !this.enforced ? { counted: false, generation: -1, probe: 0 } : undefined;
-  }
-
-  beginByState(): ModelCall | undefined {
-    if (this.state === "closed") return { counted: true, generation: this.generation, probe: 0 };
-    if (this.state === "open") {
-      if (this.now < this.retryAt) return undefined;
-      this.move("half_open", "reset_timeout");
-      this.nextProbe = 1;
-    }
-    const lost = [...this.leases].filter(([, until]) => until <= this.now);
-    if (lost.length > 0 && this.successes === 0) {
-      this.move("open", "half_open_expired");
-      return undefined;
-    }
-    if (this.leases.size - lost.length >= this.config.halfOpenPermits) return undefined;
-    for (const [id] of lost) this.leases.delete(id);
-    const probe = this.nextProbe;
-    this.nextProbe += 1;
-    this.leases.set(probe, this.now + this.config.probeLeaseMs);
-    return { counted: true, generation: this.generation, probe };
-  }
-
-  end(call: ModelCall, verdict: Verdict) {
-    if (!call.counted || call.generation !== this.generation) return;
-    const heard = this.held() === "disabled" ? "ignored" : verdict;
-    if (this.state === "closed") {
-      if (heard === "success") this.streak = 0;
-      if (heard !== "failure") return;
-      this.streak += 1;
-      if (this.streak >= this.config.failureThreshold) this.move("open", "failure_threshold");
-      return;
-    }
-    if (this.state === "open" || !this.leases.delete(call.probe)) return;
-    if (heard === "failure") this.move("open", "probe_failed");
-    if (heard !== "success") return;
-    this.successes += 1;
-    if (this.successes >= this.config.successThreshold) this.move("closed", "probes_succeeded");
-  }
-
-  restart() {
-    if (this.state === "open") this.retryAt = Math.max(this.retryAt, this.now);
-    if (this.state === "half_open") {
-      this.state = "open";
-      this.retryAt = this.now;
-      this.successes = 0;
-      this.leases.clear();
-    }
-  }
-}
 
 interface Real {
   breaker: CircuitBreaker;
@@ -108,12 +17,13 @@ interface Real {
   readonly calls: { permit: Permit; call: ModelCall }[];
   readonly moves: string[];
   enforced: boolean;
+  chance: number;
   make(): CircuitBreaker;
 }
 
-type Command = fc.Command<Model, Real>;
+type Command = fc.Command<ReferenceModel, Real>;
 
-function command(name: string, run: (model: Model, real: Real) => void): Command {
+function command(name: string, run: (model: ReferenceModel, real: Real) => void): Command {
   return {
     check: () => true,
     run(model, real) {
@@ -121,13 +31,20 @@ function command(name: string, run: (model: Model, real: Real) => void): Command
       const { state, failureCount, successCount, nextRetryTime } = real.breaker.getState();
       expect({ state, failureCount, successCount }).toEqual({
         state: model.state,
-        failureCount: model.streak,
+        failureCount: model.failures(),
         successCount: model.state === "half_open" ? model.successes : 0,
       });
-      expect(nextRetryTime).toBe(model.state === "open" ? real.clock.now() + (model.retryAt - model.now) : undefined);
+      const waitMs = nextRetryTime === undefined ? undefined : nextRetryTime - real.clock.now();
+      expect(waitMs).toBe(model.state === "open" ? Math.round(model.retryAt - model.now) + 0 : undefined);
       expect(real.breaker.snapshot().version).toBe(model.generation);
       expect(real.breaker.snapshot().held?.state).toBe(model.held());
       expect(real.moves).toEqual(model.moves);
+      const window = model.state === "closed" ? model.window() : [];
+      expect(real.breaker.counts()).toMatchObject({
+        calls: window.length,
+        failures: window.filter(({ failed }) => failed).length,
+        slow: window.filter(({ slow }) => slow).length,
+      });
     },
     toString: () => name,
   };
@@ -143,17 +60,26 @@ const beginCall = fc.constant(
 );
 
 /** Also calls that ended already: a second result must change nothing. */
-const endCall = fc.tuple(fc.nat(30), fc.constantFrom(...VERDICTS), fc.boolean()).map(([index, verdict, keep]) =>
-  command(`end ${index} ${verdict}`, (model, real) => {
-    const at = real.calls.length === 0 ? 0 : index % real.calls.length;
-    const ended = real.calls[at];
-    if (ended === undefined) return;
-    model.end(ended.call, verdict);
-    ended.permit[verdict]();
-    if (keep) real.calls[at] = { ...ended, call: { ...ended.call, counted: false } };
-    else real.calls.splice(at, 1);
-  }),
-);
+const endCall = fc
+  .record({
+    index: fc.nat(30),
+    verdict: fc.constantFrom(...VERDICTS),
+    again: fc.boolean(),
+    openForMs: fc.option(fc.constantFrom(0, 70, 5_000), { nil: undefined, freq: 8 }),
+  })
+  .map(({ index, verdict, again, openForMs }) =>
+    command(`end ${index} ${verdict} ${openForMs}`, (model, real) => {
+      const at = real.calls.length === 0 ? 0 : index % real.calls.length;
+      const ended = real.calls[at];
+      if (ended === undefined) return;
+      const { permit, call } = ended;
+      model.end(call, verdict, openForMs);
+      if (verdict === "failure") permit.failure({ openForMs });
+      else permit[verdict]();
+      real.calls.splice(at, 1);
+      if (again) permit.failure({ openForMs: 70 });
+    }),
+  );
 
 const pass = fc.constantFrom(1, 10, 99, 100, 101, 250).map((ms) =>
   command(`pass ${ms}`, (model, real) => {
@@ -170,6 +96,20 @@ const place = fc.tuple(fc.constantFrom(...HELD_STATES), fc.option(fc.constantFro
   }),
 );
 
+const grant = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.constantFrom(50, 300)).map(([permits, leaseMs]) =>
+  command(`grant ${permits} for ${leaseMs}`, (model, real) => {
+    model.grant(permits, leaseMs);
+    expect(real.breaker.grantProbes({ permits, leaseMs })).toBe(model.state === "half_open");
+  }),
+);
+
+const draw = fc.constantFrom(0, 0.3, 0.99).map((chance) =>
+  command(`chance ${chance}`, (model, real) => {
+    model.chance = chance;
+    real.chance = chance;
+  }),
+);
+
 const others = fc.constantFrom(
   command("release", (model, real) => {
     real.breaker.release();
@@ -177,20 +117,26 @@ const others = fc.constantFrom(
   }),
   command("force open", (model, real) => {
     real.breaker.forceOpen("repair");
-    if (model.state !== "open") model.move("open", "repair");
+    model.forceOpen();
   }),
   command("reset", (model, real) => {
     real.breaker.reset("operator");
-    if (model.state === "closed") model.streak = 0;
-    else model.move("closed", "operator");
+    model.reset();
   }),
   command("toggle enforcement", (model, real) => {
     model.enforced = !model.enforced;
     real.enforced = model.enforced;
   }),
-  command("restart", (model, real) => {
+  command("toggle leasing", (model, real) => {
+    model.leased = !model.leased;
+    real.breaker.leaseProbes(model.leased);
+  }),
+  command("crash and restart", (model, real) => {
     const stored = { ...real.breaker.snapshot(), updatedAt: real.clock.now() };
+    // What an operator changed in a living process is not stored: the next one begins with what the code says.
+    const { config } = real.breaker;
     real.breaker = real.make();
+    real.breaker.reconfigure(config);
     real.breaker.restore(stored);
     // Permits of the dead process cannot reach the new one.
     real.calls.length = 0;
@@ -198,26 +144,75 @@ const others = fc.constantFrom(
   }),
 );
 
-const weighted = fc.oneof(
-  { weight: 6, arbitrary: beginCall },
-  { weight: 8, arbitrary: endCall },
-  { weight: 4, arbitrary: pass },
-  { weight: 1, arbitrary: place },
-  { weight: 2, arbitrary: others },
-);
+/** Settings small enough that a history of a hundred steps reaches every corner of them. */
+function someOptions(window: WindowKind): fc.Arbitrary<CircuitBreakerOptions> {
+  const judged = window !== "consecutive";
+  return fc
+    .record({
+      failureThreshold: fc.integer({ min: 1, max: 4 }),
+      failureCountResetMs: fc.constantFrom(200, 300_000),
+      windowCalls: fc.integer({ min: 1, max: 6 }),
+      windowMs: fc.constantFrom(100, 995, 10_000),
+      minimumCalls: fc.integer({ min: 1, max: 5 }),
+      failureRatio: fc.constantFrom(undefined, 0.25, 0.5, 1),
+      windowFailures: fc.constantFrom(undefined, undefined, 2, 4),
+      slowCallMs: fc.constantFrom(undefined, 10, 100),
+      slowCallRatio: fc.constantFrom(0.5, 1),
+      successThreshold: fc.integer({ min: 1, max: 3 }),
+      spareProbes: fc.constantFrom(0, 0, 1, 2),
+      successRatio: fc.constantFrom(undefined, undefined, 0.5, 1),
+      halfOpenPermits: fc.integer({ min: 1, max: 3 }),
+      halfOpenMaxMs: fc.constantFrom(undefined, 150),
+      halfOpenTarget: fc.constantFrom(...HALF_OPEN_TARGETS),
+      resetTimeoutMs: fc.constantFrom(1, 100, 500),
+      resetTimeoutFactor: fc.constantFrom(1, 2),
+      resetJitter: fc.constantFrom(0, 0.5),
+      probeLeaseMs: fc.constantFrom(1, 100, 500),
+      rampMs: fc.constantFrom(undefined, undefined, 200),
+    })
+    .map(({ spareProbes, failureRatio, windowFailures, slowCallMs, ...options }) => ({
+      ...options,
+      window,
+      maxResetTimeoutMs: 1_200,
+      halfOpenCalls: options.successThreshold + spareProbes,
+      failureRatio: judged ? failureRatio : undefined,
+      windowFailures: judged ? windowFailures : undefined,
+      slowCallMs: judged ? slowCallMs : undefined,
+    }));
+}
+
+function reconfigure(kinds: fc.Arbitrary<WindowKind>): fc.Arbitrary<Command> {
+  return kinds.chain(someOptions).map((options) =>
+    command(`reconfigure ${JSON.stringify(options)}`, (model, real) => {
+      model.reconfigure(resolveCircuitConfig("model", options));
+      real.breaker.reconfigure(options);
+    }),
+  );
+}
+
+function commandsFor(window: WindowKind): fc.Arbitrary<Command> {
+  const mostlyTheSame = fc.oneof(
+    { weight: 4, arbitrary: fc.constant(window) },
+    { weight: 1, arbitrary: fc.constantFrom(...WINDOW_KINDS) },
+  );
+  return fc.oneof(
+    { weight: 30, arbitrary: beginCall },
+    { weight: 40, arbitrary: endCall },
+    { weight: 20, arbitrary: pass },
+    { weight: 4, arbitrary: place },
+    { weight: 10, arbitrary: others },
+    { weight: 4, arbitrary: grant },
+    { weight: 4, arbitrary: draw },
+    { weight: 2, arbitrary: reconfigure(mostlyTheSame) },
+  );
+}
 
 describe("a circuit breaker", () => {
-  it("does in any history what the model does", () => {
+  it.each(WINDOW_KINDS)("does in any history what the model does, with window %s", { timeout: 60_000 }, (window) => {
     fc.assert(
       fc.property(
-        fc.record({
-          failureThreshold: fc.integer({ min: 1, max: 4 }),
-          successThreshold: fc.integer({ min: 1, max: 3 }),
-          halfOpenPermits: fc.integer({ min: 1, max: 3 }),
-          resetTimeoutMs: fc.constantFrom(1, 100, 500),
-          probeLeaseMs: fc.constantFrom(1, 100, 500),
-        }),
-        fc.commands([weighted], { size: "max", maxCommands: 100 }),
+        someOptions(window),
+        fc.commands([commandsFor(window)], { size: "max", maxCommands: 100 }),
         (options, commands) => {
           const clock = createStillClock();
           const moves: string[] = [];
@@ -226,19 +221,21 @@ describe("a circuit breaker", () => {
             moves,
             calls: [],
             enforced: true,
+            chance: 0,
             breaker: new CircuitBreaker("model"),
             make: () =>
               new CircuitBreaker("model", options, {
                 clock,
+                random: () => real.chance,
                 enforce: () => real.enforced,
                 onTransition: ({ from, to, reason }: CircuitTransition) => moves.push(`${from}>${to}:${reason}`),
               }),
           };
           real.breaker = real.make();
-          fc.modelRun(() => ({ model: new Model(resolveCircuitConfig("model", options)), real }), commands);
+          fc.modelRun(() => ({ model: new ReferenceModel(resolveCircuitConfig("model", options)), real }), commands);
         },
       ),
-      { numRuns: 500 },
+      { numRuns: runs(300) },
     );
   });
 });

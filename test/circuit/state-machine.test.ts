@@ -2,16 +2,12 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { resolveCircuitConfig } from "../../server/circuit/circuit-config.js";
-import {
-  type CircuitEvent,
-  type CircuitStatus,
-  holdOf,
-  INITIAL_STATUS,
-  retryAfterMs,
-  step,
-  UNCOUNTED,
-} from "../../server/circuit/state-machine.js";
-import { type CircuitConfig, HELD_STATES } from "../../shared/circuit.js";
+import { holdOf, retryAfterMs } from "../../server/circuit/circuit-reading.js";
+import { type CircuitStatus, initialStatus, type OpenStatus, UNCOUNTED } from "../../server/circuit/circuit-status.js";
+import { type CircuitWindow, EMPTY_WINDOWS, record } from "../../server/circuit/circuit-window.js";
+import { type CircuitEvent, step } from "../../server/circuit/state-machine.js";
+import { HELD_STATES } from "../../shared/circuit.js";
+import { type CircuitConfig, HALF_OPEN_TARGETS, WINDOW_KINDS } from "../../shared/circuit-config.js";
 import { VERDICTS } from "../../shared/classification.js";
 
 const config = resolveCircuitConfig("machine", {
@@ -21,7 +17,7 @@ const config = resolveCircuitConfig("machine", {
   resetTimeoutMs: 1_000,
 });
 
-const REQUEST: CircuitEvent = { type: "call.requested", enforced: true };
+const REQUEST: CircuitEvent = { type: "call.requested", enforced: true, leased: false };
 const HOLD = { by: "ada", reason: "test", until: undefined } as const;
 
 const aHold = fc.option(
@@ -37,37 +33,115 @@ const aHold = fc.option(
   { nil: undefined },
 );
 
-const base = { version: fc.nat(50), failureCount: fc.nat(3), hold: aHold };
+const INITIAL_STATUS = initialStatus(config);
 
-const aStatus: fc.Arbitrary<CircuitStatus> = fc.oneof(
-  fc.record({ state: fc.constant("closed" as const), ...base }),
-  fc.record({ state: fc.constant("open" as const), ...base, retryAt: fc.integer({ min: 0, max: 5_000 }) }),
-  fc.record({
-    state: fc.constant("half_open" as const),
-    ...base,
-    successCount: fc.nat(1),
-    probes: fc
-      .array(fc.integer({ min: 0, max: 5_000 }), { maxLength: config.halfOpenPermits })
-      .map((leases) => leases.map((leaseUntil, at) => ({ id: at + 1, leaseUntil }))),
-    admitted: fc.integer({ min: 3, max: 9 }),
-  }),
+/** Every setting that the machine reads, so that each property holds for each kind of circuit. */
+const aConfig: fc.Arbitrary<CircuitConfig> = fc
+  .record({
+    window: fc.constantFrom(...WINDOW_KINDS),
+    failureThreshold: fc.integer({ min: 1, max: 3 }),
+    failureCountResetMs: fc.constantFrom(50, 100_000),
+    windowCalls: fc.integer({ min: 1, max: 5 }),
+    windowMs: fc.constantFrom(10, 1_000),
+    minimumCalls: fc.integer({ min: 1, max: 4 }),
+    ratio: fc.option(fc.constantFrom(0.3, 0.5, 1), { nil: undefined }),
+    slow: fc.option(fc.constantFrom(1, 100), { nil: undefined }),
+    failures: fc.option(fc.integer({ min: 1, max: 3 }), { nil: undefined }),
+    successThreshold: fc.integer({ min: 1, max: 3 }),
+    spareProbes: fc.integer({ min: 0, max: 2 }),
+    successRatio: fc.option(fc.constantFrom(0.5, 1), { nil: undefined }),
+    halfOpenPermits: fc.integer({ min: 1, max: 3 }),
+    probeLeaseMs: fc.constantFrom(1, 100, 500),
+    halfOpenMaxMs: fc.option(fc.constantFrom(1, 300), { nil: undefined }),
+    halfOpenTarget: fc.constantFrom(...HALF_OPEN_TARGETS),
+    resetTimeoutMs: fc.constantFrom(1, 1_000),
+    resetTimeoutFactor: fc.constantFrom(1, 2),
+    resetJitter: fc.constantFrom(0, 0.5),
+    rampMs: fc.option(fc.constantFrom(1, 1_000), { nil: undefined }),
+  })
+  .map(({ ratio, slow, failures, spareProbes, ...rest }) =>
+    resolveCircuitConfig("machine", {
+      ...rest,
+      halfOpenCalls: rest.successThreshold + spareProbes,
+      maxResetTimeoutMs: 4_000,
+      ...(rest.window !== "consecutive" && { failureRatio: ratio, slowCallMs: slow, windowFailures: failures }),
+    } as CircuitConfig),
+  );
+
+const base = { version: fc.nat(50), hold: aHold };
+
+function aWindow(settings: CircuitConfig): fc.Arbitrary<CircuitWindow> {
+  return fc.array(fc.tuple(fc.boolean(), fc.boolean(), fc.nat(600)), { maxLength: 6 }).map((outcomes) => {
+    let window: CircuitWindow = EMPTY_WINDOWS[settings.window];
+    for (const [failed, slow, at] of outcomes) window = record(window, failed, slow, at, settings);
+    return window;
+  });
+}
+
+function aStatusOf(settings: CircuitConfig): fc.Arbitrary<CircuitStatus> {
+  const since = fc.integer({ min: 0, max: 5_000 });
+  return fc.oneof(
+    fc.record({
+      state: fc.constant("closed" as const),
+      ...base,
+      window: aWindow(settings),
+      rampUntil: fc.option(since, { nil: undefined }),
+    }),
+    fc.record({
+      state: fc.constant("open" as const),
+      ...base,
+      failureCount: fc.nat(3),
+      openings: fc.integer({ min: 1, max: 4 }),
+      retryAt: since,
+    }),
+    fc.record({
+      state: fc.constant("half_open" as const),
+      ...base,
+      failureCount: fc.nat(3),
+      openings: fc.integer({ min: 1, max: 4 }),
+      since,
+      successCount: fc.nat(1),
+      failedProbes: fc.nat(1),
+      probes: fc
+        .array(fc.integer({ min: 0, max: 5_000 }), { maxLength: settings.halfOpenPermits })
+        .map((leases) => leases.map((leaseUntil, at) => ({ id: at + 1, leaseUntil }))),
+      admitted: fc.integer({ min: 3, max: 9 }),
+      grant: fc.option(fc.record({ permits: fc.integer({ min: 1, max: 3 }), until: since }), { nil: undefined }),
+    }),
+  );
+}
+
+const aStatus = aConfig.chain((settings) =>
+  fc.record({ settings: fc.constant(settings), status: aStatusOf(settings) }),
 );
 
 const manual = fc.constantFrom("repair" as const, "operator" as const);
 const anEvent: fc.Arbitrary<CircuitEvent> = fc.oneof(
-  fc.record({ type: fc.constant("call.requested" as const), enforced: fc.boolean() }),
+  fc.record({ type: fc.constant("call.requested" as const), enforced: fc.boolean(), leased: fc.boolean() }),
+  fc.record({
+    type: fc.constant("probes.granted" as const),
+    permits: fc.integer({ min: 1, max: 3 }),
+    leaseMs: fc.nat(900),
+  }),
   fc.record({
     type: fc.constant("call.ended" as const),
-    ticket: fc.record({ version: fc.nat(50), probe: fc.nat(4) }),
+    ticket: fc.record({
+      version: fc.nat(50),
+      probe: fc.nat(4),
+      beganAt: fc.oneof(fc.constant(Number.NaN), fc.nat(6_000)),
+    }),
     verdict: fc.constantFrom(...VERDICTS),
+    openForMs: fc.option(fc.constantFrom(0, 50, Number.NaN, Infinity), { nil: undefined }),
   }),
   fc.record({ type: fc.constant("circuit.opened" as const), reason: manual }),
   fc.record({ type: fc.constant("circuit.reset" as const), reason: manual }),
+  aConfig.map((before) => ({ type: "circuit.reconfigured" as const, before })),
   fc.constant({ type: "hold.placed" as const, hold: { ...HOLD, state: "disabled" as const }, expiresAt: Infinity }),
   fc.constant({ type: "hold.released" as const }),
 );
 
 const aMoment = fc.integer({ min: 0, max: 6_000 });
+const aChance = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true });
 
 function deepFreeze<T>(value: T): T {
   if (typeof value === "object" && value !== null) Object.values(Object.freeze(value)).forEach(deepFreeze);
@@ -77,18 +151,18 @@ function deepFreeze<T>(value: T): T {
 describe("step", () => {
   it("gives the same answer to the same question and changes nothing it was given", () => {
     fc.assert(
-      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
+      fc.property(aStatus, anEvent, aMoment, aChance, ({ settings, status }, event, now, chance) => {
         deepFreeze(status);
         deepFreeze(event);
-        expect(step(status, event, now, config)).toEqual(step(status, event, now, config));
+        expect(step(status, event, now, settings, chance)).toEqual(step(status, event, now, settings, chance));
       }),
     );
   });
 
   it("raises the version by one with each transition, names it in the effect, and never moves otherwise", () => {
     fc.assert(
-      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
-        const { state, effects } = step(status, event, now, config);
+      fc.property(aStatus, anEvent, aMoment, aChance, ({ settings, status }, event, now, chance) => {
+        const { state, effects } = step(status, event, now, settings, chance);
         const moves = effects.filter((effect) => effect.type === "transitioned");
         expect(moves).toHaveLength(state.version - status.version);
         if (moves.length === 0) expect(state.state).toBe(status.state);
@@ -97,30 +171,52 @@ describe("step", () => {
     );
   });
 
+  it("never goes from closed to half open, nor from open to anywhere but by its time or by hand", () => {
+    fc.assert(
+      fc.property(aStatus, anEvent, aMoment, aChance, ({ settings, status }, event, now, chance) => {
+        for (const effect of step(status, event, now, settings, chance).effects) {
+          if (effect.type !== "transitioned") continue;
+          if (effect.from === "closed") expect(effect.to).toBe("open");
+          if (effect.from !== "open") continue;
+          if (effect.to === "half_open") {
+            expect(effect.reason).toBe("reset_timeout");
+            expect((status as OpenStatus).retryAt).toBeLessThanOrEqual(now);
+          } else expect([effect.to, event.type]).toEqual(["closed", "circuit.reset"]);
+        }
+      }),
+    );
+  });
+
   it("answers a request with exactly one admission or refusal, and nothing else with any", () => {
     fc.assert(
-      fc.property(aStatus, anEvent, aMoment, (status, event, now) => {
-        const { effects } = step(status, event, now, config);
+      fc.property(aStatus, anEvent, aMoment, aChance, ({ settings, status }, event, now, chance) => {
+        const { effects } = step(status, event, now, settings, chance);
         const answers = effects.filter((effect) => effect.type !== "transitioned");
         expect(answers).toHaveLength(event.type === "call.requested" ? 1 : 0);
       }),
     );
   });
 
-  it("never has more probes in flight than permits, nor a streak or successes at their thresholds", () => {
+  it("never has more probes in flight than permits, nor counts at their thresholds", () => {
+    const aHistory = fc.array(fc.tuple(anEvent, fc.nat(400)), { size: "max", maxLength: 60 });
     fc.assert(
-      fc.property(fc.array(fc.tuple(anEvent, fc.nat(400)), { size: "max", maxLength: 60 }), (history) => {
-        let status: CircuitStatus = INITIAL_STATUS;
+      fc.property(aConfig, aHistory, aChance, (settings, history, chance) => {
+        let status: CircuitStatus = initialStatus(settings);
         let now = 0;
         for (const [event, passed] of history) {
           now += passed;
-          const aimed =
+          const aimed: CircuitEvent =
             event.type === "call.ended" ? { ...event, ticket: { ...event.ticket, version: status.version } } : event;
-          status = step(status, aimed, now, config).state;
-          if (status.state === "closed") expect(status.failureCount).toBeLessThan(config.failureThreshold);
+          status = step(status, aimed, now, settings, chance).state;
+          if (status.state === "closed" && settings.window === "consecutive") {
+            expect(status.window.failures).toBeLessThan(settings.failureThreshold);
+          }
           if (status.state !== "half_open") continue;
-          expect(status.probes.length).toBeLessThanOrEqual(config.halfOpenPermits);
-          expect(status.successCount).toBeLessThan(config.successThreshold);
+          expect(status.probes.length).toBeLessThanOrEqual(3);
+          if (settings.successRatio === undefined) {
+            expect(status.successCount).toBeLessThan(settings.successThreshold);
+          }
+          expect(status.successCount + status.failedProbes).toBeLessThan(settings.halfOpenCalls);
           expect(new Set(status.probes.map((probe) => probe.id)).size).toBe(status.probes.length);
         }
       }),
@@ -129,14 +225,12 @@ describe("step", () => {
 
   it("heeds no result of another generation", () => {
     fc.assert(
-      fc.property(aStatus, fc.constantFrom(...VERDICTS), aMoment, fc.nat(4), (status, verdict, now, probe) => {
+      fc.property(aStatus, fc.constantFrom(...VERDICTS), aMoment, fc.nat(4), (given, verdict, now, probe) => {
+        const { settings, status } = given;
         for (const version of [UNCOUNTED.version, status.version - 1, status.version + 1]) {
-          const { state, effects } = step(
-            status,
-            { type: "call.ended", ticket: { version, probe }, verdict },
-            now,
-            config,
-          );
+          const ticket = { version, probe, beganAt: 0 };
+          const late: CircuitEvent = { type: "call.ended", ticket, verdict, openForMs: 50 };
+          const { state, effects } = step(status, late, now, settings);
           expect(effects).toEqual([]);
           expect({ ...state, hold: undefined }).toEqual({ ...status, hold: undefined });
         }
@@ -144,20 +238,20 @@ describe("step", () => {
     );
   });
 
-  it("never waits for ever: within one wait and one lease any circuit without a hold admits a call", () => {
+  it("never waits for ever: within its waits and leases any circuit without a hold admits a call", () => {
     fc.assert(
-      fc.property(aStatus, aMoment, (from, now) => {
+      fc.property(aStatus, aMoment, aChance, ({ settings, status: from }, now, chance) => {
         let status: CircuitStatus = { ...from, hold: undefined };
         let at = now;
-        for (let asked = 0; asked < 3; asked += 1) {
-          const { state, effects } = step(status, REQUEST, at, config);
+        for (let asked = 0; asked < 4; asked += 1) {
+          const { state, effects } = step(status, REQUEST, at, settings, chance);
           if (effects.some((effect) => effect.type === "admitted")) return;
           status = state;
           const waitMs = retryAfterMs(status, at);
           expect(waitMs).toBeGreaterThan(0);
           at += waitMs ?? 0;
         }
-        expect.unreachable("refused three times after the time it had named");
+        expect.unreachable("refused four times after the time it had named");
       }),
     );
   });
@@ -179,22 +273,26 @@ describe("in particular", () => {
     const { state, effects } = halfOpen();
     expect(effects).toEqual([
       { type: "transitioned", from: "open", to: "half_open", reason: "reset_timeout", version: 2 },
-      { type: "admitted", ticket: { version: 2, probe: 1 } },
+      { type: "admitted", ticket: { version: 2, probe: 1, beganAt: 1_000 } },
     ]);
     expect(state).toEqual({
       state: "half_open",
       version: 2,
       failureCount: 0,
+      openings: 1,
+      since: 1_000,
       hold: undefined,
       successCount: 0,
+      failedProbes: 0,
       probes: [{ id: 1, leaseUntil: 1_000 + config.probeLeaseMs }],
       admitted: 1,
+      grant: undefined,
     });
   });
 
   it("probes are numbered on", () => {
     const second = step(halfOpen().state, REQUEST, 1_001, config);
-    expect(second.effects).toEqual([{ type: "admitted", ticket: { version: 2, probe: 2 } }]);
+    expect(second.effects).toEqual([{ type: "admitted", ticket: { version: 2, probe: 2, beganAt: 1_001 } }]);
   });
 
   it("a lease ends at its time, not after it", () => {
@@ -221,15 +319,16 @@ describe("in particular", () => {
   });
 
   it("keeps the streak that opened it, and a hold, through open and half open; closing clears the streak", () => {
-    let status = INITIAL_STATUS;
+    let status: CircuitStatus = INITIAL_STATUS;
     const hold = { ...HOLD, state: "metrics_only" } as const;
     status = step(status, { type: "hold.placed", hold, expiresAt: Infinity }, 0, config).state;
-    const failure = { type: "call.ended", ticket: { version: 0, probe: 0 }, verdict: "failure" } as const;
+    const failure = { type: "call.ended", ticket: { version: 0, probe: 0, beganAt: 0 }, verdict: "failure" } as const;
     status = step(step(status, failure, 0, config).state, failure, 5, config).state;
     expect(status).toEqual({
       state: "open",
       version: 1,
       failureCount: 2,
+      openings: 1,
       retryAt: 1_005,
       hold: { hold, expiresAt: Infinity },
     });
@@ -239,16 +338,23 @@ describe("in particular", () => {
       if (probe === 2) status = step(status, REQUEST, 1_005, config).state;
       status = step(
         status,
-        { type: "call.ended", ticket: { version: 2, probe }, verdict: "success" },
+        { type: "call.ended", ticket: { version: 2, probe, beganAt: 0 }, verdict: "success" },
         1_006,
         config,
       ).state;
     }
-    expect(status).toEqual({ state: "closed", version: 3, failureCount: 0, hold: { hold, expiresAt: Infinity } });
+    expect(status).toEqual({
+      state: "closed",
+      version: 3,
+      hold: { hold, expiresAt: Infinity },
+      window: EMPTY_WINDOWS.consecutive,
+      rampUntil: undefined,
+    });
   });
 
   it("a reset of a closed circuit clears its streak without a transition", () => {
-    const streak: CircuitStatus = { ...INITIAL_STATUS, state: "closed", failureCount: 1 };
+    const window = record(EMPTY_WINDOWS.consecutive, true, false, 0, config);
+    const streak: CircuitStatus = { ...INITIAL_STATUS, window, rampUntil: 500 };
     expect(step(streak, { type: "circuit.reset", reason: "operator" }, 0, config)).toEqual({
       state: INITIAL_STATUS,
       effects: [],
@@ -275,7 +381,14 @@ describe("in particular", () => {
 });
 
 describe("retryAfterMs", () => {
-  const open: CircuitStatus = { state: "open", version: 1, failureCount: 0, hold: undefined, retryAt: 100.5 };
+  const open: OpenStatus = {
+    state: "open",
+    version: 1,
+    failureCount: 0,
+    openings: 1,
+    hold: undefined,
+    retryAt: 100.5,
+  };
 
   it("is whole milliseconds until probes are admitted, 0 once they are", () => {
     expect(retryAfterMs(open, 0)).toBe(101);
@@ -290,7 +403,17 @@ describe("retryAfterMs", () => {
       { id: 1, leaseUntil: 90.5 },
       { id: 2, leaseUntil: 70.5 },
     ];
-    const status: CircuitStatus = { ...open, state: "half_open", successCount: 0, probes, admitted: 2 };
+    const { retryAt: _, ...rest } = open;
+    const status: CircuitStatus = {
+      ...rest,
+      state: "half_open",
+      since: 0,
+      successCount: 0,
+      failedProbes: 0,
+      probes,
+      admitted: 2,
+      grant: undefined,
+    };
     expect(retryAfterMs(status, 10)).toBe(61);
     expect(retryAfterMs(status, 99)).toBe(0);
     expect(retryAfterMs({ ...status, probes: [] }, 10)).toBe(0);

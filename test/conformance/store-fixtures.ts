@@ -2,6 +2,7 @@
 
 import type { FailureSighting } from "../../server/ports/store.js";
 import type { CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
+import { CIRCUIT_DEFAULTS } from "../../shared/circuit-config.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { bucketIndex } from "../../shared/histogram.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
@@ -144,6 +145,7 @@ export function circuitOf(overrides: Partial<CircuitSnapshot> = {}): CircuitSnap
     nextRetryAt: undefined,
     held: undefined,
     config: {
+      ...CIRCUIT_DEFAULTS,
       failureThreshold: 3,
       successThreshold: 2,
       timeoutMs: 1_000,

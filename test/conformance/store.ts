@@ -677,11 +677,26 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         nextRetryAt: START + 5_000,
       });
 
+      /** How much of a deadline is left, by the clock that it and the read came by. */
+      const expectLeft = (until: number | undefined, read: { readAt: number } | undefined, ms: number) => {
+        const left = (until ?? 0) - (read?.readAt ?? 0);
+        expect(left).toBeLessThanOrEqual(ms);
+        expect(left).toBeGreaterThan(ms - 3_000);
+      };
+
       it("give back what was committed, with its transition", async () => {
         const eventId = await stored();
         const transition = transitionOf({ failureEventId: eventId });
         expect(await store.commitTransition(open, transition)).toEqual({ committed: true });
-        expect(await second.loadCircuits()).toEqual([{ ...open, updatedAt: START }]);
+        const [present] = await second.loadCircuits();
+        expect(present).toEqual({
+          ...open,
+          updatedAt: START,
+          probeLease: undefined,
+          nextRetryAt: expect.any(Number),
+          readAt: expect.any(Number),
+        });
+        expectLeft(present?.nextRetryAt, present, 5_000);
         expect((await second.listTransitions({ limit: 10 })).items).toEqual([transition]);
       });
 
@@ -698,7 +713,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(results.filter(({ committed }) => committed)).toHaveLength(1);
         const loser = results.find((result) => !result.committed);
         const [present] = await store.loadCircuits();
-        expect(loser).toEqual({ committed: false, stored: present });
+        expect(loser).toEqual({ committed: false, stored: { ...present, readAt: expect.any(Number) } });
         expect((await store.listTransitions({ limit: 10 })).items).toHaveLength(2);
       });
 
@@ -727,10 +742,14 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         await store.commitTransition(open, transitionOf());
         const seen = { ...open, state: "closed", failureCount: 7, lastFailureAt: START + 9, nextRetryAt: 1 } as const;
         await store.refreshCircuits([seen, circuitOf({ name: "db:main", failureCount: 1 })], START + 100);
-        expect(await store.loadCircuits()).toEqual([
-          { ...circuitOf({ name: "db:main", failureCount: 1 }), updatedAt: START + 100 },
-          { ...open, failureCount: 7, lastFailureAt: START + 9, updatedAt: START + 100 },
+        const all = await store.loadCircuits();
+        const here = { probeLease: undefined, readAt: expect.any(Number), updatedAt: START + 100 };
+        expect(all).toEqual([
+          { ...circuitOf({ name: "db:main", failureCount: 1 }), ...here },
+          { ...open, ...here, failureCount: 7, lastFailureAt: START + 9, nextRetryAt: expect.any(Number) },
         ]);
+        expectLeft(all[1]?.nextRetryAt, all[1], 5_000);
+        expect((await store.loadCircuits(["llm:openai", "http:none"])).map(({ name }) => name)).toEqual(["llm:openai"]);
       });
 
       it("do not take counts of another generation, nor last times that are older", async () => {
@@ -745,7 +764,13 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         await store.holdCircuit("llm:openai", hold, START + 1);
         await second.commitTransition(open, transitionOf());
         await second.refreshCircuits([{ ...open, held: undefined }], START + 2);
-        expect((await store.loadCircuits())[0]).toMatchObject({ held: hold, state: "open", version: 1 });
+        const [present] = await store.loadCircuits();
+        expect(present).toMatchObject({
+          held: { ...hold, until: expect.any(Number) },
+          state: "open",
+          version: 1,
+        });
+        expectLeft(present?.held?.until, present, 59_999);
         await store.holdCircuit("llm:openai", undefined, START + 3);
         expect((await store.loadCircuits())[0]?.held).toBeUndefined();
       });
@@ -777,6 +802,136 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         );
         const transitions = (await store.listTransitions({ limit: 10 })).items;
         expect(transitions.map(({ failureEventId }) => failureEventId)).toEqual([eventId, eventId]);
+      });
+
+      it("write several transitions of one circuit as one step: all rows, and where it ended", async () => {
+        await store.commitTransition(open, transitionOf());
+        const closed = circuitOf({ version: 3 });
+        const earlier = [transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" })];
+        const last = transitionOf({ version: 3, from: "half_open", to: "closed", reason: "probes_succeeded" });
+        expect(await second.commitTransition(closed, { ...last, version: 4 }, { earlier })).toMatchObject({
+          committed: false,
+          stored: { version: 1 },
+        });
+        expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
+        expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
+        expect((await store.listTransitions({ limit: 10 })).items.map(({ version }) => version)).toEqual([3, 2, 1]);
+        expect(await store.loadCircuits()).toMatchObject([{ state: "closed", version: 3 }]);
+      });
+
+      it.each([
+        { what: "five minutes ahead", skewMs: 300_000 },
+        { what: "five minutes behind", skewMs: -300_000 },
+        { what: "of another decade", skewMs: -3e11 },
+      ])(
+        "B5: keep what is left of a deadline, not its time of day: a clock $what opens and holds no longer",
+        async ({ skewMs }) => {
+          const at = START + skewMs;
+          const hold = { state: "forced_open", by: "ada", reason: "away", until: at + 60_000 } as const;
+          await store.commitTransition({ ...open, nextRetryAt: at + 5_000 }, transitionOf({ at: at - 2_000 }), { at });
+          await store.holdCircuit("llm:openai", hold, at);
+          const [present] = await second.loadCircuits();
+          expectLeft(present?.nextRetryAt, present, 5_000);
+          expectLeft(present?.held?.until, present, 60_000);
+        },
+      );
+
+      describe("lend the right to probe", () => {
+        const due = { ...open, nextRetryAt: START };
+        const lease = { circuitName: "llm:openai", owner: "a", version: 1, leaseMs: 60_000 };
+        const halfOpened = (instance: string) =>
+          [
+            circuitOf({ state: "half_open", version: 2 }),
+            transitionOf({ from: "open", to: "half_open", reason: "reset_timeout", version: 2, instance }),
+          ] as const;
+
+        it("to one instance at a time, for as long as it was asked, and tell the others of it", async () => {
+          await store.commitTransition(due, transitionOf());
+          const owners = ["a", "b", "c", "d"];
+          const answers = await Promise.all(
+            owners.map((owner, index) => (index % 2 ? store : second).leaseProbes({ ...lease, owner })),
+          );
+          const won = answers.flatMap(({ leased }, index) => (leased ? [owners[index]] : []));
+          expect(won).toHaveLength(1);
+          const [refused] = answers.flatMap((answer) => (answer.leased ? [] : [answer.stored]));
+          expect(refused?.probeLease?.owner).toBe(won[0]);
+          expectLeft(refused?.probeLease?.until, refused, 60_000);
+        });
+
+        it("again to its owner, and to another once it is over", async () => {
+          await store.commitTransition(due, transitionOf());
+          expect(await store.leaseProbes({ ...lease, leaseMs: 0 })).toEqual({ leased: true });
+          expect(await second.leaseProbes({ ...lease, owner: "b" })).toEqual({ leased: true });
+          expect(await second.leaseProbes({ ...lease, owner: "b" })).toEqual({ leased: true });
+          expect(await store.leaseProbes(lease)).toMatchObject({ leased: false });
+        });
+
+        it("not for another version, not of a closed circuit, not of an unknown one", async () => {
+          expect(await store.leaseProbes(lease)).toEqual({ leased: false, stored: undefined });
+          await store.commitTransition(open, transitionOf());
+          await store.commitTransition({ ...due, version: 2 }, transitionOf({ version: 2 }));
+          expect(await store.leaseProbes(lease)).toMatchObject({ leased: false, stored: { version: 2 } });
+          await store.commitTransition(circuitOf({ version: 3 }), transitionOf({ version: 3, to: "closed" }));
+          expect(await store.leaseProbes({ ...lease, version: 3 })).toMatchObject({ leased: false });
+        });
+
+        it("B5: and do not believe a lease that is much longer than one can be, as after a step of the clock", async () => {
+          await store.commitTransition(due, transitionOf());
+          await store.leaseProbes({ ...lease, leaseMs: 3_600_000 });
+          expect(await second.leaseProbes({ ...lease, owner: "b" })).toEqual({ leased: true });
+          expect(await store.leaseProbes(lease)).toMatchObject({ leased: false });
+        });
+
+        it("B2: so that only its owner half-opens the circuit, and says how that ends; an operator may too", async () => {
+          await store.commitTransition(due, transitionOf());
+          await store.leaseProbes(lease);
+          expect(await second.commitTransition(...halfOpened("b"))).toMatchObject({ committed: false });
+          expect(await store.commitTransition(...halfOpened("a"))).toEqual({ committed: true });
+          const end = transitionOf({ from: "half_open", to: "closed", reason: "probes_succeeded", version: 3 });
+          const closed = circuitOf({ version: 3 });
+          expect(await second.commitTransition(closed, { ...end, instance: "b" })).toMatchObject({ committed: false });
+          const byHand = { ...end, reason: "operator", instance: "b" } as const;
+          expect(await second.commitTransition(closed, byHand)).toEqual({ committed: true });
+          expect(await second.loadCircuits()).toMatchObject([{ state: "closed", probeLease: undefined }]);
+        });
+
+        it("B4: and refuse the verdict of an owner whose lease went to another meanwhile", async () => {
+          await store.commitTransition(due, transitionOf());
+          await store.leaseProbes({ ...lease, leaseMs: 0 });
+          await store.commitTransition(...halfOpened("a"));
+          expect(await second.leaseProbes({ ...lease, version: 2, owner: "b" })).toEqual({ leased: true });
+          const end = transitionOf({ from: "half_open", to: "closed", reason: "probes_succeeded", version: 3 });
+          expect(await store.commitTransition(circuitOf({ version: 3 }), end)).toMatchObject({
+            committed: false,
+            stored: { state: "half_open", version: 2 },
+          });
+        });
+
+        it("without forgetting it when counts are refreshed or a hold is placed", async () => {
+          await store.commitTransition(due, transitionOf());
+          await store.leaseProbes(lease);
+          await store.refreshCircuits([due], START);
+          await store.holdCircuit("llm:openai", { state: "disabled", by: "a", reason: "b", until: undefined }, START);
+          expect(await second.loadCircuits()).toMatchObject([{ probeLease: { owner: "a" } }]);
+        });
+      });
+
+      it("count what instances think of them, the latest of each, for as long as it was meant to count", async () => {
+        const opinion = (instance: string, failing: boolean, keepMs = 60_000, circuitName = "llm:openai") =>
+          second.recordOpinions({ instance, opinions: [{ circuitName, failing }], keepMs });
+        expect(await opinion("a", true)).toEqual([{ circuitName: "llm:openai", failing: 1, total: 1 }]);
+        await opinion("b", false, 0);
+        await opinion("c", false);
+        await opinion("d", true, 60_000, "db:main");
+        expect(await opinion("c", true)).toEqual([{ circuitName: "llm:openai", failing: 2, total: 2 }]);
+        const both = ["llm:openai", "db:main", "http:none"].map((circuitName) => ({ circuitName, failing: false }));
+        const tallies = await store.recordOpinions({ instance: "a", opinions: both, keepMs: 60_000 });
+        expect(tallies.toSorted((x, y) => (x.circuitName < y.circuitName ? -1 : 1))).toEqual([
+          { circuitName: "db:main", failing: 1, total: 2 },
+          { circuitName: "http:none", failing: 0, total: 1 },
+          { circuitName: "llm:openai", failing: 1, total: 2 },
+        ]);
+        expect(await store.recordOpinions({ instance: "a", opinions: [], keepMs: 1 })).toEqual([]);
       });
 
       it("list transitions by circuit, state and time, newest first", async () => {

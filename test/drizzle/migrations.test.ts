@@ -362,7 +362,7 @@ describe("migrations", () => {
     const { eventId } = sighting.failure;
     writer.commands.recordFailures([sighting], START);
     writer.commands.recordRescues([rescueOf(eventId)], START);
-    writer.commands.commitTransition(circuitOf({ version: 1 }), transitionOf({ failureEventId: eventId }), START);
+    writer.commands.commitTransition(circuitOf({ version: 1 }), transitionOf({ failureEventId: eventId }));
     writer.close();
     const raw = new Database(temp.path, { readonly: true });
     const found = drizzle(raw, { schema: { ...schema, ...relations } })

@@ -1,6 +1,7 @@
 /** The state of each circuit, and how it came to be. */
-import { index, pgTable, text, uniqueIndex } from "drizzle-orm/pg-core";
-import { CIRCUIT_STATES, type CircuitConfig, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import { boolean, index, pgTable, primaryKey, text, uniqueIndex } from "drizzle-orm/pg-core";
+import { CIRCUIT_STATES, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import type { CircuitConfig } from "../../../shared/circuit-config.js";
 import { bigint, cleanText, identity, jsonText } from "../columns.js";
 
 export const circuitBreakerStates = pgTable("circuit_breaker_states", {
@@ -52,5 +53,23 @@ export const circuitTransitions = pgTable(
     index("circuit_transitions_to_state").on(table.to, table.at),
     // The transitions that one failure caused.
     index("circuit_transitions_failure_event_id").on(table.failureEventId),
+  ],
+);
+
+/** What each instance that uses a circuit thinks of it: where a quorum decides, these are its votes. */
+export const circuitOpinions = pgTable(
+  "paramedic_circuit_opinions",
+  {
+    circuitName: cleanText("circuit_name").notNull(),
+    instance: cleanText("instance").notNull(),
+    failing: boolean("failing").notNull(),
+    /** Afterwards it counts no more. */
+    until: bigint("until").notNull(),
+  },
+  (table) => [
+    // Who thinks what of one circuit.
+    primaryKey({ columns: [table.circuitName, table.instance] }),
+    // Opinions that count no more.
+    index("paramedic_circuit_opinions_until").on(table.until),
   ],
 );

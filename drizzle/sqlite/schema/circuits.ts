@@ -1,6 +1,7 @@
 /** The state of each circuit, and how it came to be. */
-import { index, integer, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
-import { CIRCUIT_STATES, type CircuitConfig, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import { index, integer, primaryKey, sqliteTable, text, uniqueIndex } from "drizzle-orm/sqlite-core";
+import { CIRCUIT_STATES, HELD_STATES, TRANSITION_REASONS } from "../../../shared/circuit.js";
+import type { CircuitConfig } from "../../../shared/circuit-config.js";
 
 export const circuitBreakerStates = sqliteTable("circuit_breaker_states", {
   id: integer("id").primaryKey({ autoIncrement: true }),
@@ -51,5 +52,23 @@ export const circuitTransitions = sqliteTable(
     index("circuit_transitions_to_state").on(table.to, table.at),
     // The transitions that one failure caused.
     index("circuit_transitions_failure_event_id").on(table.failureEventId),
+  ],
+);
+
+/** What each instance that uses a circuit thinks of it: where a quorum decides, these are its votes. */
+export const circuitOpinions = sqliteTable(
+  "paramedic_circuit_opinions",
+  {
+    circuitName: text("circuit_name").notNull(),
+    instance: text("instance").notNull(),
+    failing: integer("failing", { mode: "boolean" }).notNull(),
+    /** Afterwards it counts no more. */
+    until: integer("until").notNull(),
+  },
+  (table) => [
+    // Who thinks what of one circuit.
+    primaryKey({ columns: [table.circuitName, table.instance] }),
+    // Opinions that count no more.
+    index("paramedic_circuit_opinions_until").on(table.until),
   ],
 );

@@ -1,5 +1,5 @@
 /** Reads circuits, their transitions, and what operators did. */
-import { asc } from "drizzle-orm";
+import { asc, getTableColumns, inArray } from "drizzle-orm";
 import {
   circuitBreakerStates,
   circuitTransitions,
@@ -9,20 +9,25 @@ import type { CircuitTransition } from "../../../shared/circuit.js";
 import type { AuditEntry, AuditStore, CircuitStore, Page, StoredCircuit } from "../../ports/store.js";
 import { storedCircuitOf, transitionOf } from "../circuit-columns.js";
 import { transitionFilters } from "../list-filters.js";
+import { DATABASE_NOW } from "./database-clock.js";
 import { readPage } from "./page-conditions.js";
 import type { Db } from "./postgres-connection.js";
 
 export interface CircuitQueries {
-  loadCircuits(): Promise<readonly StoredCircuit[]>;
+  loadCircuits(names?: readonly string[]): Promise<readonly StoredCircuit[]>;
   listTransitions(query: Parameters<CircuitStore["listTransitions"]>[0]): Promise<Page<CircuitTransition>>;
   listAudit(query: Parameters<AuditStore["listAudit"]>[0]): Promise<Page<AuditEntry>>;
 }
 
 export function createCircuitQueries(db: Db): CircuitQueries {
   return {
-    async loadCircuits() {
-      const rows = await db.select().from(circuitBreakerStates).orderBy(asc(circuitBreakerStates.circuitName));
-      return rows.map(storedCircuitOf);
+    async loadCircuits(names) {
+      const rows = await db
+        .select({ ...getTableColumns(circuitBreakerStates), readAt: DATABASE_NOW })
+        .from(circuitBreakerStates)
+        .where(names && inArray(circuitBreakerStates.circuitName, [...names]))
+        .orderBy(asc(circuitBreakerStates.circuitName));
+      return rows.map(({ readAt, ...row }) => storedCircuitOf(row, readAt));
     },
 
     listTransitions(query) {

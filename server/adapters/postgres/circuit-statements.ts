@@ -1,26 +1,28 @@
-/** Writes circuits by compare-and-set, and their transitions, in the transaction of `db`. */
-import { and, eq, getTableColumns, sql } from "drizzle-orm";
-import { circuitBreakerStates, circuitTransitions } from "../../../drizzle/postgres/self-healing-schema.js";
+/** Writes circuits by compare-and-set, their transitions, and what instances think of them, in the transaction of `db`. */
+import { and, count, eq, getTableColumns, gt, inArray, lte, sql } from "drizzle-orm";
+import {
+  circuitBreakerStates,
+  circuitOpinions,
+  circuitTransitions,
+} from "../../../drizzle/postgres/self-healing-schema.js";
 import type { CircuitHold, CircuitSnapshot, CircuitTransition } from "../../../shared/circuit.js";
-import type { StoredCircuit } from "../../ports/store.js";
-import { circuitRowOf, storedCircuitOf, transitionOf } from "../circuit-columns.js";
-import { heldAlone, isSameTransition, refreshed, transitioned, unseen } from "../circuit-rows.js";
+import type { CircuitStore, OpinionTally, StoredCircuit, TransitionCommit } from "../../ports/store.js";
+import { CIRCUIT_FIELDS, circuitRowOf, storedCircuitOf, transitionOf } from "../circuit-columns.js";
+import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "../circuit-rows.js";
+import { databaseNow } from "./database-clock.js";
 import { storedIdOf } from "./failure-statements.js";
 import type { Db } from "./postgres-connection.js";
 
-export type TransitionCommit =
-  | { readonly committed: true }
-  | { readonly committed: false; readonly stored: StoredCircuit };
+type Args<Method extends keyof CircuitStore> = Parameters<CircuitStore[Method]>;
 
 export async function commitTransition(
   db: Db,
-  snapshot: CircuitSnapshot,
-  transition: CircuitTransition,
-  now: number,
+  ...[snapshot, transition, { earlier = [], at = transition.at } = {}]: Args<"commitTransition">
 ): Promise<TransitionCommit> {
-  const { circuitName, version, failureEventId } = transition;
-  const stored = await find(db, circuitName);
-  if (stored && stored.version !== version - 1) {
+  const { circuitName, version } = transition;
+  const now = await databaseNow(db);
+  const stored = await find(db, circuitName, now);
+  if (stored && stored.version !== version - 1 - earlier.length) {
     const [already] = await db
       .select()
       .from(circuitTransitions)
@@ -28,28 +30,39 @@ export async function commitTransition(
     if (already && isSameTransition(transitionOf(already), transition)) return { committed: true };
     return { committed: false, stored };
   }
-  await put(db, transitioned(stored, snapshot, transition.at), now);
-  const { from, to, reason, at, instance } = transition;
+  if (stored && isBarred(stored, transition, now)) return { committed: false, stored };
+  await put(db, [transitioned(stored, snapshot, transition, { at, now })]);
+  for (const row of [...earlier, transition]) await putTransition(db, row);
+  return { committed: true };
+}
+
+async function putTransition(db: Db, { circuitName, version, failureEventId, ...row }: CircuitTransition) {
   const told = {
-    from,
-    to,
-    reason,
-    at,
-    instance,
+    ...row,
     failureEventId: failureEventId === undefined ? null : ((await storedIdOf(db, failureEventId)) ?? failureEventId),
   };
   await db
     .insert(circuitTransitions)
     .values({ circuitName, version, ...told })
     .onConflictDoUpdate({ target: [circuitTransitions.circuitName, circuitTransitions.version], set: told });
-  return { committed: true };
 }
 
+/** All rows at once: a round trip for each would take longer than the flush that brings them. */
 export async function refreshCircuits(db: Db, snapshots: readonly CircuitSnapshot[], at: number): Promise<void> {
-  for (const snapshot of snapshots) {
-    const stored = await find(db, snapshot.name);
-    await put(db, stored ? refreshed(stored, snapshot, at) : unseen(snapshot, at), at);
-  }
+  const now = await databaseNow(db);
+  const byName = new Map(snapshots.map((snapshot) => [snapshot.name, snapshot]));
+  const rows = await db
+    .select()
+    .from(circuitBreakerStates)
+    .where(inArray(circuitBreakerStates.circuitName, [...byName.keys()]));
+  const known = new Map(rows.map((row) => [row.circuitName, storedCircuitOf(row, now)]));
+  await put(
+    db,
+    [...byName.values()].map((snapshot) => {
+      const stored = known.get(snapshot.name);
+      return stored ? refreshed(stored, snapshot, at) : unseen(snapshot, { at, now });
+    }),
+  );
 }
 
 export async function holdCircuit(
@@ -58,43 +71,74 @@ export async function holdCircuit(
   hold: CircuitHold | undefined,
   at: number,
 ): Promise<void> {
-  const stored = await find(db, circuitName);
-  if (!stored && hold === undefined) return;
-  await put(db, { ...(stored ?? heldAlone(circuitName, at)), held: hold, updatedAt: at }, at);
+  const now = await databaseNow(db);
+  const stored = await find(db, circuitName, now);
+  if (stored || hold !== undefined) await put(db, [held(circuitName, stored, hold, { at, now })]);
 }
 
-async function find(db: Db, circuitName: string): Promise<StoredCircuit | undefined> {
-  const [row] = await db.select().from(circuitBreakerStates).where(eq(circuitBreakerStates.circuitName, circuitName));
-  return row && storedCircuitOf(row);
+export async function leaseProbes(
+  db: Db,
+  ...[lease]: Args<"leaseProbes">
+): Promise<Awaited<ReturnType<CircuitStore["leaseProbes"]>>> {
+  const now = await databaseNow(db);
+  const stored = await find(db, lease.circuitName, now);
+  const result = leased(stored, lease, now);
+  if (result === undefined) return { leased: false, stored };
+  await put(db, [result]);
+  return { leased: true };
 }
 
-/** When a row began and who probes stays as it is stored. */
-const WRITTEN_ANEW = [
-  "state",
-  "failureCount",
-  "successCount",
-  "lastFailureAt",
-  "lastSuccessAt",
-  "openedAt",
-  "nextRetryAt",
-  "configuration",
-  "updatedAt",
-  "version",
-  "heldState",
-  "heldBy",
-  "heldReason",
-  "heldUntil",
-] as const;
-
-async function put(db: Db, circuit: StoredCircuit, now: number): Promise<void> {
-  const columns = getTableColumns(circuitBreakerStates);
+export async function recordOpinions(
+  db: Db,
+  ...[{ instance, opinions, keepMs }]: Args<"recordOpinions">
+): Promise<readonly OpinionTally[]> {
+  if (opinions.length === 0) return [];
+  const now = await databaseNow(db);
+  await db.delete(circuitOpinions).where(lte(circuitOpinions.until, now));
   await db
-    .insert(circuitBreakerStates)
-    .values(circuitRowOf(circuit, now))
+    .insert(circuitOpinions)
+    .values(opinions.map((opinion) => ({ ...opinion, instance, until: now + keepMs })))
     .onConflictDoUpdate({
-      target: circuitBreakerStates.circuitName,
-      set: Object.fromEntries(
-        WRITTEN_ANEW.map((field) => [field, sql`excluded.${sql.identifier(columns[field].name)}`]),
-      ),
+      target: [circuitOpinions.circuitName, circuitOpinions.instance],
+      set: { failing: sql`excluded.failing`, until: sql`excluded.until` },
     });
+  return db
+    .select({
+      circuitName: circuitOpinions.circuitName,
+      total: count(),
+      failing: count(sql`case when ${circuitOpinions.failing} then 1 end`),
+    })
+    .from(circuitOpinions)
+    .where(
+      and(
+        inArray(
+          circuitOpinions.circuitName,
+          opinions.map(({ circuitName }) => circuitName),
+        ),
+        gt(circuitOpinions.until, now),
+      ),
+    )
+    .groupBy(circuitOpinions.circuitName);
+}
+
+async function find(db: Db, circuitName: string, now: number): Promise<StoredCircuit | undefined> {
+  const [row] = await db.select().from(circuitBreakerStates).where(eq(circuitBreakerStates.circuitName, circuitName));
+  return row && storedCircuitOf(row, now);
+}
+
+/** PostgreSQL takes 65,535 parameters at most. */
+const ROWS_AT_ONCE = 1_000;
+
+async function put(db: Db, circuits: readonly StoredCircuit[]): Promise<void> {
+  const columns = getTableColumns(circuitBreakerStates);
+  const set = Object.fromEntries(
+    CIRCUIT_FIELDS.map((field) => [field, sql`excluded.${sql.identifier(columns[field].name)}`]),
+  );
+  for (let from = 0; from < circuits.length; from += ROWS_AT_ONCE) {
+    const rows = circuits.slice(from, from + ROWS_AT_ONCE).map((circuit) => circuitRowOf(circuit, circuit.readAt));
+    await db
+      .insert(circuitBreakerStates)
+      .values(rows)
+      .onConflictDoUpdate({ target: circuitBreakerStates.circuitName, set });
+  }
 }

@@ -9,7 +9,7 @@ import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
 import { commitEntry } from "../commit-entry.js";
 import { createCircuitQueries } from "./circuit-queries.js";
-import { commitTransition, holdCircuit, refreshCircuits } from "./circuit-statements.js";
+import { commitTransition, holdCircuit, leaseProbes, recordOpinions, refreshCircuits } from "./circuit-statements.js";
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
@@ -218,11 +218,12 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     abandonExpired: (now) => write("story", (db) => abandonExpired(db, now)),
     listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
 
-    loadCircuits: () => read(({ loadCircuits }) => loadCircuits()),
-    commitTransition: (snapshot, transition) =>
-      write("story", (db) => commitTransition(db, snapshot, transition, clock.now())),
+    loadCircuits: (names) => read(({ loadCircuits }) => loadCircuits(names)),
+    commitTransition: (...change) => write("story", (db) => commitTransition(db, ...change)),
     refreshCircuits: (snapshots, at) => write("story", (db) => refreshCircuits(db, snapshots, at)),
     holdCircuit: (circuitName, hold, at) => write("story", (db) => holdCircuit(db, circuitName, hold, at)),
+    leaseProbes: (lease) => write("story", (db) => leaseProbes(db, lease)),
+    recordOpinions: (report) => write("story", (db) => recordOpinions(db, report)),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
 
     recordAudit: (entry) => write("audit", async (db) => void (await db.insert(operatorAudit).values({ ...entry }))),

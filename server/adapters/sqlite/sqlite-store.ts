@@ -225,10 +225,12 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     abandonExpired: (now) => write("abandonExpired", now),
     listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
 
-    loadCircuits: () => read(({ loadCircuits }) => loadCircuits()),
-    commitTransition: (snapshot, transition) => write("commitTransition", snapshot, transition, clock.now()),
+    loadCircuits: (names) => read(({ loadCircuits }) => loadCircuits(names)),
+    commitTransition: (snapshot, transition, options) => write("commitTransition", snapshot, transition, options),
     refreshCircuits: (snapshots, at) => write("refreshCircuits", snapshots, at),
     holdCircuit: (circuitName, hold, at) => write("holdCircuit", circuitName, hold, at),
+    leaseProbes: (lease) => write("leaseProbes", lease),
+    recordOpinions: (report) => write("recordOpinions", report),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
 
     recordAudit: (entry) => write("recordAudit", entry),

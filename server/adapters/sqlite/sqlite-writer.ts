@@ -85,6 +85,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           commitTransition: atomically(circuits.commitTransition),
           refreshCircuits: atomically(circuits.refreshCircuits),
           holdCircuit: atomically(circuits.holdCircuit),
+          leaseProbes: atomically(circuits.leaseProbes),
+          recordOpinions: atomically(circuits.recordOpinions),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
           ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),
         },

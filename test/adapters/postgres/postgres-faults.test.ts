@@ -1,5 +1,7 @@
+import { readMigrationFiles } from "drizzle-orm/migrator";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { createPostgresStore, type PostgresStoreOptions } from "../../../server/adapters/postgres/postgres-store.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import type { Store } from "../../../server/ports/store.js";
@@ -63,10 +65,11 @@ describe("a PostgreSQL database", () => {
     );
 
   it("is migrated once by five processes that start at the same moment", async () => {
+    const shipped = readMigrationFiles({ migrationsFolder: findMigrationsFolder("postgres") }).length;
     const answers = await Promise.all(Array.from({ length: 5 }, () => start("migrate").nextLine()));
-    expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, 1]);
+    expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, shipped]);
     expect(await Promise.all(children.map(({ ended }) => ended))).toEqual([0, 0, 0, 0, 0]);
-    expect(await database.run("select count(*)::int as n from paramedic_migrations")).toEqual([{ n: 1 }]);
+    expect(await database.run("select count(*)::int as n from paramedic_migrations")).toEqual([{ n: shipped }]);
   });
 
   it("keeps no process alive that has nothing to write", async () => {

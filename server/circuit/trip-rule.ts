@@ -1,0 +1,40 @@
+/** When a closed circuit opens, by the counts of its window. Every threshold is reached with `>=`. Pure. */
+import type { OwnOpeningReason } from "../../shared/circuit.js";
+import type { CircuitConfig } from "../../shared/circuit-config.js";
+import type { WindowCounts } from "./circuit-window.js";
+
+export type TripReason = Extract<OwnOpeningReason, "failure_threshold" | "failure_ratio" | "slow_call_ratio">;
+
+/** Shares of the calls in a window; undefined while they are too few to say. */
+export interface WindowRatios {
+  readonly failureRatio: number | undefined;
+  readonly slowCallRatio: number | undefined;
+}
+
+/**
+ * The rule that says to open; undefined when none does. A ratio is judged after every result, so a success may open the
+ * circuit: by being the one that makes the calls enough.
+ *
+ * @example tripReason({ calls: 10, failures: 5, slow: 0 }, { ...config, window: "time", failureRatio: 0.5 }) // "failure_ratio"
+ */
+export function tripReason(counts: WindowCounts, config: CircuitConfig): TripReason | undefined {
+  const { failures } = counts;
+  if (config.window === "consecutive") return failures >= config.failureThreshold ? "failure_threshold" : undefined;
+  if (failures === 0 && counts.slow === 0) return undefined;
+  if (config.windowFailures !== undefined && failures >= config.windowFailures) return "failure_threshold";
+  const { failureRatio, slowCallRatio } = ratiosOf(counts, config);
+  if (isReached(failureRatio, config.failureRatio)) return "failure_ratio";
+  if (isReached(slowCallRatio, config.slowCallMs === undefined ? undefined : config.slowCallRatio)) {
+    return "slow_call_ratio";
+  }
+  return undefined;
+}
+
+export function ratiosOf({ calls, failures, slow }: WindowCounts, config: CircuitConfig): WindowRatios {
+  const enough = calls > 0 && (config.window === "consecutive" || calls >= config.minimumCalls);
+  return { failureRatio: enough ? failures / calls : undefined, slowCallRatio: enough ? slow / calls : undefined };
+}
+
+function isReached(ratio: number | undefined, threshold: number | undefined): boolean {
+  return ratio !== undefined && threshold !== undefined && ratio >= threshold;
+}

@@ -1,0 +1,176 @@
+/** Where most of those who use a circuit decide: one that is alone with its failures refuses its own calls and nobody else's. */
+import { afterEach, describe, expect, it } from "vitest";
+import { carries } from "../../server/circuit/quorum.js";
+import { silentLogger } from "../../server/ports/logger.js";
+import { createFakeClock } from "../support/fake-clock.js";
+import { createFleetStore, type Instance, type InstanceOptions, startInstance, stopFleet } from "./fleet.js";
+
+afterEach(stopFleet);
+
+const circuit = { failureThreshold: 2, resetTimeoutMs: 60_000, successThreshold: 1 };
+
+/** Instances that all use the circuit. */
+async function fleetOf(names: readonly string[], options: InstanceOptions = {}) {
+  const clock = createFakeClock();
+  const store = createFleetStore(clock);
+  const instances: Instance[] = [];
+  for (const name of names) {
+    const instance = await startInstance(clock, store, { circuit, name, sharing: () => "quorum", ...options });
+    instance.svc().tryAcquire()?.success();
+    instances.push(instance);
+  }
+  await clock.advance(1_000);
+  return { clock, store, instances };
+}
+
+function use(instances: readonly Instance[]) {
+  for (const instance of instances) instance.svc().tryAcquire()?.success();
+}
+
+describe("most of the instances", () => {
+  it.each([
+    [1, 1, true],
+    [1, 2, false],
+    [2, 2, true],
+    [1, 3, false],
+    [2, 3, true],
+    [2, 4, false],
+    [3, 4, true],
+    [3, 5, true],
+    [0, 0, false],
+  ])("%i of %i: %s", (failing, total, carried) => {
+    expect(carries({ failing, total })).toBe(carried);
+  });
+});
+
+describe("a quorum", () => {
+  it("lets the circuit open for all when more than half see it failing, and not before", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"]);
+    const [a, b, c] = instances;
+    a?.fail(2);
+    expect(a?.svc().tryAcquire()).toBeUndefined();
+    await clock.advance(6_000);
+    expect([b, c].map((other) => other?.svc().state)).toEqual(["closed", "closed"]);
+    expect(await store.rows()).toEqual([]);
+    b?.fail(2);
+    await clock.advance(6_000);
+    expect(instances.map((instance) => instance.svc().state)).toEqual(["open", "open", "open"]);
+    expect(await store.rows()).toMatchObject([{ instance: "b", to: "open", version: 1 }]);
+    expect(instances.map((instance) => instance.persistence.stats().pending)).toEqual([0, 0, 0]);
+    await clock.advance(60_000);
+    expect(instances.some((instance) => instance.svc().tryAcquire() !== undefined)).toBe(true);
+  });
+
+  it("flags an instance that stays alone for a window as poisoned, once, and lets it try the service by itself", async () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_fields: object, message: string) => void warnings.push(message) };
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"], { logger, quorumWindowMs: 30_000 });
+    const [a, b, c] = instances;
+    if (a === undefined || b === undefined || c === undefined) throw new Error("no instance");
+    a.fail(2);
+    for (let second = 0; second < 29; second += 1) {
+      use([b, c]);
+      await clock.advance(1_000);
+    }
+    expect(a.persistence.stats()).toMatchObject({ poisoned: [], poisonings: 0 });
+    for (let second = 0; second < 20; second += 1) {
+      use([b, c]);
+      await clock.advance(1_000);
+    }
+    expect(a.persistence.stats()).toMatchObject({ poisoned: ["svc"], poisonings: 1 });
+    expect(warnings.filter((message) => message.includes("in this instance alone: 1 of 3"))).toHaveLength(1);
+    expect(b.persistence.stats()).toMatchObject({ poisoned: [], poisonings: 0 });
+    await clock.advance(13_000);
+    a.svc().tryAcquire()?.success();
+    expect(a.svc().state).toBe("closed");
+    expect(a.persistence.stats().localProbes).toBe(1);
+    await clock.advance(1_000);
+    expect(a.persistence.stats()).toMatchObject({ poisoned: [], pending: 0 });
+    expect([b, c].map((other) => other.svc().state)).toEqual(["closed", "closed"]);
+    expect(await store.rows()).toEqual([]);
+    a.fail(2);
+    await clock.advance(1_000);
+    b.fail(2);
+    await clock.advance(6_000);
+    expect(c.svc().state).toBe("open");
+    expect((await store.rows())[0]).toMatchObject({ version: 1, from: "closed", to: "open" });
+  });
+
+  it("is of those who use the circuit: alone in using it, or when the others have left, an instance decides", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b"], { quorumWindowMs: 6_000 });
+    const [a, b] = instances;
+    await b?.persistence.stop();
+    await clock.advance(1_000);
+    a?.fail(2);
+    await clock.advance(2_000);
+    expect(await store.rows()).toEqual([]);
+    await clock.advance(6_000);
+    expect(await store.rows()).toMatchObject([{ instance: "a", to: "open" }]);
+    const alone = await fleetOf(["only"]);
+    alone.instances[0]?.fail(2);
+    await alone.clock.advance(0);
+    expect(await alone.store.rows()).toHaveLength(1);
+  });
+
+  it("forgets an opinion that changed: one that recovered is not counted for the next", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"]);
+    const [a, b, c] = instances;
+    a?.fail(2);
+    await clock.advance(1_000);
+    a?.svc().reset("operator");
+    await clock.advance(1_000);
+    b?.fail(2);
+    await clock.advance(2_000);
+    expect(c?.svc().state).toBe("closed");
+    expect(await store.rows()).toEqual([]);
+  });
+
+  it("is not asked about what an operator does", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"]);
+    instances[0]?.svc().forceOpen("operator");
+    await clock.advance(6_000);
+    expect(instances.map((instance) => instance.svc().state)).toEqual(["open", "open", "open"]);
+    expect(await store.rows()).toMatchObject([{ reason: "operator" }]);
+  });
+
+  it("is asked about what a repair does, and about a trip of circuits below", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"]);
+    instances[0]?.svc().forceOpen("repair");
+    instances[0]?.registry.getOrCreate("llm").forceOpen("children_open");
+    await clock.advance(6_000);
+    expect(instances.map((instance) => instance.svc().state)).toEqual(["open", "closed", "closed"]);
+    expect(await store.rows()).toEqual([]);
+  });
+
+  it("that cannot be asked leaves the instance alone with it, until it can", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b"]);
+    const [a, b] = instances;
+    store.control.down = true;
+    a?.fail(2);
+    b?.fail(2);
+    await clock.advance(3_000);
+    expect([a, b].map((instance) => instance?.svc().tryAcquire())).toEqual([undefined, undefined]);
+    store.control.down = false;
+    await clock.advance(6_000);
+    expect(await store.rows()).toMatchObject([{ to: "open" }]);
+    expect([a, b].map((instance) => instance?.persistence.stats().pending)).toEqual([0, 0]);
+  });
+
+  it("does not write while the instance is trying the service by itself: an opening, or nothing", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"], {
+      circuit: { ...circuit, resetTimeoutMs: 5_000 },
+    });
+    const [a, b] = instances;
+    a?.fail(2);
+    await clock.advance(7_000);
+    const probe = a?.svc().tryAcquire();
+    expect(a?.svc().state).toBe("half_open");
+    b?.fail(2);
+    await clock.advance(500);
+    expect((await store.rows()).map(({ instance, to }) => `${instance} ${to}`)).toEqual(["b open"]);
+    await clock.advance(5_500);
+    expect(a?.svc().state).not.toBe("closed");
+    probe?.success();
+    expect(a?.svc().state).not.toBe("closed");
+  });
+});
