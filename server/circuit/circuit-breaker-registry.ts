@@ -8,6 +8,7 @@ import { systemClock } from "../ports/clock.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
 import { CircuitBreaker, type CircuitBreakerDeps, type StoredState } from "./circuit-breaker.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig, sameCircuitConfig } from "./circuit-config.js";
+import type { CircuitNotice } from "./circuit-notice.js";
 import type { Instant } from "./circuit-restore.js";
 import { ancestorsOf, type ParentRule, parentOf, tripsParent } from "./key-tree.js";
 import { createPanicThreshold, type PanicReport, type PanicThreshold } from "./panic-threshold.js";
@@ -178,6 +179,7 @@ export class CircuitBreakerRegistry {
       timers: this.timers,
       ...(classify && { classify: (error: unknown) => classify(error, name) }),
       enforce: () => this.#panic.allows(name) && (enforce === undefined || enforce(name)),
+      onNotice: (notice) => this.#reportNotice(notice),
       ...(ancestors.length > 0 && { above: () => this.#nearest(ancestors) }),
     };
   }
@@ -227,6 +229,16 @@ export class CircuitBreakerRegistry {
     } catch (error) {
       this.#fault(error);
     }
+  }
+
+  /** The circuit counts what is thrown here as a fault. */
+  #reportNotice(notice: CircuitNotice): void {
+    const { circuitName, rule, reason, failureCount } = notice;
+    this.#logger.warn(
+      { event: "circuit", subject: circuitName, rule, reason, failureCount },
+      `circuit "${circuitName}" would have opened by its ${rule === "shadow" ? "shadow rule" : "rule, but only measures"}`,
+    );
+    this.#deps.onNotice?.(notice);
   }
 
   #reportConflict(known: CircuitBreaker, options: CircuitBreakerOptions): void {

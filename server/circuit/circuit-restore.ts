@@ -17,11 +17,11 @@ export type RestorableCircuit = Pick<
   CircuitSnapshot,
   "state" | "version" | "failureCount" | "lastFailureAt" | "nextRetryAt" | "held"
 > &
-  Partial<Pick<StoredCircuit, "probeLease">>;
+  Partial<Pick<StoredCircuit, "openedAt" | "probeLease">>;
 
 /**
- * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than
- * `maxResetTimeoutMs`, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
+ * The status to begin with after a restart. An open circuit waits for what is left of its time, never longer than that time
+ * was in all, whatever the clocks say. A half-open one is open with its wait over, because its probes died with their
  * process: the next call is the one new probe.
  */
 export function restoreStatus(stored: RestorableCircuit, instant: Instant, config: CircuitConfig): CircuitStatus {
@@ -33,8 +33,7 @@ export function restoreStatus(stored: RestorableCircuit, instant: Instant, confi
       return { state: "closed", version, hold, window, rampUntil: undefined };
     }
     case "open": {
-      const leftMs = stored.nextRetryAt === undefined ? config.resetTimeoutMs : stored.nextRetryAt - instant.wall;
-      const retryAt = instant.monotonic + clampWait(leftMs, config);
+      const retryAt = instant.monotonic + waitLeftMs(stored, instant, config);
       return { state: "open", version, hold, failureCount, openings: 1, retryAt };
     }
     case "half_open":
@@ -72,8 +71,12 @@ function leaseLeftMs({ probeLease }: RestorableCircuit, instant: Instant, { prob
   return probeLease === undefined ? probeLeaseMs : Math.min(Math.max(probeLease.until - instant.wall, 0), probeLeaseMs);
 }
 
-function clampWait(leftMs: number, config: CircuitConfig): number {
-  return Number.isFinite(leftMs) ? Math.min(Math.max(leftMs, 0), config.maxResetTimeoutMs) : config.resetTimeoutMs;
+function waitLeftMs({ nextRetryAt, openedAt }: RestorableCircuit, instant: Instant, config: CircuitConfig): number {
+  const { resetTimeoutMs, maxResetTimeoutMs } = config;
+  const leftMs = (nextRetryAt ?? Number.NaN) - instant.wall;
+  if (!Number.isFinite(leftMs)) return resetTimeoutMs;
+  const inAllMs = (nextRetryAt ?? 0) - (openedAt ?? Number.POSITIVE_INFINITY);
+  return Math.min(Math.max(leftMs, 0), Math.max(inAllMs, resetTimeoutMs), maxResetTimeoutMs);
 }
 
 /** A streak whose last failure nobody dated, or that is dated in the future, is as young as can be. */

@@ -54,6 +54,30 @@ describe("a circuit registry", () => {
     expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 0 })).toThrow(/\[1, 1000000\], got 0/);
   });
 
+  it("says when a circuit would have opened that only measures, or by a candidate that looks on", () => {
+    const warnings: unknown[] = [];
+    const notices: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (fields: object, message: string) => void warnings.push([fields, message]),
+    };
+    const registry = new CircuitBreakerRegistry({ logger, onNotice: (notice) => notices.push(notice) });
+    const measuring = registry.getOrCreate("measuring", { failureThreshold: 1 });
+    measuring.hold({ state: "metrics_only", by: "ada", reason: "trial", until: undefined });
+    const watched = registry.getOrCreate("watched");
+    watched.shadow({ failureThreshold: 1 });
+    for (const circuit of [measuring, watched]) circuit.tryAcquire()?.failure();
+    const common = { event: "circuit", reason: "failure_threshold", failureCount: 1 };
+    expect(warnings).toEqual([
+      [
+        { ...common, subject: "measuring", rule: "metrics_only" },
+        'circuit "measuring" would have opened by its rule, but only measures',
+      ],
+      [{ ...common, subject: "watched", rule: "shadow" }, 'circuit "watched" would have opened by its shadow rule'],
+    ]);
+    expect(notices).toMatchObject([{ circuitName: "measuring" }, { circuitName: "watched" }]);
+  });
+
   it("passes the circuit's name to classify and enforce", async () => {
     const registry = new CircuitBreakerRegistry({
       classify: (_error, name) => (name === "calm" ? "ignored" : "failure"),

@@ -61,12 +61,37 @@ describe("restoreStatus", () => {
 
   it("waits for what is left by the wall clock", () => {
     const open = { state: "open", version: 1, failureCount: 3, lastFailureAt: undefined, held: undefined } as const;
-    const left = (nextRetryAt: number | undefined) =>
-      restoreStatus({ ...open, nextRetryAt }, { monotonic: 100, wall: 1_000_000 }, config);
+    const left = (nextRetryAt: number | undefined, openedAt?: number) =>
+      restoreStatus({ ...open, nextRetryAt, openedAt }, { monotonic: 100, wall: 1_000_000 }, config);
     expect(left(1_002_500)).toMatchObject({ state: "open", retryAt: 2_600 });
     expect(left(999_000)).toMatchObject({ retryAt: 100 });
-    expect(left(5_000_000_000)).toMatchObject({ retryAt: 3_600_100 });
+    expect(left(5_000_000)).toMatchObject({ retryAt: 10_100 });
     expect(left(undefined)).toMatchObject({ retryAt: 10_100 });
+  });
+
+  it("waits no longer than the circuit was to be open in all, however the clock stepped, nor longer than any may", () => {
+    const open = { state: "open", version: 1, failureCount: 3, lastFailureAt: undefined, held: undefined } as const;
+    const left = (leftMs: number, inAllMs: number) =>
+      restoreStatus(
+        { ...open, nextRetryAt: 9_000_000 + leftMs, openedAt: 9_000_000 + leftMs - inAllMs },
+        { monotonic: 100, wall: 9_000_000 },
+        config,
+      );
+    expect(left(25_000, 30_000)).toMatchObject({ retryAt: 25_100 });
+    expect(left(3_600_000, 30_000)).toMatchObject({ retryAt: 30_100 });
+    expect(left(8_000_000, 8_000_000)).toMatchObject({ retryAt: 3_600_100 });
+    // Two clocks may disagree about the whole: it is at least what is configured.
+    expect(left(9_000, 4_000)).toMatchObject({ retryAt: 9_100 });
+    expect(left(9_000, -4_000)).toMatchObject({ retryAt: 9_100 });
+  });
+
+  it("dates a streak by its last failure, and as young as can be where that is unknown or in the future", () => {
+    const closed = { state: "closed", version: 1, failureCount: 2, nextRetryAt: undefined, held: undefined } as const;
+    const dated = (lastFailureAt: number | undefined) =>
+      restoreStatus({ ...closed, lastFailureAt }, { monotonic: 500, wall: 9_000 }, config);
+    expect(dated(8_900)).toMatchObject({ window: { failures: 2, lastFailureAt: 400 } });
+    expect(dated(9_900)).toMatchObject({ window: { lastFailureAt: 500 } });
+    expect(dated(undefined)).toMatchObject({ window: { lastFailureAt: 500 } });
   });
 
   it("is never half open, nor closed with a streak that should have opened it", () => {

@@ -81,6 +81,49 @@ describe("a guard whose service is well", () => {
   });
 });
 
+describe("the circuit of a guard", () => {
+  const defaults = { failureThreshold: 7, resetTimeoutMs: 90_000, successThreshold: 3 };
+  const configOf = (harness: ReturnType<typeof createGuardHarness>, name: string) => harness.registry.get(name)?.config;
+
+  it("takes every option of a circuit, over the defaults of all guards", () => {
+    const harness = createGuardHarness({ defaults });
+    harness.guards.guard("http:billing", { window: "time", windowMs: 5_000, slowCallMs: 800, rampMs: 1_000 });
+    expect(configOf(harness, "http:billing")).toMatchObject({
+      window: "time",
+      windowMs: 5_000,
+      failureRatio: 0.5,
+      slowCallMs: 800,
+      rampMs: 1_000,
+      resetTimeoutMs: 90_000,
+    });
+  });
+
+  it("takes a preset over the defaults of all guards, and what its policy says over that", () => {
+    const harness = createGuardHarness({ defaults });
+    harness.guards.guard("http:eager", { preset: "aggressive", resetTimeoutMs: 45_000 });
+    expect(configOf(harness, "http:eager")).toMatchObject({
+      failureThreshold: 3,
+      resetTimeoutMs: 45_000,
+      successThreshold: 1,
+    });
+    expect(() => harness.guards.guard("http:odd", { preset: "brave" as "aggressive" })).toThrow(
+      /guard "http:odd": preset: got brave; legal: aggressive, conservative/,
+    );
+  });
+
+  it("refuses options that make no sense together", () => {
+    const { guards } = createGuardHarness();
+    expect(() => guards.guard("http:billing", { slowCallMs: 800 })).toThrow(/slowCallMs needs window/);
+  });
+
+  it("opens by slow calls, of which the guard says how long they took", async () => {
+    const { guards, registry, clock } = createGuardHarness({ strategies: [] });
+    const guard = guards.guard("http:slow", { window: "count", minimumCalls: 2, slowCallMs: 500 });
+    for (let i = 0; i < 2; i += 1) await guard.execute(() => clock.advance(500));
+    expect(registry.get("http:slow")?.getState().state).toBe("open");
+  });
+});
+
 describe("a guard whose service fails", () => {
   it("rejects with the very error, whatever was thrown", async () => {
     const { guards } = createGuardHarness({ strategies: [] });
