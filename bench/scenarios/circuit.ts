@@ -25,6 +25,7 @@ function cockatiel(breaker: ConsecutiveBreaker | SamplingBreaker) {
 
 export const circuit: Scenario = {
   name: "circuit",
+  processes: 3,
   async run() {
     const ours = new CircuitBreaker("bench");
     const consecutive = cockatiel(new ConsecutiveBreaker(5));
