@@ -83,6 +83,11 @@ export async function compare(title: string, baseline: Contender, contenders: re
       await turn();
     }
   }
+  return groupOf(title, lanes);
+}
+
+/** @param lanes the baseline first; the costs of each per round, in nanoseconds, and rounds of all lie side by side in time */
+export function groupOf(title: string, lanes: readonly Pick<Measurement, "name" | "rounds">[]): Group {
   const base = lanes[0]?.rounds ?? [];
   return {
     title,

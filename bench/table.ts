@@ -47,8 +47,8 @@ function groupTable({ title, measurements }: Group): string {
     ...measurements.map(({ name, nsPerOp, ratio, addedNs, spread }) => [
       name,
       nsPerOp.toFixed(nsPerOp < 100 ? 1 : 0),
-      showAs("×", 1)(ratio),
-      spreadText(spread, showAs("×", 1)),
+      showAs("×", ratio)(ratio),
+      spreadText(spread, showAs("×", ratio)),
       addedNs.toFixed(addedNs < 100 ? 1 : 0),
     ]),
   ]);
