@@ -11,14 +11,17 @@ import { call } from "./scenarios/call.js";
 import { circuit } from "./scenarios/circuit.js";
 import { commit } from "./scenarios/commit.js";
 import { guard } from "./scenarios/guard.js";
+import { http } from "./scenarios/http.js";
 import { middleware } from "./scenarios/middleware.js";
 import { points } from "./scenarios/points.js";
 import { record } from "./scenarios/record.js";
 import { checkTableOf, tableOf } from "./table.js";
 
-const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, call];
+const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, http, call];
 /** Names for several. */
-const SUITES: Readonly<Record<string, readonly string[]>> = { metrics: ["middleware", "record", "points", "commit"] };
+const SUITES: Readonly<Record<string, readonly string[]>> = {
+  metrics: ["middleware", "record", "points", "commit", "http"],
+};
 const ATTEMPTS = 3;
 const CHILD = "--child";
 const FLAGS = ["--record", "--check"];
