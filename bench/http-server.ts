@@ -135,6 +135,8 @@ function main([variant, redisUrl = ""]: readonly string[]): void {
     // An address of a TCP server is no path of a pipe.
     tell({ port: (server.address() as AddressInfo).port });
   });
+  // Connections wait for their turn while the other servers are measured.
+  Object.assign(server, { keepAliveTimeout: 0, headersTimeout: 0, requestTimeout: 0 });
   process.on("message", () => {
     const { user, system } = process.cpuUsage();
     tell({ cpuMicros: user + system });

@@ -18,8 +18,8 @@ const SERVERS: readonly { readonly name: string; readonly variant: Variant }[] =
 const GENERATIONS = 3;
 const ROUNDS = 8;
 const CONNECTIONS = 8;
-const REQUESTS = 800;
-const WARM_UP_REQUESTS = 3_000;
+const REQUESTS = 500;
+const WARM_UP_REQUESTS = 2_000;
 const PATH = `/trpc/greet?input=${encodeURIComponent(JSON.stringify({ name: "Ada" }))}`;
 /** The A/A control's spread: between its first and its ninth tenth. */
 const [LOW, HIGH] = [0.1, 0.9];
