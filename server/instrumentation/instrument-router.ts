@@ -47,20 +47,28 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
       return measureStream(deps, data, { call: call ?? callOf(opts, undefined, startedAt), startedAt, onEnd });
     }
     inFlight.leave(activity);
-    recorder.succeeded(opts.path, clock.monotonic() - startedAt);
+    recorder.succeeded(activity, clock.monotonic() - startedAt);
     return data;
   };
 
-  const observe = (procedure: Procedure, meta: unknown): Procedure =>
-    async function paramedic(opts) {
+  /** Apart from the call itself, because a closure there would cost every call, linked or not. */
+  const linked = (call: ProcedureCall, procedure: Procedure, opts: MiddlewareCall) =>
+    callContext.run(call, () => procedure(opts));
+
+  const observe = (procedure: Procedure, meta: unknown): Procedure => {
+    /** Of the last call. A procedure has one path, as a rule, and comparing that costs less than looking it up. */
+    let last: Activity | undefined;
+    return async function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
       if (!isRouterCall(opts)) return procedure(opts);
       const startedAt = clock.monotonic();
-      const activity = inFlight.enter(opts.path);
+      const activity = last?.path === opts.path ? last : inFlight.of(opts.path);
+      last = activity;
+      inFlight.enter(activity);
       const call = callContext.enabled ? callOf(opts, meta, startedAt) : undefined;
       let data: unknown;
       try {
-        data = call === undefined ? await procedure(opts) : await callContext.run(call, () => procedure(opts));
+        data = await (call === undefined ? procedure(opts) : linked(call, procedure, opts));
       } catch (error) {
         inFlight.leave(activity);
         recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
@@ -73,6 +81,7 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
         return data;
       }
     };
+  };
 
   const wrapProcedure = (procedure: AnyTRPCProcedure): AnyTRPCProcedure => {
     if (wrapped.has(procedure) || isMeasuredOtherwise(procedure, middleware)) return procedure;
@@ -106,8 +115,8 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
   return instrument;
 }
 
-function isRouterCall(opts: unknown): boolean {
-  return typeof opts === "object" && opts !== null && "getRawInput" in opts;
+function isRouterCall(opts: Partial<MiddlewareCall> | undefined): boolean {
+  return typeof opts?.path === "string";
 }
 
 function isMeasuredOtherwise(procedure: AnyTRPCProcedure, middleware: Middleware): boolean {

@@ -58,13 +58,14 @@ export function createMiddleware(deps: MiddlewareDeps): Middleware {
     const durationMs = clock.monotonic() - startedAt;
     if (isFailure(result)) recorder.failed(call ?? opts, result.error, durationMs);
     // What is neither tRPC reports itself, and `onError` counts it.
-    else if (isSuccess(result)) recorder.succeeded(opts.path, durationMs);
+    else if (isSuccess(result)) recorder.succeeded(activity, durationMs);
     return result;
   };
 
   return async function paramedic(opts) {
     const startedAt = clock.monotonic();
-    const activity = inFlight.enter(opts.path);
+    const activity = inFlight.of(opts.path);
+    inFlight.enter(activity);
     const call = callContext.enabled ? new ProcedureCall(opts, startedAt, deps) : undefined;
     let result: Awaited<ReturnType<typeof opts.next>>;
     try {

@@ -65,7 +65,11 @@ describe("a batch as a stream entry", () => {
     expect(fields.v).toBe("1");
     expect(fields.batch).toBe("host:4000:b1:7");
     expect(JSON.parse(fields.data)).toMatchObject({ from: 1_000, to: 2_000, recorded: 12, dropped: { not_finite: 2 } });
-    expect(JSON.parse(fields.data).series[0]).toMatchObject({ name: "trpc.ask.duration", tags: { status: "success" } });
+    expect(JSON.parse(fields.data).series[0]).toMatchObject({
+      name: "trpc.ask.duration",
+      tags: { status: "success" },
+      buckets: [-1, 1, 31, 1, 50, 1],
+    });
   });
 });
 
@@ -114,39 +118,14 @@ describe("decodeBatch", () => {
     ["NaN, which JSON writes as null", (_, series) => Object.assign(series, { sum: Number.NaN })],
     ["text for a number", (_, series) => Object.assign(series, { sum: "6" })],
     ["min above max", (_, series) => Object.assign(series, { min: 9 })],
-    ["buckets that hold other points than counted", (_, series) => Object.assign(series, { buckets: [[-1, 1]] })],
-    [
-      "buckets out of order",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [31, 1],
-            [-1, 2],
-          ],
-        }),
-    ],
-    [
-      "a bucket twice",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [31, 1],
-            [31, 2],
-          ],
-        }),
-    ],
-    ["a bucket that does not exist", (_, series) => Object.assign(series, { buckets: [[99_999, 3]] })],
-    [
-      "an empty bucket",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [-1, 0],
-            [31, 3],
-          ],
-        }),
-    ],
-    ["a bucket that is no pair", (_, series) => Object.assign(series, { buckets: [3] })],
+    ["buckets that hold other points than counted", (_, series) => Object.assign(series, { buckets: [-1, 1] })],
+    ["buckets out of order", (_, series) => Object.assign(series, { buckets: [31, 1, -1, 2] })],
+    ["a bucket twice", (_, series) => Object.assign(series, { buckets: [31, 1, 31, 2] })],
+    ["a bucket that does not exist", (_, series) => Object.assign(series, { buckets: [99_999, 3] })],
+    ["an empty bucket", (_, series) => Object.assign(series, { buckets: [-1, 0, 31, 3] })],
+    ["a bucket without its count", (_, series) => Object.assign(series, { buckets: [-1, 3, 31] })],
+    ["a bucket that is a pair of its own", (_, series) => Object.assign(series, { buckets: [[-1, 3]] })],
+    ["a bucket that is no number", (_, series) => Object.assign(series, { buckets: ["-1", 3] })],
     ["buckets in a counter", (_, series) => Object.assign(series, { kind: "counter" })],
   ])("refuses %s", (_, change) => {
     expect(decodeBatch(tampered(change))).toMatchObject({ ok: false, reason: "invalid" });
