@@ -62,4 +62,4 @@ async function run({ point, redisUrl, streamKey }: KillTask, database: string): 
 }
 
 const [, script = "", task = "", database = ""] = process.argv;
-if (script.endsWith("kill-points.child.ts")) await run(JSON.parse(task), database);
+if (/kill-points\.child\.[jt]s$/.test(script)) await run(JSON.parse(task), database);

@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import { afterEach, expect, inject, it } from "vitest";
+import { pathToFileURL } from "node:url";
+import { afterAll, afterEach, beforeAll, expect, inject, it } from "vitest";
 import { connectRedis } from "../../server/adapters/redis-connection.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";
@@ -13,6 +14,7 @@ import { createTestDatabase } from "../services/postgres-database.js";
 import { startPostgres } from "../services/postgres-server.js";
 import { batchOf } from "../support/batches.js";
 import { startChild } from "../support/child-process.js";
+import { bundleScripts, type ScriptBundle } from "../support/script-bundle.js";
 import { KILL_POINTS, type KillPoint, type KillTask } from "./kill-points.child.js";
 
 const cleanups: (() => unknown)[] = [];
@@ -21,7 +23,12 @@ afterEach(async () => {
 });
 
 const BATCHES = 5;
-const SCRIPT = new URL("./kill-points.child.ts", import.meta.url);
+
+let bundle: ScriptBundle<"kill-points.child">;
+beforeAll(async () => {
+  bundle = await bundleScripts({ "kill-points.child": "test/metrics/kill-points.child.ts" });
+});
+afterAll(() => bundle?.remove());
 
 /** What the ledger says once a second aggregator has taken over from one that died at this point. */
 async function afterKillAt(point: KillPoint, database: string) {
@@ -35,7 +42,7 @@ async function afterKillAt(point: KillPoint, database: string) {
   });
   for (let seq = 1; seq <= BATCHES; seq += 1) await stream.append(batchOf(seq, { values: [1, 2, 3] }));
   const task: KillTask = { point, redisUrl, streamKey };
-  const child = startChild(SCRIPT, JSON.stringify(task), database);
+  const child = startChild(pathToFileURL(bundle.fileOf("kill-points.child")), JSON.stringify(task), database);
   expect(await child.ended, `the signal at ${point}`).toBe(null);
   expect(child.process.signalCode).toBe("SIGKILL");
 
@@ -49,7 +56,7 @@ async function afterKillAt(point: KillPoint, database: string) {
         await aggregator.drain({ deadlineMs: 5_000 });
         return stream.backlog();
       },
-      { timeout: 15_000 },
+      { timeout: 60_000 },
     )
     .toBe(0);
   const [{ recorded, rolledUp, batches } = { recorded: 0, rolledUp: 0, batches: 0 }] = await store.ledger();

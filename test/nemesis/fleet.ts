@@ -3,12 +3,12 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
-import type { ProcessBundle } from "./bundle.js";
+import type { ScriptBundle } from "../support/script-bundle.js";
 import { readTestimony, type Testimony } from "./oracle.js";
 import type { Counters, StoreAddress } from "./reports.js";
 
 export interface FleetOptions {
-  readonly bundle: ProcessBundle;
+  readonly bundle: ScriptBundle<Role>;
   readonly folder: string;
   readonly redisUrl: string;
   readonly streamKey: string;

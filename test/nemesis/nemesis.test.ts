@@ -8,8 +8,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { bundleProcesses, type ProcessBundle } from "./bundle.js";
+import { bundleScripts, type ScriptBundle } from "../support/script-bundle.js";
 import { check } from "./checker.js";
+import type { Role } from "./fleet.js";
 import { STORE_KINDS, type StoreKind } from "./plan.js";
 import { runNemesis } from "./run.js";
 import { type SharedStore, startSharedStore } from "./shared-store.js";
@@ -34,13 +35,16 @@ const ESSENTIAL = [
   "store_was_away",
 ];
 
-let bundle: ProcessBundle;
+let bundle: ScriptBundle<Role>;
 const stores = new Map<StoreKind, SharedStore>();
 let folder: string;
 
 beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), "paramedic-nemesis-store-"));
-  bundle = await bundleProcesses();
+  bundle = await bundleScripts({
+    producer: "test/nemesis/producer.ts",
+    aggregator: "test/nemesis/aggregator.ts",
+  });
   for (const kind of STORE_KINDS) stores.set(kind, await startSharedStore(kind, folder));
 }, 120_000);
 afterAll(async () => {

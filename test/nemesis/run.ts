@@ -9,9 +9,9 @@ import { encodeBatch } from "../../shared/batch-codec.js";
 import type { Accounting } from "../../shared/series.js";
 import { ownKey } from "../services/own-key.js";
 import { batchOf } from "../support/batches.js";
-import type { ProcessBundle } from "./bundle.js";
+import type { ScriptBundle } from "../support/script-bundle.js";
 import type { Evidence } from "./checker.js";
-import { type Fleet, pause, startFleet } from "./fleet.js";
+import { type Fleet, pause, type Role, startFleet } from "./fleet.js";
 import {
   type PlannedFault,
   type ProcessFault,
@@ -47,7 +47,7 @@ export interface NemesisOptions {
   readonly kind: StoreKind;
   readonly seed: number;
   readonly forMs: number;
-  readonly bundle: ProcessBundle;
+  readonly bundle: ScriptBundle<Role>;
   /** Empty, and its own: it is broken too. */
   readonly store: SharedStore;
 }
