@@ -13,12 +13,15 @@ import { commit } from "./scenarios/commit.js";
 import { guard } from "./scenarios/guard.js";
 import { middleware } from "./scenarios/middleware.js";
 import { points } from "./scenarios/points.js";
+import { rangeRead } from "./scenarios/range-read.js";
 import { record } from "./scenarios/record.js";
 import { tableOf } from "./table.js";
 
-const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, call];
+const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, rangeRead, call];
 /** Names for several. */
-const SUITES: Readonly<Record<string, readonly string[]>> = { metrics: ["middleware", "record", "points", "commit"] };
+const SUITES: Readonly<Record<string, readonly string[]>> = {
+  metrics: ["middleware", "record", "points", "commit", "range-read"],
+};
 /** A ratio that is worse this often in a row is worse: once may be the neighbours. */
 const ATTEMPTS = 3;
 const CHILD = "--child";
