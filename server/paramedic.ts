@@ -26,7 +26,7 @@ import type { Paramedic } from "./door.js";
 import { readEnvironment } from "./env.js";
 import { createExposition } from "./exposition.js";
 import { createFaults } from "./faults.js";
-import { createDatabaseGuards } from "./guard/database-guards.js";
+import { createDatabaseGuards } from "./guard/database/database-guards.js";
 import type { GuardFlags } from "./guard/guard-engine.js";
 import { createGuards } from "./guard/guards.js";
 import { createLlm, type LlmOptions } from "./guard/llm.js";

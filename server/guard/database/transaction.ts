@@ -5,21 +5,21 @@
 import type { RunResult } from "better-sqlite3";
 import type { TablesRelationalConfig } from "drizzle-orm";
 import type { BaseSQLiteDatabase, SQLiteTransaction } from "drizzle-orm/sqlite-core";
-import { classify } from "../../shared/classify.js";
-import { ParamedicError } from "../../shared/errors.js";
-import type { Failure } from "../../shared/failure.js";
-import { permitsOf } from "../../shared/mode.js";
-import { MAX_TIMER_MS } from "../../shared/units.js";
-import type { CallContext } from "../ports/call-context.js";
-import { type Clock, delayInCall } from "../ports/clock.js";
-import type { Journal, RescueRecord } from "../ports/journal.js";
-import type { Random } from "../ports/random.js";
-import type { Settings } from "../ports/settings.js";
-import { letQueriesWait, makeHandle, requireClient } from "./database-drizzle.js";
+import { classify } from "../../../shared/classify.js";
+import { ParamedicError } from "../../../shared/errors.js";
+import type { Failure } from "../../../shared/failure.js";
+import { permitsOf } from "../../../shared/mode.js";
+import { MAX_TIMER_MS } from "../../../shared/units.js";
+import type { CallContext } from "../../ports/call-context.js";
+import { type Clock, delayInCall } from "../../ports/clock.js";
+import type { Journal, RescueRecord } from "../../ports/journal.js";
+import type { Random } from "../../ports/random.js";
+import type { Settings } from "../../ports/settings.js";
+import { withDeadline } from "../deadline.js";
+import { GUARD_POLICY_DEFAULTS } from "../guard-policy.js";
 import { type DatabaseFailures, isContention } from "./database-failures.js";
-import { DatabaseSeam, type Hold } from "./database-seam.js";
-import { withDeadline } from "./deadline.js";
-import { GUARD_POLICY_DEFAULTS } from "./guard-policy.js";
+import { letQueriesWait, makeHandle, requireClient } from "./sqlite-drizzle.js";
+import { DatabaseSeam, type Hold } from "./sqlite-seam.js";
 import { TransactionError } from "./transaction-error.js";
 
 export interface TransactionDeps {

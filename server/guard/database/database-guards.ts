@@ -1,10 +1,10 @@
 /** Database guards and transactions of one Paramedic, which write down each error once between them. */
-import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
-import type { Ids } from "../ports/ids.js";
-import type { MetricSink } from "../ports/metric-sink.js";
-import { createDatabaseGuard, type DatabaseGuard } from "./database.js";
+import type { CircuitBreakerRegistry } from "../../circuit/circuit-breaker-registry.js";
+import type { Ids } from "../../ports/ids.js";
+import type { MetricSink } from "../../ports/metric-sink.js";
+import type { GuardPolicy } from "../guard-policy.js";
 import { createDatabaseFailures } from "./database-failures.js";
-import type { GuardPolicy } from "./guard-policy.js";
+import { createDatabaseGuard, type DatabaseGuard } from "./guard-database.js";
 import { createTransaction, type Transaction, type TransactionDeps } from "./transaction.js";
 
 export interface DatabaseGuardsDeps extends Omit<TransactionDeps, "failures" | "flags"> {

@@ -1,9 +1,9 @@
 /** What guards need of a Drizzle database on better-sqlite3: its connection, a handle for a transaction, and queries that wait. */
 import type BetterSqlite3 from "better-sqlite3";
 import { sql } from "drizzle-orm";
-import { readProperty } from "../../shared/error-facts.js";
-import { ParamedicError } from "../../shared/errors.js";
-import { DatabaseSeam } from "./database-seam.js";
+import { readProperty } from "../../../shared/error-facts.js";
+import { ParamedicError } from "../../../shared/errors.js";
+import { DatabaseSeam } from "./sqlite-seam.js";
 import { TransactionError } from "./transaction-error.js";
 
 /** Drizzle's own name for a class, the same across its copies. */

@@ -1,14 +1,14 @@
 /** Writes down what a database did wrong, each error once, and what contention did not: count. */
 
-import type { Classification } from "../../shared/classification.js";
-import { classify, severityOf } from "../../shared/classify.js";
-import { describeError } from "../../shared/describe-error.js";
-import type { Failure, Json } from "../../shared/failure.js";
-import type { CallContext } from "../ports/call-context.js";
-import type { Clock } from "../ports/clock.js";
-import type { Ids } from "../ports/ids.js";
-import type { Journal } from "../ports/journal.js";
-import { nameQuery } from "./database-query.js";
+import type { Classification } from "../../../shared/classification.js";
+import { classify, severityOf } from "../../../shared/classify.js";
+import { describeError } from "../../../shared/describe-error.js";
+import type { Failure, Json } from "../../../shared/failure.js";
+import type { CallContext } from "../../ports/call-context.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Ids } from "../../ports/ids.js";
+import type { Journal } from "../../ports/journal.js";
+import { nameQuery } from "./query-name.js";
 
 export interface DatabaseFailuresDeps {
   readonly clock: Clock;

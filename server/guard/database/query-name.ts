@@ -1,5 +1,5 @@
 /** Names a query without its parameters, for tags and failure contexts: what it does, and a fingerprint of its text. */
-import { fnv1a } from "../../shared/fnv1a.js";
+import { fnv1a } from "../../../shared/fnv1a.js";
 
 export interface QueryName {
   /** `SELECT`, `INSERT`, …; `OTHER` for what does not begin with a word. */

@@ -1,17 +1,17 @@
 /** Puts a circuit, measurements and failure events in front of every statement of a Drizzle database on better-sqlite3. */
-import { classify } from "../../shared/classify.js";
-import { ParamedicError } from "../../shared/errors.js";
-import type { Failure } from "../../shared/failure.js";
-import { SECOND_MS } from "../../shared/units.js";
-import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
-import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
-import type { Permit } from "../circuit/permit.js";
-import type { MetricSink, SeriesHandle } from "../ports/metric-sink.js";
-import { letQueriesWait, requireClient } from "./database-drizzle.js";
+import { classify } from "../../../shared/classify.js";
+import { ParamedicError } from "../../../shared/errors.js";
+import type { Failure } from "../../../shared/failure.js";
+import { SECOND_MS } from "../../../shared/units.js";
+import type { CircuitBreaker } from "../../circuit/circuit-breaker.js";
+import type { CircuitBreakerRegistry } from "../../circuit/circuit-breaker-registry.js";
+import type { Permit } from "../../circuit/permit.js";
+import type { MetricSink, SeriesHandle } from "../../ports/metric-sink.js";
+import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "../guard-policy.js";
 import { type DatabaseFailures, type DatabaseFailuresDeps, isContention } from "./database-failures.js";
-import { nameQuery, type QueryName } from "./database-query.js";
-import { DatabaseSeam, type StatementGuard } from "./database-seam.js";
-import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "./guard-policy.js";
+import { nameQuery, type QueryName } from "./query-name.js";
+import { letQueriesWait, requireClient } from "./sqlite-drizzle.js";
+import { DatabaseSeam, type StatementGuard } from "./sqlite-seam.js";
 
 export interface DatabaseGuardDeps extends DatabaseFailuresDeps {
   readonly sink: MetricSink;
