@@ -45,14 +45,16 @@ export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-brea
 export { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";
 export type { ExpressOptions, Paramedic } from "./door.js";
+export { DatabaseError, type DatabaseErrorReason } from "./guard/database/database-error.js";
+export type { DatabasePolicy } from "./guard/database/guard-database.js";
+export type { TransactionOptions } from "./guard/database/transaction.js";
+export { TransactionError, type TransactionErrorReason } from "./guard/database/transaction-error.js";
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
 export type { ChatCompletion, ChatRequest, Llm, LlmOptions, LlmProvider } from "./guard/llm.js";
 export type { Operation, OperationDefinition } from "./guard/operation.js";
 export type { RunDefinition } from "./guard/run.js";
-export type { TransactionOptions } from "./guard/database/transaction.js";
-export { TransactionError } from "./guard/database/transaction-error.js";
 export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";
 export { HealthCheckRegistry } from "./health/health-check-registry.js";
 export { HealthMonitorService } from "./health/health-monitor-service.js";

@@ -186,11 +186,22 @@ export function createParamedic<Context extends object = object>(
     },
     { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
   );
+  const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
   const strategies = createBuiltInStrategies(
     {
       clock,
       random,
-      circuits: { channel, circuitState: (name) => circuits.get(name)?.getState().state },
+      circuits: {
+        channel,
+        circuitState: (name) => circuits.get(name)?.getState().state,
+        staysUsable: ({ failureType, affectedService }) =>
+          (failureType === "database_readonly" || failureType === "disk_full") &&
+          guardedDatabase(affectedService) !== undefined,
+      },
+      reconnectable(name) {
+        const database = guardedDatabase(name);
+        return database?.reconnect === undefined ? undefined : { reconnect: database.reconnect, ping: database.ping };
+      },
     },
     {
       maxAttempts: settled.maxRetryAttempts,
@@ -335,6 +346,7 @@ export function createParamedic<Context extends object = object>(
       timeoutMs: settled.shutdownTimeoutMs,
       async stopSources() {
         stopMeasuring();
+        databases.stop();
         exposition.stop();
         bridge?.stop();
         await monitor.stop();

@@ -26,9 +26,6 @@ export interface DatabaseGuards extends DatabaseGuard {
 export function createDatabaseGuards(deps: DatabaseGuardsDeps, defaults: GuardPolicy = {}): DatabaseGuards {
   const failures = createDatabaseFailures(deps);
   const registry = deps.flags.circuitBreakers ? deps.registry : undefined;
-  const { guardDatabase, databases } = createDatabaseGuard(
-    { ...deps, registry, failures, enabled: deps.flags.enabled },
-    defaults,
-  );
-  return Object.freeze({ guardDatabase, databases, transaction: createTransaction({ ...deps, failures }) });
+  const guards = createDatabaseGuard({ ...deps, registry, failures }, defaults);
+  return Object.freeze({ ...guards, transaction: createTransaction({ ...deps, failures }) });
 }
