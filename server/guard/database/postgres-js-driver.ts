@@ -2,21 +2,21 @@
  * Lends postgres.js, which keeps its connections to itself: it picks one for each statement, and one for a transaction
  * through its own `begin`. So a statement that hangs is cancelled, where others lose their connection.
  */
-import { type DatabaseDriver, lent } from "./database-driver.js";
-import { hasMethods, ignore } from "./shape.js";
+import { type DatabaseDriver, type LentConnection, lent } from "./database-driver.js";
+import { hasMethods, ignore, replace } from "./shape.js";
 
 interface Query extends Promise<readonly object[]> {
   cancel(): unknown;
 }
 
-interface Sql {
+interface Scope {
   unsafe(sql: string, ...more: unknown[]): Query;
-  begin(...args: unknown[]): Promise<unknown>;
+  savepoint?(...args: unknown[]): Promise<unknown>;
 }
 
-interface PooledSql extends Sql {
-  readonly options: object;
-  reserve(): Promise<Sql & { release(): void }>;
+interface Sql extends Scope {
+  begin(...args: unknown[]): Promise<unknown>;
+  reserve(): Promise<Scope & { release(): void }>;
   close(): Promise<void>;
 }
 
@@ -28,21 +28,7 @@ export function postgresJsDriver(client: unknown): DatabaseDriver | undefined {
   return {
     system: "postgresql",
     isPool: true,
-    async lend() {
-      const running = new Set<Query>();
-      const client: Sql = {
-        unsafe(...args) {
-          const query = sql.unsafe(...args);
-          running.add(query);
-          return query;
-        },
-        begin: (...args) => sql.begin(...args),
-      };
-      const destroy = () => {
-        for (const query of running) cancel(query);
-      };
-      return lent(client, { giveBack: ignore, destroy });
-    },
+    lend: async () => lendStatement(sql),
     async renew() {
       // Closes what is idle now and what is busy once it is done; what is asked from then on gets a new connection.
       sql.close().catch(ignore);
@@ -55,12 +41,38 @@ export function postgresJsDriver(client: unknown): DatabaseDriver | undefined {
   };
 }
 
+/** Does what `sql` does, and knows the statement that was sent last. */
+function lendStatement(sql: Sql): LentConnection {
+  let last: Query | undefined;
+  const watched =
+    (unsafe: Scope["unsafe"]): Scope["unsafe"] =>
+    (...args) => {
+      last = unsafe(...args);
+      return last;
+    };
+  const inScope = (args: readonly unknown[]) =>
+    args.map((arg) =>
+      typeof arg === "function" ? (scope: Scope, ...more: unknown[]) => arg(watch(scope), ...more) : arg,
+    );
+  const watch = (scope: Scope): Scope => {
+    const { unsafe, savepoint } = scope;
+    replace(scope, "unsafe", watched(unsafe));
+    if (savepoint !== undefined) replace(scope, "savepoint", (...args: unknown[]) => savepoint(...inScope(args)));
+    return scope;
+  };
+  const client = {
+    unsafe: watched(sql.unsafe),
+    begin: (...args: unknown[]) => sql.begin(...inScope(args)),
+  };
+  return lent(client, { giveBack: ignore, destroy: () => cancel(last) });
+}
+
 /** It asks the server on a connection of its own, which may fail as everything else just did. */
-function cancel(query: Query): void {
-  Promise.resolve(query.cancel()).catch(ignore);
+function cancel(query: Query | undefined): void {
+  Promise.resolve(query?.cancel()).catch(ignore);
 }
 
 /** `postgresJsDriver` has looked at it, or postgres.js gave it. */
-function asSql(client: object): PooledSql {
-  return client as PooledSql;
+function asSql(client: object): Sql {
+  return client as Sql;
 }
