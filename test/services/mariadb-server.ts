@@ -11,6 +11,7 @@ import { type Connection, createConnection, type RowDataPacket } from "mysql2/pr
 import { executableOnPath, unpackDebianPackages } from "./debian-packages.js";
 import { type KeptServer, keepServer, NOBODY } from "./kept-server.js";
 import { freePort } from "./redis-server.js";
+import { onSmallDisk } from "./small-disk.js";
 
 export interface MariadbServer extends KeptServer {
   /** Of its database `app`, with all rights on it and without those that pass `read_only` by. */
@@ -32,35 +33,41 @@ const HOW_TO_GET_IT =
 
 const PASSWORD = "p@ss:word/for?tests";
 
+export interface MariadbSettings {
+  /** Further arguments for the server, such as `["--max-connections=4"]`. */
+  readonly args?: readonly string[] | undefined;
+  /** A disk of this size for its data; gone when it is killed. @default the machine's */
+  readonly diskMegabytes?: number | undefined;
+}
+
 /**
- * @param args further arguments for the server, such as `["--max-connections=4"]`
  * @example
  * const mariadb = await startMariadb();
  * // … mariadb.url
  * await mariadb.stop();
  */
-export async function startMariadb({ args = [] }: { args?: readonly string[] } = {}): Promise<MariadbServer> {
+export async function startMariadb(settings: MariadbSettings = {}): Promise<MariadbServer> {
   const folder = mkdtempSync(join(tmpdir(), "paramedic-mariadb-"));
   try {
-    return await startIn(folder, args);
+    return await startIn(folder, settings);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string, args: readonly string[]): Promise<MariadbServer> {
+async function startIn(folder: string, { args = [], diskMegabytes }: MariadbSettings): Promise<MariadbServer> {
   const binary = findMariadb();
   const isRoot = process.getuid?.() === 0;
   const account = isRoot ? NOBODY : undefined;
   const data = join(folder, "data");
-  mkdirSync(join(data, "mysql"), { recursive: true });
+  const seed = diskMegabytes === undefined ? data : join(folder, "seed");
+  for (const path of [data, join(seed, "mysql")]) mkdirSync(path, { recursive: true });
   chmodSync(folder, 0o755);
-  if (isRoot) for (const path of [folder, data, join(data, "mysql")]) chownSync(path, NOBODY.uid, NOBODY.gid);
+  if (isRoot) for (const path of [folder, data, seed, join(seed, "mysql")]) chownSync(path, NOBODY.uid, NOBODY.gid);
   const env = { ...process.env, ...binary.env };
   const common = [
     "--no-defaults",
-    `--datadir=${data}`,
     `--lc-messages-dir=${binary.messages}`,
     `--character-sets-dir=${join(binary.messages, "charsets")}`,
     "--innodb-flush-log-at-trx-commit=0",
@@ -68,7 +75,7 @@ async function startIn(folder: string, args: readonly string[]): Promise<Mariadb
     "--innodb-buffer-pool-size=8M",
     ...args,
   ];
-  const made = spawnSync(binary.file, [...common, "--bootstrap", "--skip-networking"], {
+  const made = spawnSync(binary.file, [...common, `--datadir=${seed}`, "--bootstrap", "--skip-networking"], {
     ...account,
     cwd: folder,
     env,
@@ -81,10 +88,18 @@ async function startIn(folder: string, args: readonly string[]): Promise<Mariadb
     );
 
   const port = await freePort();
-  const command = [binary.file, ...common, `--port=${port}`, "--bind-address=127.0.0.1", "--skip-name-resolve"].concat(
-    `--socket=${join(folder, "socket")}`,
-    `--pid-file=${join(folder, "pid")}`,
-  );
+  const mariadbd = [
+    binary.file,
+    ...common,
+    `--datadir=${data}`,
+    `--port=${port}`,
+    "--bind-address=127.0.0.1",
+    "--skip-name-resolve",
+  ].concat(`--socket=${join(folder, "socket")}`, `--pid-file=${join(folder, "pid")}`);
+  const command =
+    diskMegabytes === undefined
+      ? mariadbd
+      : onSmallDisk({ folder: data, seed, megabytes: diskMegabytes, account }, mariadbd);
   const urlOf = (user: string) => `mysql://${user}:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/app`;
   const administer = (sql: string) => runOnMariadb(urlOf("operator"), sql);
   const answers = () =>

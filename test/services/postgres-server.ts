@@ -4,13 +4,14 @@
  * user when it runs as root, and leaves the server behind when its parent is killed.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
 import { type KeptServer, keepServer, NOBODY } from "./kept-server.js";
 import { freePort } from "./redis-server.js";
+import { onSmallDisk } from "./small-disk.js";
 
 export interface PostgresServer extends KeptServer {
   /** Of its database `postgres`, with all rights. */
@@ -23,24 +24,30 @@ const HOW_TO_GET_IT =
 
 const PASSWORD = "p@ss:word/for?tests";
 
+export interface PostgresSettings {
+  /** Further arguments for the server, such as `["-c", "max_connections=8"]`. */
+  readonly args?: readonly string[] | undefined;
+  /** A disk of this size for its tables, its log elsewhere; gone when it is killed. @default the machine's */
+  readonly diskMegabytes?: number | undefined;
+}
+
 /**
- * @param args further arguments for the server, such as `["-c", "max_connections=8"]`
  * @example
  * const postgres = await startPostgres();
  * // … postgres.url
  * await postgres.stop();
  */
-export async function startPostgres({ args = [] }: { args?: readonly string[] } = {}): Promise<PostgresServer> {
+export async function startPostgres(settings: PostgresSettings = {}): Promise<PostgresServer> {
   const folder = mkdtempSync(join(tmpdir(), "paramedic-postgres-"));
   try {
-    return await startIn(folder, args);
+    return await startIn(folder, settings);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string, args: readonly string[]): Promise<PostgresServer> {
+async function startIn(folder: string, { args = [], diskMegabytes }: PostgresSettings): Promise<PostgresServer> {
   const isRoot = process.getuid?.() === 0;
   const account = isRoot ? NOBODY : undefined;
   const native = reachable(findBinaries(), folder, isRoot);
@@ -50,13 +57,21 @@ async function startIn(folder: string, args: readonly string[]): Promise<Postgre
   if (isRoot) for (const path of [folder, passwordFile]) chownSync(path, NOBODY.uid, NOBODY.gid);
   const env = { ...process.env, LC_ALL: "C" };
   const data = join(folder, "data");
+  const seed = diskMegabytes === undefined ? data : join(folder, "seed");
   const made = spawnSync(
     join(native, "bin", "initdb"),
-    ["-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile].concat(
-      "--no-sync",
-      "--encoding=UTF8",
-      "--locale=C",
-    ),
+    [
+      "-D",
+      seed,
+      "--waldir",
+      join(folder, "wal"),
+      "-U",
+      "postgres",
+      "-A",
+      "scram-sha-256",
+      "--pwfile",
+      passwordFile,
+    ].concat("--no-sync", "--encoding=UTF8", "--locale=C"),
     { ...account, cwd: folder, env, encoding: "utf8" },
   );
   if (made.status !== 0) throw new Error(`initdb: ${made.error?.message ?? made.stderr.trim()}`);
@@ -65,7 +80,14 @@ async function startIn(folder: string, args: readonly string[]): Promise<Postgre
   const settings = ["fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1"]
     .concat("unix_socket_directories=", "lc_messages=C")
     .flatMap((setting) => ["-c", setting]);
-  const command = [join(native, "bin", "postgres"), "-D", data, "-p", String(port), ...settings, ...args];
+  const postgres = [join(native, "bin", "postgres"), "-D", data, "-p", String(port), ...settings, ...args];
+  let command = postgres;
+  if (diskMegabytes !== undefined) {
+    mkdirSync(data);
+    chmodSync(data, 0o700);
+    if (isRoot) chownSync(data, NOBODY.uid, NOBODY.gid);
+    command = onSmallDisk({ folder: data, seed, megabytes: diskMegabytes, account }, postgres);
+  }
   const url = `postgres://postgres:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/postgres`;
   const server = await keepServer({
     name: "PostgreSQL",

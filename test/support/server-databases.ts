@@ -84,15 +84,20 @@ export interface DatabaseServer {
 
 export const DRIVERS = ["node-postgres", "postgres.js", "mysql2"] as const;
 
-export async function startServerOf(
-  driver: DatabaseServer["driver"],
-  args: readonly string[] = [],
-): Promise<DatabaseServer> {
-  return driver === "mysql2" ? startMysql(args) : startPg(driver, args);
+interface ServerSettings {
+  readonly args?: readonly string[];
+  readonly diskMegabytes?: number;
 }
 
-async function startPg(driver: "node-postgres" | "postgres.js", args: readonly string[]): Promise<DatabaseServer> {
-  const server = await startPostgres({ args });
+export async function startServerOf(
+  driver: DatabaseServer["driver"],
+  settings: ServerSettings = {},
+): Promise<DatabaseServer> {
+  return driver === "mysql2" ? startMysql(settings) : startPg(driver, settings);
+}
+
+async function startPg(driver: "node-postgres" | "postgres.js", settings: ServerSettings): Promise<DatabaseServer> {
+  const server = await startPostgres(settings);
   await runOn(server.url, "create table users (id serial primary key, name text not null unique)");
   const proxy = await startTcpProxy({ port: server.port });
   const url = through(server.url, proxy);
@@ -114,8 +119,8 @@ async function startPg(driver: "node-postgres" | "postgres.js", args: readonly s
   };
 }
 
-async function startMysql(args: readonly string[]): Promise<DatabaseServer> {
-  const server = await startMariadb({ args });
+async function startMysql(settings: ServerSettings): Promise<DatabaseServer> {
+  const server = await startMariadb(settings);
   await runOnMariadb(
     server.url,
     "create table users (id int auto_increment primary key, name varchar(100) not null unique)",

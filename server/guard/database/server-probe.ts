@@ -13,8 +13,11 @@ const ANSWER_WITHIN_MS = 5 * SECOND_MS;
 
 const ALIVE = "select 1";
 
-/** A temporary table needs a transaction that may write, and room on the disk; no other session ever sees it. */
-const WRITE_POSTGRESQL = "create temporary table paramedic_probe (n integer) on commit drop";
+/** A temporary table needs a transaction that may write, and its rows room on the disk; no other session ever sees it. */
+const WRITE_POSTGRESQL = [
+  "create temporary table paramedic_probe (n integer) on commit drop",
+  "insert into paramedic_probe select generate_series(1, 2000)",
+] as const;
 
 /** Each says by `ON` that nobody, or nobody without special rights, may write. */
 const SWITCHES_MYSQL =
@@ -70,7 +73,7 @@ async function findOutPostgresql(ask: Ask, reason: ReadOnlyReason): Promise<Writ
   if (readProperty(setting, "read_only") === "on") return "read_only";
   await ask("begin");
   try {
-    await ask(WRITE_POSTGRESQL);
+    for (const write of WRITE_POSTGRESQL) await ask(write);
     await ask("commit");
     return "writable";
   } catch (error) {
