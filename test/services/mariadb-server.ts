@@ -70,7 +70,7 @@ async function startIn(folder: string, { args = [], diskMegabytes }: MariadbSett
     "--no-defaults",
     `--lc-messages-dir=${binary.messages}`,
     `--character-sets-dir=${join(binary.messages, "charsets")}`,
-    "--innodb-flush-log-at-trx-commit=0",
+    "--innodb-flush-log-at-trx-commit=2",
     "--innodb-log-file-size=4M",
     "--innodb-buffer-pool-size=8M",
     ...args,

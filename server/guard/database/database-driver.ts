@@ -1,4 +1,5 @@
 /** What guards and transactions need of a driver whose database is a server: connections, lent one at a time. */
+import type { Clock } from "../../ports/clock.js";
 import type { DatabaseSystem } from "./query-name.js";
 
 /** A connection in the hands of one statement or one transaction. Either `giveBack` or `destroy` ends it, the first one. */
@@ -14,12 +15,12 @@ export interface DatabaseDriver {
   readonly system: Exclude<DatabaseSystem, "sqlite">;
   /** Connections come from a pool, so that a new one takes the place of a broken one. */
   readonly isPool: boolean;
-  lend(): Promise<LentConnection>;
+  lend(clock: Clock): Promise<LentConnection>;
   /**
    * Gives up every connection that was made before now, as far as nobody uses it, and lends one that was made since. Rejects
    * while none can be made.
    */
-  renew(): Promise<LentConnection>;
+  renew(clock: Clock): Promise<LentConnection>;
   /** One statement without values. */
   ask(client: object, sql: string): Promise<readonly object[]>;
   /** Told of connections that break while nobody uses them; without a listener that would end the process. */

@@ -38,13 +38,14 @@ export function repetitionOf(found: Classification, work: FailedWork): Repetitio
     case "database_unreachable":
     case "connect_timeout":
       return RECONNECTED;
-    case "database_connection":
-    case "connection_reset":
-    case "network":
-      return work.isHarmless ? RECONNECTED : undefined;
     default:
-      return undefined;
+      return work.isHarmless && losesConnection(found) ? RECONNECTED : undefined;
   }
+}
+
+/** The connection is gone; what was sent may have come through. */
+export function losesConnection({ reason }: Pick<Classification, "reason">): boolean {
+  return reason === "database_connection" || reason === "connection_reset" || reason === "network";
 }
 
 /** Contention is no failure of the database, yet an operator wants to see it. */
@@ -59,15 +60,10 @@ export function spoilsConnection({ reason, failureType }: Classification): boole
 
 /** Sent, and its answer never came: what it did is not known. */
 export function mayHaveReached({ reason }: Pick<Classification, "reason">): boolean {
-  switch (reason) {
-    case "database_connection":
-    case "database_outcome_unknown":
-    case "connection_reset":
-    case "network":
-    case "stream_broken":
-    case "timeout":
-      return true;
-    default:
-      return false;
-  }
+  return (
+    losesConnection({ reason }) ||
+    reason === "database_outcome_unknown" ||
+    reason === "stream_broken" ||
+    reason === "timeout"
+  );
 }

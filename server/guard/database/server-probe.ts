@@ -13,11 +13,12 @@ const ANSWER_WITHIN_MS = 5 * SECOND_MS;
 
 const ALIVE = "select 1";
 
-/** A temporary table needs a transaction that may write, and its rows room on the disk; no other session ever sees it. */
-const WRITE_POSTGRESQL = [
-  "create temporary table paramedic_probe (n integer) on commit drop",
-  "insert into paramedic_probe select generate_series(1, 2000)",
-] as const;
+/**
+ * A temporary table needs a transaction that may write, and its rows room on the disk; no other session ever sees it. Sent
+ * together, they are one transaction.
+ */
+const WRITE_POSTGRESQL =
+  "create temporary table paramedic_probe (n integer) on commit drop; insert into paramedic_probe select generate_series(1, 2000)";
 
 /** Each says by `ON` that nobody, or nobody without special rights, may write. */
 const SWITCHES_MYSQL =
@@ -58,10 +59,10 @@ export function createServerProbe(clock: Clock, service: string, driver: Databas
     withDeadline(clock, work, { timeoutMs: ANSWER_WITHIN_MS, onTimeout });
 
   return {
-    ping: () => asking(driver.lend(), async (ask) => void (await ask(ALIVE))),
-    reconnect: () => asking(driver.renew(), async (ask) => void (await ask(ALIVE))),
+    ping: () => asking(driver.lend(clock), async (ask) => void (await ask(ALIVE))),
+    reconnect: () => asking(driver.renew(clock), async (ask) => void (await ask(ALIVE))),
     findOut: (reason) =>
-      asking(driver.renew(), async (ask) => {
+      asking(driver.renew(clock), async (ask) => {
         await ask(ALIVE);
         return driver.system === "mysql" ? findOutMysql(ask, reason) : findOutPostgresql(ask, reason);
       }),
@@ -71,13 +72,10 @@ export function createServerProbe(clock: Clock, service: string, driver: Databas
 async function findOutPostgresql(ask: Ask, reason: ReadOnlyReason): Promise<WriteFinding> {
   const [setting] = await ask("select current_setting('transaction_read_only') as read_only");
   if (readProperty(setting, "read_only") === "on") return "read_only";
-  await ask("begin");
   try {
-    for (const write of WRITE_POSTGRESQL) await ask(write);
-    await ask("commit");
+    await ask(WRITE_POSTGRESQL);
     return "writable";
   } catch (error) {
-    await ask("rollback");
     const { failureType, reason: errorClass } = classify(error, "db:probe");
     if (failureType === "database_readonly" || failureType === "disk_full") return "read_only";
     if (errorClass !== "caller_error") throw error;

@@ -75,7 +75,7 @@ export class ServerSeam implements ServerDatabase {
 
   async lend(clock: Clock, service: string, deadlineAt: number, signal?: AbortSignal): Promise<LentConnection> {
     const timeoutMs = deadlineAt - clock.monotonic();
-    const lending = this.driver.lend();
+    const lending = this.driver.lend(clock);
     const onTimeout = () => noConnection(service, timeoutMs);
     try {
       return await withDeadline(clock, lending, { timeoutMs, onTimeout, signal });

@@ -10,7 +10,7 @@ import type { Clock } from "../../ports/clock.js";
 import { withDeadline } from "../deadline.js";
 import type { LentConnection } from "./database-driver.js";
 import { DatabaseError } from "./database-error.js";
-import { isContention, mayHaveReached, spoilsConnection } from "./repeat-rule.js";
+import { isContention, losesConnection, mayHaveReached, spoilsConnection } from "./repeat-rule.js";
 import {
   type DrizzleSession,
   type DrizzleTransaction,
@@ -44,7 +44,6 @@ export class ServerTransaction {
   /** Aborts when the connection is given up: some drivers never answer what was still under way on it. */
   readonly #givenUp = new AbortController();
   #connection: LentConnection | undefined = undefined;
-  #hasBegun = false;
   /** Its body has ended well, and COMMIT may be on its way. */
   #isCommitting = false;
   /** Its handle may not be used any more. */
@@ -54,6 +53,8 @@ export class ServerTransaction {
   /** The server has rolled back, whatever the body did next. */
   #isRolledBack = false;
   #isSpoilt = false;
+  /** The connection is gone, and with it everything that was done on it. */
+  #isLost = false;
   /** Why it is rolled back, or what its COMMIT met; what the rollback meets is only a consequence. */
   #first: { readonly error: unknown } | undefined = undefined;
   #failedPart: { readonly error: unknown } | undefined = undefined;
@@ -88,7 +89,8 @@ export class ServerTransaction {
       const isAbandoned = signal?.aborted === true && thrown === signal.reason;
       const error = this.#errorOf(thrown, isAbandoned);
       if (isAbandoned) this.#endLater(running);
-      if (this.#isCommitting || !this.#hasBegun) watch.failed(error);
+      // What the body threw is its own, and its statements have told of theirs.
+      if (this.#isCommitting || (this.#first === undefined && !isAbandoned)) watch.failed(error);
       else watch.ignored();
       throw error;
     }
@@ -113,7 +115,6 @@ export class ServerTransaction {
     this.#adoptSession(session);
     let value: { readonly of: T } | undefined;
     const body = async (tx: DrizzleTransaction) => {
-      this.#hasBegun = true;
       this.#adopt(tx);
       value = { of: await this.#body(work, tx) };
     };
@@ -134,7 +135,7 @@ export class ServerTransaction {
     try {
       const running = (async () => work(tx))();
       const value = await withDeadline(clock, running, { ...FOREVER, signal });
-      if (isRepeated && this.#isRolledBack) throw this.#rolledBack();
+      if (this.#isLost || (isRepeated && this.#isRolledBack)) throw this.#rolledBack();
       this.#isCommitting = true;
       return value;
     } catch (error) {
@@ -210,7 +211,7 @@ export class ServerTransaction {
   #beginPart(sql: string, isRollback: boolean) {
     if (this.#isClosed || (this.#isOver && !isRollback)) throw new TransactionError("over");
     const { isRepeated = false } = this.#terms;
-    if (isRepeated && this.#isRolledBack && !isRollback) throw this.#rolledBack();
+    if ((this.#isLost || (isRepeated && this.#isRolledBack)) && !isRollback) throw this.#rolledBack();
     return beginAll(this.#database.guards, {
       kind: "part",
       sql,
@@ -225,6 +226,7 @@ export class ServerTransaction {
     this.#failedPart ??= { error };
     if (this.#isCommitting) this.#first ??= { error };
     if (spoilsConnection(found)) this.#isSpoilt = true;
+    if (losesConnection(found)) this.#isLost = true;
     // What follows on a connection that hangs would wait for it for ever.
     if (error instanceof DatabaseError) this.#giveUp(error);
     // MySQL has ended the transaction: what came next would be committed statement by statement.
@@ -242,10 +244,10 @@ export class ServerTransaction {
     return factsOf(error).some(neverLeft) ? error : new TransactionError("outcome_unknown", { cause: error });
   }
 
-  /** Contention asks for another try; anything else was the body's to see. */
+  /** Contention and a lost connection ask for another try; anything else was the body's to see. */
   #rolledBack(): unknown {
     const error = this.#failedPart?.error;
-    if (error !== undefined && isContention(classify(error, this.#terms.service))) return error;
+    if (this.#isLost || (error !== undefined && isContention(classify(error, this.#terms.service)))) return error;
     return new TransactionError("rolled_back", { cause: error });
   }
 
