@@ -178,15 +178,17 @@ function onSqlite(
     once: (work, { service, signal, config }) =>
       runSqliteTransaction(
         seam,
-        { clock, behavior: behaviorOf(config), signal, isPatient: mayRepeat(deps, service), onFault },
+        { clock, behavior: behaviorOf(config, seam), signal, isPatient: mayRepeat(deps, service), onFault },
         (prepare) => work(makeHandle(db, prepare)),
       ),
   };
 }
 
-function behaviorOf(config: unknown): SqliteTransactionTerms["behavior"] {
+function behaviorOf(config: unknown, { guards }: SqliteSeam): SqliteTransactionTerms["behavior"] {
   const behavior = readProperty(config, "behavior");
-  return behavior === "deferred" || behavior === "exclusive" ? behavior : "immediate";
+  if (behavior === "deferred" || behavior === "immediate" || behavior === "exclusive") return behavior;
+  // To begin as a writer is a write itself: while none is taken, a transaction may still read.
+  return guards.some(({ deps }) => deps.writes.readOnly !== undefined) ? "deferred" : "immediate";
 }
 
 /** It was made by the database's own copy of Drizzle, for its own schema: exactly what its type says. */
