@@ -259,7 +259,10 @@ export function createParamedic<Context extends object = object>(
   const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {
     const known = databases.databases().length;
     const guarded = databases.guardDatabase(name, db, databasePolicy);
-    for (const database of databases.databases().slice(known)) registerDatabaseHealthCheck(health, database, { clock });
+    for (const database of databases.databases().slice(known)) {
+      registerDatabaseHealthCheck(health, database, { clock });
+      monitor.poke();
+    }
     return guarded;
   };
 
