@@ -15,6 +15,8 @@ export interface DatabaseDriver {
   readonly system: Exclude<DatabaseSystem, "sqlite">;
   /** Connections come from a pool, so that a new one takes the place of a broken one. */
   readonly isPool: boolean;
+  /** `lend` waits until a connection is free; else that happens inside of the driver, where nobody can measure it. */
+  readonly hasQueue: boolean;
   lend(clock: Clock): Promise<LentConnection>;
   /**
    * Gives up every connection that was made before now, as far as nobody uses it, and lends one that was made since. Rejects

@@ -62,6 +62,7 @@ function poolDriver(pool: PromisePool): DatabaseDriver {
   return {
     system: "mysql",
     isPool: true,
+    hasQueue: true,
     lend,
     async renew() {
       if (renewals === 0) watchConnections();
@@ -84,6 +85,7 @@ function connectionDriver(client: PromiseConnection): DatabaseDriver {
   return {
     system: "mysql",
     isPool: false,
+    hasQueue: false,
     lend,
     renew: lend,
     ask,

@@ -47,6 +47,7 @@ function poolDriver(pool: PgPool): DatabaseDriver {
   return {
     system: "postgresql",
     isPool: true,
+    hasQueue: true,
     lend,
     async renew() {
       if (renewals === 0) watchConnections();
@@ -68,6 +69,7 @@ function clientDriver(client: PgClient): DatabaseDriver {
   return {
     system: "postgresql",
     isPool: false,
+    hasQueue: false,
     lend,
     renew: lend,
     ask,

@@ -38,6 +38,7 @@ export function postgresJsDriver(client: unknown): DatabaseDriver | undefined {
   return {
     system: "postgresql",
     isPool: true,
+    hasQueue: false,
     lend: async (clock) => lendTo(clock, sql),
     async renew(clock) {
       const startedAt = clock.monotonic();

@@ -113,7 +113,7 @@ export class ServerSeam implements ServerDatabase {
     let connection: LentConnection | undefined;
     try {
       connection = await this.lend(clock, service, deadlineAt);
-      watch.connected();
+      if (this.driver.hasQueue) watch.connected();
       const timeoutMs = deadlineAt - clock.monotonic();
       const onTimeout = () => statementTimeout(service, timeoutMs);
       const value = await withDeadline(clock, execute(connection.client), { timeoutMs, onTimeout });
@@ -141,7 +141,7 @@ export class ServerSeam implements ServerDatabase {
     let isOver = false;
     try {
       connection = await this.lend(deps.clock, service, guard.deadlineAt());
-      watch.connected();
+      if (this.driver.hasQueue) watch.connected();
       yield* iterate(connection.client);
       isOver = true;
       watch.succeeded();

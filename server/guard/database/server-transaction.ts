@@ -79,7 +79,7 @@ export class ServerTransaction {
       throw error;
     }
     this.#connection = connection;
-    watch.connected();
+    if (this.#database.driver.hasQueue) watch.connected();
     const running = this.#runOn(connection, work);
     try {
       const value = await withDeadline(clock, running, { ...FOREVER, signal });
