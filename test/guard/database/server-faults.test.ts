@@ -151,6 +151,21 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       expect(await server.names()).toEqual(["ada", "grace"]);
     });
 
+    it("after the last statement and before COMMIT was sent: it is done again, since nothing was kept", async () => {
+      const { guardDatabase, transaction } = makeGuards({}, { failureThreshold: 100 });
+      guardDatabase("db:main", db);
+      let bodies = 0;
+      await transaction(db, async (tx: AnyTx) => {
+        bodies += 1;
+        await insert(tx, "ada");
+        if (bodies > 1) return;
+        server.proxy.cut();
+        await new Promise((resolve) => setTimeout(resolve, 100));
+      });
+      expect(bodies).toBe(2);
+      expect(await server.names()).toEqual(["ada"]);
+    });
+
     it("between two statements of Drizzle's own transaction: its error arrives, and nothing is kept", async () => {
       const { guardDatabase, registry } = makeGuards();
       guardDatabase("db:main", db);
