@@ -1,6 +1,7 @@
 /** Lends connections of mysql2, as Drizzle holds them: behind promises, from a pool or the one connection that it was given. */
 import { readProperty } from "../../../shared/error-facts.js";
 import { type DatabaseDriver, type LentConnection, lent } from "./database-driver.js";
+import { renewalOf } from "./pool-renewal.js";
 import { hasMethods, ignore } from "./shape.js";
 
 /** What is behind the promises. */
@@ -36,14 +37,7 @@ export function mysql2Driver(client: unknown): DatabaseDriver | undefined {
 }
 
 function poolDriver(pool: PromisePool): DatabaseDriver {
-  /** Which renewal a connection came after; of those made before the first one nothing is known, nor needed. */
-  const madeAfter = new WeakMap<object, number>();
-  let renewals = 0;
-  const watchConnections = () =>
-    pool.pool.on("connection", (made) => {
-      if (typeof made === "object" && made !== null) madeAfter.set(made, renewals);
-    });
-  const lend = async (): Promise<LentConnection & { readonly core: Emitter }> => {
+  const lend = async (): Promise<LentConnection> => {
     const client = await pool.getConnection();
     const { connection: core } = client;
     // The pool's own listener hears the first error only.
@@ -56,7 +50,7 @@ function poolDriver(pool: PromisePool): DatabaseDriver {
       giveBack: end(() => client.release()),
       destroy: () => client.destroy(),
     };
-    return { ...lent(client, ends), core };
+    return lent(client, ends);
   };
 
   return {
@@ -64,16 +58,12 @@ function poolDriver(pool: PromisePool): DatabaseDriver {
     isPool: true,
     hasQueue: true,
     lend,
-    async renew() {
-      if (renewals === 0) watchConnections();
-      renewals += 1;
-      const renewal = renewals;
-      for (let left = pool.pool.config.connectionLimit ?? 10; ; left -= 1) {
-        const connection = await lend();
-        if ((madeAfter.get(connection.core) ?? 0) >= renewal || left <= 0) return connection;
-        connection.destroy();
-      }
-    },
+    renew: renewalOf({
+      size: pool.pool.config.connectionLimit ?? 10,
+      lend,
+      watch: (note) => pool.pool.on("connection", note),
+      madeAs: ({ client }) => asConnection(client).connection,
+    }),
     ask,
     // Its connections are the pool's care: it drops those that break.
     onIdleError: (listener) => void pool.pool.on("error", listener),

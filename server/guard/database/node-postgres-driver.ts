@@ -1,6 +1,7 @@
 /** Lends connections of node-postgres: of a `Pool`, or the one `Client` that Drizzle was given. Known by shape, not by class. */
 import { readProperty } from "../../../shared/error-facts.js";
 import { type DatabaseDriver, type LentConnection, lent } from "./database-driver.js";
+import { renewalOf } from "./pool-renewal.js";
 import { hasMethods, ignore } from "./shape.js";
 
 interface PgClient {
@@ -26,13 +27,6 @@ export function nodePostgresDriver(client: unknown): DatabaseDriver | undefined 
 }
 
 function poolDriver(pool: PgPool): DatabaseDriver {
-  /** Which renewal a connection came after; of those made before the first one nothing is known, nor needed. */
-  const madeAfter = new WeakMap<object, number>();
-  let renewals = 0;
-  const watchConnections = () =>
-    pool.on("connect", (made) => {
-      if (typeof made === "object" && made !== null) madeAfter.set(made, renewals);
-    });
   const lend = async (): Promise<LentConnection> => {
     const client = await pool.connect();
     // The pool stops listening when it hands a connection out: one that breaks between two statements would end the process.
@@ -49,16 +43,12 @@ function poolDriver(pool: PgPool): DatabaseDriver {
     isPool: true,
     hasQueue: true,
     lend,
-    async renew() {
-      if (renewals === 0) watchConnections();
-      renewals += 1;
-      const renewal = renewals;
-      for (let left = pool.options.max ?? 10; ; left -= 1) {
-        const connection = await lend();
-        if ((madeAfter.get(connection.client) ?? 0) >= renewal || left <= 0) return connection;
-        connection.destroy();
-      }
-    },
+    renew: renewalOf({
+      size: pool.options.max ?? 10,
+      lend,
+      watch: (note) => pool.on("connect", note),
+      madeAs: ({ client }) => client,
+    }),
     ask,
     onIdleError: (listener) => void pool.on("error", listener),
   };

@@ -47,7 +47,7 @@ export interface RepeatedWork<T> {
 /** Locks last milliseconds, restarts seconds; full jitter keeps two waiters apart. */
 const BACKOFF = {
   contention: { baseMs: 5, maxMs: 200 },
-  fresh_connection: { baseMs: 50, maxMs: 1_000 },
+  fresh_connection: { baseMs: 100, maxMs: 2_000 },
 } as const satisfies Record<Repetition["why"], { baseMs: number; maxMs: number }>;
 
 /** Flags and mode let work on this database be repeated. */
