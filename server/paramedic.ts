@@ -28,7 +28,7 @@ import type { Paramedic } from "./door.js";
 import { readEnvironment } from "./env.js";
 import { createExposition } from "./exposition.js";
 import { createFaults } from "./faults.js";
-import { createDatabaseGuards } from "./guard/database-guards.js";
+import { createDatabaseGuards } from "./guard/database/database-guards.js";
 import type { GuardFlags } from "./guard/guard-engine.js";
 import { createGuards } from "./guard/guards.js";
 import { createLlm, type LlmOptions } from "./guard/llm.js";
@@ -217,11 +217,22 @@ export function createParamedic<Context extends object = object>(
     },
     { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
   );
+  const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
   const strategies = createBuiltInStrategies(
     {
       clock,
       random,
-      circuits: { channel, circuitState: (name) => circuits.get(name)?.getState().state },
+      circuits: {
+        channel,
+        circuitState: (name) => circuits.get(name)?.getState().state,
+        staysUsable: ({ failureType, affectedService }) =>
+          (failureType === "database_readonly" || failureType === "disk_full") &&
+          guardedDatabase(affectedService) !== undefined,
+      },
+      reconnectable(name) {
+        const database = guardedDatabase(name);
+        return database?.reconnect === undefined ? undefined : { reconnect: database.reconnect, ping: database.ping };
+      },
     },
     {
       maxAttempts: settled.maxRetryAttempts,
@@ -279,7 +290,10 @@ export function createParamedic<Context extends object = object>(
   const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {
     const known = databases.databases().length;
     const guarded = databases.guardDatabase(name, db, databasePolicy);
-    for (const database of databases.databases().slice(known)) registerDatabaseHealthCheck(health, database, { clock });
+    for (const database of databases.databases().slice(known)) {
+      registerDatabaseHealthCheck(health, database, { clock });
+      monitor.poke();
+    }
     return guarded;
   };
 
@@ -386,6 +400,7 @@ export function createParamedic<Context extends object = object>(
       timeoutMs: settled.shutdownTimeoutMs,
       async stopSources() {
         stopMeasuring();
+        databases.stop();
         exposition.stop();
         bridge?.stop();
         await monitor.stop();

@@ -10,6 +10,8 @@ export interface CircuitBreakStrategyDeps {
   readonly channel: ControlChannel;
   /** The state of a circuit by its name; undefined when there is none. */
   readonly circuitState: (circuitName: string) => CircuitState | undefined;
+  /** Whose guard refuses what is impossible and lets the rest go on: an open circuit would end that too. @default none */
+  readonly staysUsable?: (failure: Failure) => boolean;
   readonly clock?: Clock;
 }
 
@@ -38,16 +40,18 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   ];
   readonly #channel: ControlChannel;
   readonly #circuitState: CircuitBreakStrategyDeps["circuitState"];
+  readonly #staysUsable: (failure: Failure) => boolean;
   readonly #clock: Clock;
 
-  constructor({ channel, circuitState, clock = systemClock }: CircuitBreakStrategyDeps) {
+  constructor({ channel, circuitState, staysUsable = () => false, clock = systemClock }: CircuitBreakStrategyDeps) {
     this.#channel = channel;
     this.#circuitState = circuitState;
+    this.#staysUsable = staysUsable;
     this.#clock = clock;
   }
 
   appliesTo(failure: Failure): boolean {
-    return this.#circuitState(failure.affectedService) !== undefined;
+    return this.#circuitState(failure.affectedService) !== undefined && !this.#staysUsable(failure);
   }
 
   async execute(failure: Failure): Promise<StrategyResult> {

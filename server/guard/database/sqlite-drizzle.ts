@@ -1,13 +1,10 @@
-/** What guards need of a Drizzle database on better-sqlite3: its connection, a handle for a transaction, and queries that wait. */
+/** What guards need of Drizzle on better-sqlite3: a handle for a transaction, and awaited queries that wait for their turn and for locks. */
 import type BetterSqlite3 from "better-sqlite3";
 import { sql } from "drizzle-orm";
-import { readProperty } from "../../shared/error-facts.js";
-import { ParamedicError } from "../../shared/errors.js";
-import { DatabaseSeam } from "./database-seam.js";
+import { readProperty } from "../../../shared/error-facts.js";
+import { SqliteSeam } from "./sqlite-seam.js";
 import { TransactionError } from "./transaction-error.js";
 
-/** Drizzle's own name for a class, the same across its copies. */
-const ENTITY_KIND = Symbol.for("drizzle:entityKind");
 /** What `await` asks of a query. */
 const THEN = "then";
 const WAITS = Symbol.for("paramedic.waits_for_transactions");
@@ -28,25 +25,6 @@ interface DrizzleDatabase {
 }
 
 /**
- * @throws ParamedicError `OPERATION_INVALID` for anything but Drizzle on better-sqlite3.
- */
-export function requireClient(db: object, caller: string): BetterSqlite3.Database {
-  const client = readProperty(db, "$client");
-  const session = readProperty(db, "session");
-  const isSupported =
-    kindOf(db) === "BetterSQLite3Database" &&
-    kindOf(session) === "BetterSQLiteSession" &&
-    typeof readProperty(client, "prepare") === "function" &&
-    typeof readProperty(client, "pragma") === "function";
-  if (isSupported) return asClient(client);
-  const got = kindOf(db) ?? "a value that is no Drizzle database";
-  throw new ParamedicError(
-    "OPERATION_INVALID",
-    `${caller}: got ${got}; supported is Drizzle on better-sqlite3: drizzle(new Database(file)) from "drizzle-orm/better-sqlite3"`,
-  );
-}
-
-/**
  * A handle whose statements run on `prepare`. It is made by the database's own copy of Drizzle, with its schema, casing and
  * logger; the transaction around it is begun and ended elsewhere.
  */
@@ -58,9 +36,9 @@ export function makeHandle(db: object, prepare: (sql: string) => unknown): unkno
 }
 
 /**
- * Lets awaited queries of Drizzle wait while a transaction holds their connection. Drizzle decides what `await` does to a
- * query on the classes of its query builders, so that is where the waiting stands; without an open transaction it costs
- * one look. Queries that are executed synchronously cannot wait.
+ * Lets awaited queries of Drizzle wait while a transaction holds their connection, and, of a guarded database, while another
+ * connection holds a lock. Drizzle decides what `await` does to a query on the classes of its query builders, so that is
+ * where the waiting stands. Queries that are executed synchronously cannot wait.
  */
 export function letQueriesWait(db: object): void {
   const { session } = asDatabase(db);
@@ -72,10 +50,10 @@ export function letQueriesWait(db: object): void {
     Object.defineProperty(owner, WAITS, { value: true });
     Object.defineProperty(owner, THEN, {
       value: function then(this: unknown, fulfilled: unknown, rejected: unknown): unknown {
-        const seam = heldSeam(this);
+        const seam = seamOf(this);
         if (seam === undefined) return Reflect.apply(native, this, [fulfilled, rejected]);
         const run = () => new Promise((resolve, reject) => Reflect.apply(native, this, [resolve, reject]));
-        const waiting = inTurn(seam, run);
+        const waiting = wait(seam, run);
         return Reflect.apply(waiting.then, waiting, [fulfilled, rejected]);
       },
       writable: true,
@@ -86,22 +64,24 @@ export function letQueriesWait(db: object): void {
   const { count } = session;
   // Of a transaction's handle `this` is the session of that handle, which nobody holds up.
   const waitingCount = async function (this: DrizzleSession, query: unknown): Promise<unknown> {
-    const seam = heldSeam({ session: this });
-    const run = () => Reflect.apply(count, this, [query]);
-    return await (seam === undefined ? run() : inTurn(seam, run));
+    const seam = seamOf({ session: this });
+    const run = async () => await Reflect.apply(count, this, [query]);
+    return await (seam === undefined ? run() : wait(seam, run));
   };
   Object.defineProperty(session, "count", { value: waitingCount, writable: true, configurable: true });
 }
 
 /** Rejects with `use_tx` inside the transaction: the query would wait for what waits for it. */
-function inTurn<T>(seam: DatabaseSeam, run: () => Promise<T>): Promise<T> {
-  return seam.isInside ? Promise.reject(new TransactionError("use_tx")) : seam.inTurn(run);
+function wait<T>(seam: SqliteSeam, run: () => Promise<T>): Promise<T> {
+  if (!seam.isHeld) return seam.awaited(run);
+  return seam.isInside ? Promise.reject(new TransactionError("use_tx")) : seam.inTurn(() => seam.awaited(run));
 }
 
-function heldSeam(query: unknown): DatabaseSeam | undefined {
+/** Of a query that may have to wait. */
+function seamOf(query: unknown): SqliteSeam | undefined {
   const client = readProperty(readProperty(query, "session"), "client");
-  const seam = typeof client === "object" && client !== null ? DatabaseSeam.find(client) : undefined;
-  return seam?.isHeld === true ? seam : undefined;
+  const seam = typeof client === "object" && client !== null ? SqliteSeam.find(client) : undefined;
+  return seam !== undefined && (seam.isHeld || seam.guards.length > 0) ? seam : undefined;
 }
 
 /** One query of each family of builders; none of them is run. */
@@ -128,17 +108,7 @@ function ownerOf(value: unknown, key: string): object | undefined {
   return undefined;
 }
 
-function kindOf(value: unknown): string | undefined {
-  const kind = readProperty(readProperty(value, "constructor"), ENTITY_KIND);
-  return typeof kind === "string" ? kind : undefined;
-}
-
-/** `requireClient` has looked at the value. */
-function asClient(client: unknown): BetterSqlite3.Database {
-  return client as BetterSqlite3.Database;
-}
-
-/** `requireClient` has looked at the database. */
+/** `databaseOf` has looked at the database. */
 function asDatabase(db: object): DrizzleDatabase {
   return db as DrizzleDatabase;
 }

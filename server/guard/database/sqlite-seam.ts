@@ -2,34 +2,15 @@
  * The one place where a better-sqlite3 connection is taken hold of: its statements pass through guards, and while an
  * asynchronous transaction holds the connection nobody else's statement becomes a part of it. The methods of the instance
  * are replaced, once, whoever asks; statements that were prepared before are kept out by an open cursor, because the driver
- * itself refuses to write while one is open.
+ * itself refuses to write while one is open. It is one object because all of it guards one thing, the connection.
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type BetterSqlite3 from "better-sqlite3";
+import { beginAll, type StatementGuard, type StatementWork } from "./statement-guard.js";
 import { TransactionError } from "./transaction-error.js";
 
 type Client = BetterSqlite3.Database;
 type Statement = BetterSqlite3.Statement<unknown[]>;
-
-export interface GuardedWork {
-  /** `part`: a statement of an asynchronous transaction, which itself tells of contention. */
-  readonly kind: "statement" | "part" | "transaction";
-  readonly sql: string;
-  /** The circuit may refuse it; off for the parts of a transaction that was admitted. */
-  readonly gated: boolean;
-}
-
-/** What a statement, or a synchronous transaction as a whole, passes through. */
-export interface StatementGuard {
-  /** Whose guard it is; one owner guards a connection once. */
-  readonly owner: object;
-  readonly service: string;
-  /** How long a transaction may take unless it says otherwise. */
-  readonly timeoutMs: number;
-  run<T>(work: GuardedWork, execute: () => T): T;
-  /** Told of an error in preparing a statement. */
-  prepareFailed(sql: string, error: unknown): void;
-}
 
 /** A transaction that holds the connection. */
 export interface Hold {
@@ -40,17 +21,29 @@ const SEAM = Symbol.for("paramedic.sqlite_seam");
 const EXECUTING = ["run", "get", "all", "iterate"] as const;
 const VARIANTS = ["default", "deferred", "immediate", "exclusive"] as const;
 
-export class DatabaseSeam {
+/** Waiting inside of the driver blocks the event loop; what is awaited waits outside. */
+const AWAITED_BUSY_MS = 0;
+
+export class SqliteSeam {
   readonly client: Client;
   readonly guards: StatementGuard[] = [];
+  /** How long a synchronous statement may wait for a lock while guards may do something about it. */
+  syncBusyMs = Number.POSITIVE_INFINITY;
   readonly #native: Pick<Client, "prepare" | "exec" | "transaction" | "close">;
   readonly #inside = new AsyncLocalStorage<Hold>();
+  /** The statements that failed, by their errors. */
+  readonly #failed = new WeakMap<object, string>();
+  /** The busy timeout that the app gave the connection, and the one that it has now. */
+  readonly #ownBusyMs: number;
+  #busyMs: number;
   #cursor: Statement | undefined = undefined;
   #openCursor: IterableIterator<unknown> | undefined = undefined;
   #hold: Hold | undefined = undefined;
   #turns: Promise<void> = Promise.resolve();
   /** Synchronous transactions under way: their statements were admitted with them. */
   #depth = 0;
+  /** The statement that runs now is awaited, and repeated when it meets a lock. */
+  #isAwaited = false;
 
   private constructor(client: Client) {
     this.client = client;
@@ -61,6 +54,8 @@ export class DatabaseSeam {
       transaction: transaction.bind(client),
       close: close.bind(client),
     };
+    this.#ownBusyMs = Number(client.pragma("busy_timeout", { simple: true }));
+    this.#busyMs = this.#ownBusyMs;
     replace(client, "prepare", (sql: string) => this.#prepareShared(sql));
     replace(client, "exec", (sql: string) => this.#shared("statement", sql, () => this.#native.exec(sql)));
     replace(client, "transaction", (fn: (...args: unknown[]) => unknown) => this.#transactionShared(fn));
@@ -71,16 +66,16 @@ export class DatabaseSeam {
   }
 
   /** The seam of a connection, made on first use. */
-  static of(client: Client): DatabaseSeam {
+  static of(client: Client): SqliteSeam {
     const known: unknown = Reflect.get(client, SEAM);
     if (known !== undefined) return asSeam(known);
-    const seam = new DatabaseSeam(client);
+    const seam = new SqliteSeam(client);
     Object.defineProperty(client, SEAM, { value: seam });
     return seam;
   }
 
   /** The seam that a connection already has. */
-  static find(client: object): DatabaseSeam | undefined {
+  static find(client: object): SqliteSeam | undefined {
     const known: unknown = Reflect.get(client, SEAM);
     return known === undefined ? undefined : asSeam(known);
   }
@@ -114,6 +109,21 @@ export class DatabaseSeam {
     }
   }
 
+  /** Runs an awaited query, which executes its statement at once, and again while a lock keeps it from its work. */
+  awaited<T>(run: () => Promise<T>): Promise<T> {
+    const [guard] = this.guards;
+    if (guard === undefined || this.#depth > 0) return run();
+    const once = () => {
+      this.#isAwaited = true;
+      try {
+        return run();
+      } finally {
+        this.#isAwaited = false;
+      }
+    };
+    return guard.repeated((error) => this.#sqlOf(error), false, once);
+  }
+
   /** Keeps everybody else out until `release`. */
   hold(hold: Hold): void {
     this.#hold = hold;
@@ -123,6 +133,7 @@ export class DatabaseSeam {
   release(): void {
     this.#closeCursor();
     this.#hold = undefined;
+    this.#setBusy(this.#ownBusyMs);
   }
 
   /** Runs `work` so that code in it, awaits included, is known to be inside of `hold`. */
@@ -131,32 +142,20 @@ export class DatabaseSeam {
   }
 
   /** A statement of the transaction that holds the connection, or one that begins or ends it. */
-  own<T>(sql: string, gated: boolean, execute: () => T): T {
+  own<T>(sql: string, isGated: boolean, execute: () => T): T {
     this.#closeCursor();
     try {
-      return this.#guarded({ kind: "part", sql, gated }, execute);
+      return this.#guarded({ kind: "part", sql, isGated, isRepeated: true }, execute);
     } finally {
       if (this.#hold !== undefined && this.client.inTransaction) this.#openTheCursor();
     }
   }
 
-  /** Begins or ends the transaction. */
-  control(sql: string, gated: boolean): void {
-    this.own(sql, gated, () => void this.#native.exec(sql));
-  }
-
-  /** The connection's busy timeout while `work` runs is `busyTimeoutMs`: it blocks the event loop for that long. */
-  withBusyTimeout<T>(busyTimeoutMs: number, work: () => T): T {
+  /** Begins or ends the transaction, blocking for at most `busyMs`; undefined: for as long as the connection itself does. */
+  control(sql: string, isGated: boolean, busyMs: number | undefined): void {
     this.#closeCursor();
-    const before = Number(this.client.pragma("busy_timeout", { simple: true }));
-    this.client.pragma(`busy_timeout = ${busyTimeoutMs}`);
-    try {
-      return work();
-    } finally {
-      this.#closeCursor();
-      if (this.client.open) this.client.pragma(`busy_timeout = ${before}`);
-      if (this.#hold !== undefined && this.client.open && this.client.inTransaction) this.#openTheCursor();
-    }
+    this.#setBusy(busyMs ?? this.#ownBusyMs);
+    this.own(sql, isGated, () => void this.#native.exec(sql));
   }
 
   /** A statement for the transaction's handle. `admit` throws when the transaction can no longer be used. */
@@ -170,6 +169,13 @@ export class DatabaseSeam {
         return method === "iterate" ? [...asIterable(result)].values() : result;
       });
     });
+  }
+
+  /** Asks the connection itself, past every guard; undefined while a transaction holds it. */
+  ask<T>(question: (native: Pick<Client, "exec" | "prepare">) => T): T | undefined {
+    if (this.isHeld || this.client.inTransaction) return undefined;
+    this.#setBusy(AWAITED_BUSY_MS);
+    return question(this.#native);
   }
 
   #prepareShared(sql: string): Statement {
@@ -191,7 +197,7 @@ export class DatabaseSeam {
       const run = native[variant];
       const seam = this;
       return function sqliteTransaction(this: unknown, ...args: unknown[]): unknown {
-        return seam.#shared("transaction", "BEGIN", () => {
+        return seam.#shared("transaction", "TRANSACTION", () => {
           seam.#depth += 1;
           try {
             return run.apply(this, args);
@@ -209,14 +215,52 @@ export class DatabaseSeam {
 
   #shared<T>(kind: "statement" | "transaction", sql: string, execute: () => T): T {
     if (this.#hold !== undefined) throw new TransactionError(this.isInside ? "use_tx" : "transaction_open");
-    return this.#guarded({ kind, sql, gated: this.#depth === 0 }, execute);
+    const isRepeated = this.#isAwaited;
+    const isOutermost = this.#depth === 0;
+    const isHurried = isOutermost ? this.#hurry() : this.#busyMs < this.#ownBusyMs;
+    try {
+      return this.#guarded({ kind, sql, isGated: isOutermost, isRepeated }, execute);
+    } catch (error) {
+      if (isHurried && !isRepeated) explainHurry(error, this.#busyMs);
+      throw error;
+    }
   }
 
-  #guarded<T>(work: GuardedWork, execute: () => T): T {
-    const [only, ...more] = this.guards;
-    if (only === undefined) return execute();
-    if (more.length === 0) return only.run(work, execute);
-    return this.guards.reduceRight<() => T>((inner, guard) => () => guard.run(work, inner), execute)();
+  /** Shortens the wait for locks as far as guards may; says whether it did. */
+  #hurry(): boolean {
+    const own = this.#ownBusyMs;
+    const mayHurry = this.guards[0]?.mayRepeat ?? false;
+    this.#setBusy(!mayHurry ? own : this.#isAwaited ? AWAITED_BUSY_MS : Math.min(this.syncBusyMs, own));
+    return mayHurry && this.#busyMs < own;
+  }
+
+  #setBusy(busyMs: number): void {
+    if (busyMs === this.#busyMs || !this.client.open) return;
+    try {
+      this.#native.prepare(`PRAGMA busy_timeout = ${busyMs}`).get();
+      this.#busyMs = busyMs;
+    } catch {
+      // The app is iterating over rows: the driver lets nothing else happen to the connection, and what is set stays.
+    }
+  }
+
+  #guarded<T>(work: StatementWork, execute: () => T): T {
+    const watch = beginAll(this.guards, work);
+    try {
+      const result = execute();
+      watch.succeeded();
+      return result;
+    } catch (error) {
+      if (typeof error === "object" && error !== null) this.#failed.set(error, work.sql);
+      // Inside a transaction the user's own errors pass by.
+      if (work.kind === "transaction" && !isDriverError(error)) watch.ignored();
+      else watch.failed(error);
+      throw error;
+    }
+  }
+
+  #sqlOf(error: unknown): string {
+    return (typeof error === "object" && error !== null ? this.#failed.get(error) : undefined) ?? "";
   }
 
   #openTheCursor(): void {
@@ -230,9 +274,9 @@ export class DatabaseSeam {
   }
 }
 
-/** Only `DatabaseSeam.of` writes under the symbol; another copy of the package writes an object with the same methods. */
-function asSeam(value: unknown): DatabaseSeam {
-  return value as DatabaseSeam;
+/** Only `SqliteSeam.of` writes under the symbol; another copy of the package writes an object with the same methods. */
+function asSeam(value: unknown): SqliteSeam {
+  return value as SqliteSeam;
 }
 
 /** better-sqlite3's methods are generic in ways that a wrapper cannot say; the replacements take and give what they do. */
@@ -259,6 +303,18 @@ function intercept(
     });
   }
   return statement;
+}
+
+function isDriverError(error: unknown): error is Error & { readonly code: string } {
+  return (
+    error instanceof Error && "code" in error && typeof error.code === "string" && error.code.startsWith("SQLITE_")
+  );
+}
+
+/** The driver's own error, by the same reference, says why it came so soon. */
+function explainHurry(error: unknown, busyMs: number): void {
+  if (!isDriverError(error) || error.code !== "SQLITE_BUSY" || error.message.includes("await")) return;
+  error.message += `: another connection holds the lock, and a synchronous statement waits ${busyMs} ms for it at most, because it blocks every other call meanwhile; await the statement, or use paramedic.transaction, and it waits without blocking`;
 }
 
 /** `iterate` gives an iterator of rows; the driver says so. */

@@ -2,11 +2,11 @@ import Database from "better-sqlite3";
 import { eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { CircuitBreakerError } from "../../server/circuit/circuit-breaker-error.js";
-import { nameQuery } from "../../server/guard/database-query.js";
-import { makeGuards, openDatabase, schema, users } from "../support/database-fixture.js";
-import { type DatabaseLock, lockDatabase } from "../support/database-lock.js";
-import { createFakeClock } from "../support/fake-clock.js";
+import { CircuitBreakerError } from "../../../server/circuit/circuit-breaker-error.js";
+import { nameQuery } from "../../../server/guard/database/query-name.js";
+import { makeGuards, openDatabase, schema, users } from "../../support/database-fixture.js";
+import { type DatabaseLock, lockDatabase } from "../../support/database-lock.js";
+import { createFakeClock } from "../../support/fake-clock.js";
 
 let opened: ReturnType<typeof openDatabase>;
 let lock: DatabaseLock | undefined;
@@ -259,7 +259,7 @@ describe("a guarded statement", () => {
     const { guardDatabase, databases, registry } = makeGuards();
     guardDatabase("db:main", opened.db);
     registry.get("db:main")?.forceOpen("operator");
-    expect(databases()[0]?.ping()).toBeGreaterThanOrEqual(0);
+    expect(() => databases()[0]?.ping()).not.toThrow();
     opened.client.close();
     expect(() => databases()[0]?.ping()).toThrow();
   });
@@ -272,7 +272,7 @@ describe("a query's name", () => {
       "SELECT *  from users\nwhere id in (?)",
       "select * from users where id in (1, 2, 3)",
       "select * from users where id in ('a')",
-    ].map(nameQuery);
+    ].map((text) => nameQuery(text));
     expect(new Set(names.map(({ fingerprint }) => fingerprint)).size).toBe(1);
     expect(new Set(names.map(({ operation }) => operation))).toEqual(new Set(["SELECT"]));
     expect(nameQuery("select * from orders").fingerprint).not.toBe(names[0]?.fingerprint);

@@ -2,11 +2,11 @@ import Database from "better-sqlite3";
 import { eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { TransactionError } from "../../server/guard/transaction-error.js";
-import { classify } from "../../shared/classify.js";
-import { makeGuards, openDatabase, schema, users } from "../support/database-fixture.js";
-import { type DatabaseLock, lockDatabase } from "../support/database-lock.js";
-import { createFakeClock, settle } from "../support/fake-clock.js";
+import { TransactionError } from "../../../server/guard/database/transaction-error.js";
+import { classify } from "../../../shared/classify.js";
+import { makeGuards, openDatabase, schema, users } from "../../support/database-fixture.js";
+import { type DatabaseLock, lockDatabase } from "../../support/database-lock.js";
+import { createFakeClock, settle } from "../../support/fake-clock.js";
 
 let opened: ReturnType<typeof openDatabase>;
 let lock: DatabaseLock | undefined;

@@ -1,10 +1,10 @@
 /** Database guards and transactions of one Paramedic, which write down each error once between them. */
-import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
-import type { Ids } from "../ports/ids.js";
-import type { MetricSink } from "../ports/metric-sink.js";
-import { createDatabaseGuard, type DatabaseGuard } from "./database.js";
+import type { CircuitBreakerRegistry } from "../../circuit/circuit-breaker-registry.js";
+import type { Ids } from "../../ports/ids.js";
+import type { MetricSink } from "../../ports/metric-sink.js";
+import type { GuardPolicy } from "../guard-policy.js";
 import { createDatabaseFailures } from "./database-failures.js";
-import type { GuardPolicy } from "./guard-policy.js";
+import { createDatabaseGuard, type DatabaseGuard } from "./guard-database.js";
 import { createTransaction, type Transaction, type TransactionDeps } from "./transaction.js";
 
 export interface DatabaseGuardsDeps extends Omit<TransactionDeps, "failures" | "flags"> {
@@ -26,9 +26,6 @@ export interface DatabaseGuards extends DatabaseGuard {
 export function createDatabaseGuards(deps: DatabaseGuardsDeps, defaults: GuardPolicy = {}): DatabaseGuards {
   const failures = createDatabaseFailures(deps);
   const registry = deps.flags.circuitBreakers ? deps.registry : undefined;
-  const { guardDatabase, databases } = createDatabaseGuard(
-    { ...deps, registry, failures, enabled: deps.flags.enabled },
-    defaults,
-  );
-  return Object.freeze({ guardDatabase, databases, transaction: createTransaction({ ...deps, failures }) });
+  const guards = createDatabaseGuard({ ...deps, registry, failures }, defaults);
+  return Object.freeze({ ...guards, transaction: createTransaction({ ...deps, failures }) });
 }

@@ -1,14 +1,16 @@
 /** Writes down what a database did wrong, each error once, and what contention did not: count. */
 
-import type { Classification } from "../../shared/classification.js";
-import { classify, severityOf } from "../../shared/classify.js";
-import { describeError } from "../../shared/describe-error.js";
-import type { Failure, Json } from "../../shared/failure.js";
-import type { CallContext } from "../ports/call-context.js";
-import type { Clock } from "../ports/clock.js";
-import type { Ids } from "../ports/ids.js";
-import type { Journal } from "../ports/journal.js";
-import { nameQuery } from "./database-query.js";
+import type { Classification } from "../../../shared/classification.js";
+import { classify, severityOf } from "../../../shared/classify.js";
+import { describeError } from "../../../shared/describe-error.js";
+import { readProperty } from "../../../shared/error-facts.js";
+import type { Failure, Json } from "../../../shared/failure.js";
+import type { CallContext } from "../../ports/call-context.js";
+import type { Clock } from "../../ports/clock.js";
+import type { Ids } from "../../ports/ids.js";
+import type { Journal } from "../../ports/journal.js";
+import { type DatabaseSystem, nameQuery } from "./query-name.js";
+import { isContention } from "./repeat-rule.js";
 
 export interface DatabaseFailuresDeps {
   readonly clock: Clock;
@@ -17,9 +19,18 @@ export interface DatabaseFailuresDeps {
   readonly callContext: CallContext;
 }
 
+/** Where an error was seen. */
+export interface SeenAt {
+  readonly service: string;
+  readonly sql: string;
+  readonly system: DatabaseSystem;
+  /** The guard reacts to it itself, and writes down how. */
+  readonly isHandled?: boolean;
+}
+
 export interface DatabaseFailures {
   /** The failure of an error, written down when it is new; undefined for the caller's own mistakes. */
-  observe(error: unknown, service: string, sql: string): { found: Classification; failure: Failure | undefined };
+  observe(error: unknown, seenAt: SeenAt): { found: Classification; failure: Failure | undefined };
   /** The error was observed already. */
   knows(error: unknown): boolean;
 }
@@ -29,10 +40,10 @@ export function createDatabaseFailures({ clock, ids, journal, callContext }: Dat
 
   return Object.freeze({
     knows: (error: unknown) => isObject(error) && known.has(error),
-    observe(error: unknown, service: string, sql: string) {
-      const found = classify(error, service);
+    observe(error: unknown, seenAt: SeenAt) {
+      const found = classify(error, seenAt.service);
       if (isObject(error) && known.has(error)) return { found, failure: known.get(error) };
-      const failure = isWorthWriting(found) ? describe(error, service, sql, found) : undefined;
+      const failure = isWorthWriting(found) ? describe(error, seenAt, found) : undefined;
       if (isObject(error)) known.set(error, failure);
       if (failure !== undefined) {
         journal.append({ type: "failure.observed", failure, rescued: false });
@@ -42,18 +53,20 @@ export function createDatabaseFailures({ clock, ids, journal, callContext }: Dat
     },
   });
 
-  function describe(error: unknown, service: string, sql: string, found: Classification): Failure {
-    const { name, message, stack, code } = describeError(error);
-    const query = nameQuery(sql);
+  function describe(error: unknown, { service, sql, system, isHandled }: SeenAt, found: Classification): Failure {
+    const { name, message, stack, code } = describeError(withoutValues(error));
+    const query = nameQuery(sql, system);
     const call = callContext.current();
     const context: Record<string, Json> = {
       reason: found.reason,
       error: name,
       operation: query.operation,
+      summary: query.summary,
       query: query.fingerprint,
     };
     if (code !== undefined) context.code = code;
     if (call !== undefined) context.path = call.path;
+    if (isHandled) context.target = service;
     return {
       eventId: ids(),
       timestamp: clock.now(),
@@ -71,9 +84,11 @@ export function createDatabaseFailures({ clock, ids, journal, callContext }: Dat
   }
 }
 
-/** Contention is no failure of the database, yet an operator wants to see it. */
-export function isContention({ failureType }: Pick<Classification, "failureType">): boolean {
-  return failureType === "database_busy" || failureType === "database_conflict";
+/** Drizzle's error carries statement and values in its message; what the driver said is its cause. */
+function withoutValues(error: unknown): unknown {
+  const cause = readProperty(error, "cause");
+  const isDrizzles = typeof readProperty(error, "query") === "string" && readProperty(error, "params") !== undefined;
+  return isDrizzles && cause !== undefined ? cause : error;
 }
 
 function isWorthWriting(found: Classification): boolean {
