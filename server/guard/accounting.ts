@@ -1,17 +1,18 @@
 /** Tells everybody concerned how an attempt ended: the circuit, the metrics, the cooldown, and the record of its call. */
 import type { Classification } from "../../shared/classification.js";
-import type { Attempt } from "./attempt.js";
+import type { Attempt, AttemptTerms } from "./attempt.js";
 import { isTooShortToTell } from "./attempt-time.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { Refusal } from "./refusal.js";
 import type { RescuableCall } from "./rescuable-call.js";
+import { failPart, partOf } from "./service-part.js";
 import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
 
 export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   const { state, terms, durationMs } = attempt;
   switch (state) {
     case "succeeded":
-      terms.permit?.success(terms.now + durationMs);
+      succeedPermits(terms, terms.now + durationMs);
       terms.service.record("success", durationMs);
       break;
     case "failed":
@@ -20,7 +21,7 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
       break;
     case "running":
     case "aborted":
-      terms.permit?.ignored();
+      ignorePermits(terms);
       terms.service.record("aborted", durationMs);
       break;
   }
@@ -33,28 +34,44 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
   service.record("rejected", 0);
 }
 
-function accountFailure(call: RescuableCall, { error, state, terms, durationMs }: Attempt): void {
-  const { service, permit, timeoutMs, now } = terms;
-  const found = call.engine.classify(error, service.name);
-  const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
-  const classification: Classification = hurried ? { ...found, verdict: "ignored" } : found;
-  const seen = { error, service, classification };
+function accountFailure(call: RescuableCall, attempt: Attempt): void {
+  const { error, state, terms, durationMs } = attempt;
+  const { service, permit, parts, timeoutMs, now } = terms;
+  const structural = call.engine.classify(error, service.name);
+  const found = terms.judge?.(structural, error) ?? structural;
+  const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
+  const classification: Classification = ownTime ? { ...found, verdict: "ignored" } : found;
+  const blamed = partOf(parts, classification.failureType);
+  const seen = { error, service, classification, circuit: blamed?.circuit };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
   switch (classification.verdict) {
     case "failure":
-      permit?.failure({ error, failureEventId });
+      failPart(parts, blamed, { error, failureEventId });
+      if (blamed === undefined) permit?.failure({ error, failureEventId });
+      else permit?.ignored();
       break;
     case "success":
-      permit?.success(now + durationMs);
+      succeedPermits(terms, now + durationMs);
       break;
     case "ignored":
-      permit?.ignored();
+      ignorePermits(terms);
       break;
   }
   service.record(outcomeOf(error, classification), durationMs);
   if (classification.holdMs !== undefined && call.permits(service).circuits) {
     service.rest(classification.holdMs, now + durationMs);
   }
+}
+
+function succeedPermits({ permit, parts }: AttemptTerms, at: number): void {
+  permit?.success(at);
+  for (const part of parts) part.permit.success(at);
+}
+
+/** Neither counts nor clears a streak. */
+export function ignorePermits({ permit, parts }: Pick<AttemptTerms, "permit" | "parts">): void {
+  permit?.ignored();
+  for (const part of parts) part.permit.ignored();
 }
 
 function see(call: RescuableCall, seen: Omit<Sighting, "failure">): string {

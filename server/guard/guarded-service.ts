@@ -8,6 +8,7 @@ import { type Bulkhead, createBulkhead } from "./bulkhead.js";
 import type { GuardSnapshot } from "./guard.js";
 import type { ResolvedGuardPolicy } from "./guard-policy.js";
 import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
+import { mayAdmit } from "./service-part.js";
 
 export interface GuardedServiceDeps {
   readonly clock: Clock;
@@ -71,17 +72,8 @@ export class GuardedService {
   /** As far as can be told without asking: a half-open circuit may still refuse. */
   admits(now: number): boolean {
     if (this.#restsUntil > now) return false;
-    const circuit = this.circuit(now)?.snapshot();
-    if (circuit === undefined) return true;
-    switch (circuit.held?.state) {
-      case "forced_open":
-        return false;
-      case "disabled":
-      case "metrics_only":
-        return true;
-      case undefined:
-        return circuit.state !== "open" || (circuit.nextRetryAt ?? 0) <= this.#deps.clock.now();
-    }
+    const circuit = this.circuit(now);
+    return circuit === undefined || mayAdmit(circuit, this.#deps.clock.now());
   }
 
   record(outcome: Outcome, durationMs: number): void {
