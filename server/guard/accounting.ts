@@ -41,7 +41,7 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const found = terms.judge?.(structural, error) ?? structural;
   const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const classification: Classification = ownTime ? { ...found, verdict: "ignored" } : found;
-  const blamed = partOf(parts, classification.failureType);
+  const blamed = classification.verdict === "failure" ? partOf(parts, classification.failureType) : undefined;
   const seen = { error, service, classification, circuit: blamed?.circuit };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
   switch (classification.verdict) {

@@ -17,7 +17,7 @@ import { createBuiltInStrategies } from "../../server/recovery/built-in-strategi
 import { classify } from "../../shared/classify.js";
 import type { SeriesDescriptor } from "../../shared/series.js";
 import { type FakeAnswer, type FakeProvider, startFakeProvider } from "../support/fake-provider.js";
-import { ANTHROPIC, completion, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../support/provider-bodies.js";
+import { ANTHROPIC, completion, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../../server/testing/provider-bodies.js";
 
 const KEY = "sk-verysecretkey123456";
 const PROMPT = "what is my diagnosis";

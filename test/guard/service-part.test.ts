@@ -125,7 +125,10 @@ describe("parts of a service", () => {
     const opened: string[] = [];
     const strategy = new CircuitBreakStrategy({
       clock,
-      circuitState: (name) => (opened.push(name), "open"),
+      circuitState(name) {
+        opened.push(name);
+        return "open";
+      },
       channel: { publish() {}, subscribe: () => () => {} },
     });
     const failure = { affectedService: "llm:a", context: { circuit: "llm:a/key" } };

@@ -10,7 +10,7 @@ import { classify, errorCategoryOf, severityOf } from "../../shared/classify.js"
 import { ERROR_CLASSES, type ErrorClass } from "../../shared/error-classes.js";
 import { ERROR_CATEGORIES, FAILURE_CATEGORIES, FAILURE_TYPES, SEVERITIES } from "../../shared/failure.js";
 import { REJECTION } from "../../shared/rejection.js";
-import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../support/provider-bodies.js";
+import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../../server/testing/provider-bodies.js";
 
 const LLM = "llm:openai";
 const DB = "db:main";

@@ -2,7 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
-import { completion } from "./provider-bodies.js";
+import { completion } from "../../server/testing/provider-bodies.js";
 
 /** One answer: a status with a body, or whatever `act` does to the connection. */
 export interface FakeAnswer {
