@@ -7,7 +7,7 @@ import type { ParamedicRouter } from "./api/router.js";
 import type { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 import type { DatabasePolicy } from "./guard/database.js";
 import type { Guards } from "./guard/guards.js";
-import type { Llm, LlmOptions } from "./guard/llm.js";
+import type { Llm, LlmOptions } from "./guard/llm/llm.js";
 import type { Transaction } from "./guard/transaction.js";
 import type { HealthCheckRegistry } from "./health/health-check-registry.js";
 import type { InstrumentRouter } from "./instrumentation/instrument-router.js";

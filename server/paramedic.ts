@@ -29,7 +29,7 @@ import { createFaults } from "./faults.js";
 import { createDatabaseGuards } from "./guard/database-guards.js";
 import type { GuardFlags } from "./guard/guard-engine.js";
 import { createGuards } from "./guard/guards.js";
-import { createLlm, type LlmOptions } from "./guard/llm.js";
+import { createLlm, type LlmOptions } from "./guard/llm/llm.js";
 import { registerBuiltInHealthChecks, registerDatabaseHealthCheck } from "./health/built-in-checks.js";
 import { readCores } from "./health/cpu-check.js";
 import { HealthCheckRegistry } from "./health/health-check-registry.js";
@@ -391,7 +391,7 @@ export function createParamedic<Context extends object = object>(
     guard: guards.guard,
     operation: guards.operation,
     run: guards.run,
-    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink }, llmOptions),
+    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink, callContext }, llmOptions),
     guardDatabase,
     transaction: databases.transaction,
     metrics: Object.freeze({

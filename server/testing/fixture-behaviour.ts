@@ -48,8 +48,8 @@ export interface FixtureRequest {
   readonly method: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
-  /** Parsed where it is JSON, else the text. */
-  readonly body: unknown;
+  /** Parsed; empty where it is no JSON object. */
+  readonly body: Readonly<Record<string, unknown>>;
   /** The client hung up before the answer was whole. */
   readonly hungUp: boolean;
 }

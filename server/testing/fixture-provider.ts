@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { readProperty } from "../../shared/error-facts.js";
+import { isJsonObject } from "../../shared/failure.js";
 import { delay, systemClock } from "../ports/clock.js";
 import type { FixtureBehaviour, FixtureRequest } from "./fixture-behaviour.js";
 import { answerTo, event } from "./healthy-answer.js";
@@ -215,15 +216,16 @@ function inOrder(script: readonly FixtureBehaviour[]): () => FixtureBehaviour {
   };
 }
 
-async function bodyOf(request: IncomingMessage): Promise<unknown> {
+async function bodyOf(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
   let text = "";
   request.setEncoding("utf8");
   try {
     for await (const chunk of request) text += String(chunk);
-    return JSON.parse(text);
+    const parsed: unknown = JSON.parse(text);
+    return isJsonObject(parsed) ? parsed : {};
   } catch {
-    // No JSON, or a client that hung up while it sent: what came until then is what was asked.
-    return text;
+    // No JSON, or a client that hung up while it sent.
+    return {};
   }
 }
 

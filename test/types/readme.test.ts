@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type FakeProvider, startFakeProvider } from "../support/fake-provider.js";
+import { createFixtureProvider, type FixtureProvider } from "../../server/testing.js";
 
 const DOOR = resolve("server/index.ts");
 const readme = readFileSync("README.md", "utf8");
@@ -53,12 +53,12 @@ const SAYS: Readonly<Record<string, string>> = {
 };
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "paramedic-readme-")));
-let provider: FakeProvider;
+let provider: FixtureProvider;
 
 beforeAll(async () => {
   symlinkSync(resolve("node_modules"), join(folder, "node_modules"));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-  provider = await startFakeProvider();
+  provider = await createFixtureProvider();
 });
 afterAll(async () => {
   await provider.close();
