@@ -2,8 +2,10 @@
  * One stream for one caller, asked of the first target that can give it: begins when it is first read, moves on to the next
  * target until content came, and ends with the stream's own end or one error that says what was received.
  */
+import { classify } from "../../../../shared/classify.js";
+import type { ErrorClass } from "../../../../shared/error-classes.js";
 import { readProperty } from "../../../../shared/error-facts.js";
-import { STREAM_FAULT, STREAM_FAULTS, type StreamFaultKind } from "../../../../shared/llm-errors.js";
+import { STREAM_FAULT, STREAM_FAULTS } from "../../../../shared/llm-errors.js";
 import type { Rescue } from "../../../../shared/recovery.js";
 import type { CallContext } from "../../../ports/call-context.js";
 import type { Detailed } from "../../guard.js";
@@ -103,11 +105,11 @@ export class GuardedStream<T> implements AsyncIterableIterator<T, undefined> {
     for (const signal of [this.#controller.signal, this.#call?.signal]) {
       if (signal?.aborted && error === signal.reason) return error;
     }
-    const fault = faultOf(error);
     const source = this.#source;
-    if (source === undefined && fault === undefined) return error;
+    const isFault = readProperty(error, "name") === STREAM_FAULT || readProperty(error, "name") === "SyntaxError";
+    if (source === undefined && !isFault) return error;
     const service = source?.service ?? "the provider";
-    const how: StreamBreak = fault ?? (error instanceof GuardError ? "timed_out" : "failed");
+    const how = breakOf(error, service);
     return new StreamBrokenError({
       how,
       service,
@@ -127,8 +129,17 @@ const WORDS = {
   timed_out: "the time was up",
 } as const satisfies Record<StreamBreak, string>;
 
-function faultOf(error: unknown): StreamFaultKind | undefined {
-  if (readProperty(error, "name") === "SyntaxError") return "malformed";
-  if (readProperty(error, "name") !== STREAM_FAULT) return undefined;
-  return STREAM_FAULTS.find((how) => how === readProperty(error, "how"));
+function breakOf(error: unknown, service: string): StreamBreak {
+  if (error instanceof GuardError) return "timed_out";
+  const how = readProperty(error, "how");
+  const fault = readProperty(error, "name") === STREAM_FAULT ? STREAM_FAULTS.find((kind) => kind === how) : undefined;
+  return fault ?? BREAK_BY_CLASS.get(classify(error, service).reason) ?? "failed";
 }
+
+/** A line that went down in the middle is a stream that was cut, whatever the platform says of it. */
+const BREAK_BY_CLASS: ReadonlyMap<string, StreamBreak> = new Map<ErrorClass, StreamBreak>([
+  ["stream_broken", "cut"],
+  ["connection_reset", "cut"],
+  ["network", "cut"],
+  ["malformed_response", "malformed"],
+]);

@@ -5,8 +5,8 @@ export class StreamFault extends Error {
   override readonly name = STREAM_FAULT;
   readonly how: StreamFaultKind;
 
-  constructor(how: StreamFaultKind, message: string) {
-    super(message);
+  constructor(how: StreamFaultKind, message: string, options?: { readonly cause?: unknown }) {
+    super(message, options);
     this.how = how;
   }
 }

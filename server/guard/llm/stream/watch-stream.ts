@@ -2,6 +2,7 @@
  * Watches one stream of one attempt: holds back what comes before the first content, so that another provider may still
  * answer; then passes on, and measures silence by content, because bytes prove nothing: providers send comments for minutes.
  */
+import { readProperty } from "../../../../shared/error-facts.js";
 import type { Clock, Timer } from "../../../ports/clock.js";
 import type { GuardContext } from "../../guard.js";
 import { StreamFault } from "./stream-fault.js";
@@ -34,11 +35,12 @@ const MAX_HELD = 1_000;
  */
 export function watchStream<T>(clock: Clock, stream: WatchedStream<T>): Promise<void> {
   return new Promise((resolve, reject) => {
-    const silence = new Silence(clock, stream.stallTimeoutMs, () => {
-      reject(
-        new StreamFault("stalled", `${stream.service} sent no content for ${Math.round(stream.stallTimeoutMs)} ms`),
-      );
-      stream.hangUp();
+    const { service, reader, stallTimeoutMs, hangUp } = stream;
+    const silence = new Silence(clock, stallTimeoutMs, () => {
+      // What is whole may end as it likes.
+      if (reader.finished) resolve();
+      else reject(new StreamFault("stalled", `${service} sent no content for ${Math.round(stallTimeoutMs)} ms`));
+      hangUp();
     });
     passOn(stream, silence)
       .finally(() => silence.end())
@@ -84,13 +86,22 @@ async function passOn<T>(stream: WatchedStream<T>, silence: Silence): Promise<vo
     }
   } catch (error) {
     // Once it has said that it is whole, nothing that happens to the connection takes it back.
-    if (!reader.finished) throw error;
+    if (!reader.finished) throw isCut(error) ? cut(service, error) : error;
   } finally {
     hangUp();
   }
   if (context.signal.aborted) throw context.signal.reason;
-  if (!reader.finished) throw new StreamFault("cut", `${service} ended its stream before it was whole`);
+  if (!reader.finished) throw cut(service);
   if (!begun) await begin();
+}
+
+function cut(service: string, cause?: unknown): StreamFault {
+  return new StreamFault("cut", `${service} ended its stream before it was whole`, { cause });
+}
+
+/** What `fetch` says when the connection goes down while a body is read. */
+function isCut(error: unknown): boolean {
+  return readProperty(error, "message") === "terminated";
 }
 
 /** How long it is since the last content. One timer for the whole stream: an event costs no timer of its own. */
