@@ -48,6 +48,7 @@ export type { ExpressOptions, Paramedic } from "./door.js";
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
+export type { GuardFetchOptions } from "./guard/llm/guard-fetch.js";
 export type { Llm, LlmFallback, LlmOptions } from "./guard/llm/llm.js";
 export type {
   ChatChunk,
@@ -61,6 +62,7 @@ export type {
   ParseRequest,
 } from "./guard/llm/llm-requests.js";
 export type { LlmPrice, LlmProvider } from "./guard/llm/provider.js";
+export type { Fetch } from "./guard/llm/reveal-failures.js";
 export { type StreamBreak, StreamBrokenError } from "./guard/llm/stream/stream-broken-error.js";
 export type { Operation, OperationDefinition } from "./guard/operation.js";
 export type { RunDefinition, RunTarget, TargetTraits } from "./guard/run.js";

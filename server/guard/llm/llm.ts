@@ -14,6 +14,7 @@ import type { RunTarget } from "../run.js";
 import { chunkOf, completionOf, requireCompletion, requireEmbeddings, unreadable } from "./checked-answers.js";
 import { windowTraits } from "./context-window.js";
 import { type GenAiMeter, type GenAiOperation, startMeter } from "./gen-ai-meter.js";
+import { linkedController } from "./linked-controller.js";
 import type {
   ChatChunk,
   ChatCompletion,
@@ -223,7 +224,7 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
               stream_options: { include_usage: true, ...request.stream_options },
             }),
           };
-          const hangUp = linkedController(context.signal);
+          const hangUp = linkedController([context.signal]);
           const source = await client.chat.completions.create(params, { signal: hangUp.signal });
           const reader = new ChatReader<ChatChunk>();
           await watchStream(clock, {
@@ -237,7 +238,7 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
             stallTimeoutMs,
             onFirstContent() {
               meter.firstContent();
-              begun(service, () => reader.received);
+              begun({ service, received: () => reader.received });
             },
             hangUp: () => hangUp.abort(),
           });
@@ -335,13 +336,4 @@ function requireWhole(method: string, request: ChatRequest): void {
   throw invalidLlm(
     method === "stream" ? "stream sets `stream` itself; leave it out" : `${method} gives whole completions; use stream`,
   );
-}
-
-/** Ends with `signal`, and may be ended before. */
-function linkedController(signal: AbortSignal): AbortController {
-  const controller = new AbortController();
-  if (signal.aborted) controller.abort(signal.reason);
-  else
-    signal.addEventListener("abort", () => controller.abort(signal.reason), { once: true, signal: controller.signal });
-  return controller;
 }

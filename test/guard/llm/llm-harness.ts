@@ -4,7 +4,7 @@ import type { GuardPolicy } from "../../../server/guard/guard-policy.js";
 import { createGuards, GUARD_FLAGS_ON, type Guards } from "../../../server/guard/guards.js";
 import { createLlm, type LlmDeps, type LlmOptions } from "../../../server/guard/llm/llm.js";
 import type { LlmProvider } from "../../../server/guard/llm/provider.js";
-import { noCallContext } from "../../../server/ports/call-context.js";
+import { type CallContext, noCallContext } from "../../../server/ports/call-context.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import type { JournalEntry } from "../../../server/ports/journal.js";
 import { createBuiltInStrategies } from "../../../server/recovery/built-in-strategies.js";
@@ -31,10 +31,10 @@ export interface Measured {
   readonly value: number;
 }
 
-export function createGuardsUnderTest({
-  rescues = true,
-  ...policy
-}: GuardPolicy & { readonly rescues?: boolean } = {}) {
+export function createGuardsUnderTest(
+  { rescues = true, ...policy }: GuardPolicy & { readonly rescues?: boolean } = {},
+  callContext: CallContext = noCallContext,
+) {
   const journal: JournalEntry[] = [];
   const measured: Measured[] = [];
   const logged: unknown[] = [];
@@ -52,7 +52,7 @@ export function createGuardsUnderTest({
       ids: () => `id-${++id}`,
       registry,
       journal: { append: (entry) => void journal.push(entry) },
-      callContext: noCallContext,
+      callContext,
       settings: { mode: () => "full", stopped: () => false },
       sink,
       strategies: () => createBuiltInStrategies({ clock, random: () => 0 }, { baseDelayMs: 1, maxDelayMs: 5 }),

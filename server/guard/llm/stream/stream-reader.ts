@@ -18,6 +18,8 @@ export interface StreamReader<T> {
   read(item: T): boolean;
   /** The stream said itself that it is whole. */
   readonly finished: boolean;
+  /** Nothing in its grammar says that it is whole: an orderly end of the connection has to do. @default false */
+  readonly endsWithConnection?: boolean;
   readonly received: Received;
   /** The tokens that it said it used, as its API spells them. */
   readonly usage: unknown;

@@ -91,7 +91,7 @@ async function passOn<T>(stream: WatchedStream<T>, silence: Silence): Promise<vo
     hangUp();
   }
   if (context.signal.aborted) throw context.signal.reason;
-  if (!reader.finished) throw cut(service);
+  if (!reader.finished && reader.endsWithConnection !== true) throw cut(service);
   if (!begun) await begin();
 }
 
