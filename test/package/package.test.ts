@@ -152,7 +152,7 @@ describe("the packed package", () => {
       .getPreEmitDiagnostics(program)
       .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
     expect(problems).toEqual([]);
-  });
+  }, 60_000);
 });
 
 const ADMIN_TOKEN = "package-test";
