@@ -11,7 +11,7 @@ import type { FailureDetails } from "../circuit/circuit-core.js";
 import type { Permit } from "../circuit/permit.js";
 
 export interface ServicePart {
-  /** The name of its circuit: `llm:openai/key:3f9a2c1b`. */
+  /** The name of its circuit: `llm:openai:key:3f9a2c1b`. */
   readonly circuit: string;
   /** Failures that are the part's: one of them opens its circuit, and the service's own does not count it. */
   readonly takes: readonly FailureType[];

@@ -6,8 +6,8 @@ import { CircuitBreakStrategy } from "../../server/recovery/circuit-break-strate
 import { createFakeClock } from "../support/fake-clock.js";
 import { createGuardHarness, httpError, settled } from "./guard-harness.js";
 
-const KEY: ServicePart = { circuit: "llm:a/key", takes: ["auth_failed"], resetTimeoutMs: 5_000 };
-const MODEL: ServicePart = { circuit: "llm:a/model", takes: ["model_unavailable"], resetTimeoutMs: 5_000 };
+const KEY: ServicePart = { circuit: "llm:a:key", takes: ["auth_failed"], resetTimeoutMs: 5_000 };
+const MODEL: ServicePart = { circuit: "llm:a:model", takes: ["model_unavailable"], resetTimeoutMs: 5_000 };
 const PARTS = [KEY, MODEL];
 
 function harness() {
@@ -34,16 +34,16 @@ describe("parts of a service", () => {
   it("take the failures that are theirs: one opens the part's circuit, and the service's does not count it", async () => {
     const { run, target, state, registry, failures } = harness();
     await run(target("llm:a", fail(401), { parts: PARTS }));
-    expect([state("llm:a"), state("llm:a/key"), state("llm:a/model")]).toEqual(["closed", "open", "closed"]);
+    expect([state("llm:a"), state("llm:a:key"), state("llm:a:model")]).toEqual(["closed", "open", "closed"]);
     expect(registry.get("llm:a")?.snapshot().failureCount).toBe(0);
-    expect(failures()[0]).toMatchObject({ affectedService: "llm:a", context: { circuit: "llm:a/key" } });
+    expect(failures()[0]).toMatchObject({ affectedService: "llm:a", context: { circuit: "llm:a:key" } });
   });
 
   it("leave other failures to the service", async () => {
     const { run, target, registry, state, failures } = harness();
     await run(target("llm:a", fail(501), { parts: PARTS }));
     expect(registry.get("llm:a")?.snapshot().failureCount).toBe(1);
-    expect([state("llm:a/key"), state("llm:a/model")]).toEqual(["closed", "closed"]);
+    expect([state("llm:a:key"), state("llm:a:model")]).toEqual(["closed", "closed"]);
     expect(failures()[0]?.context).not.toHaveProperty("circuit");
   });
 
@@ -51,7 +51,7 @@ describe("parts of a service", () => {
     const { run, target, asked } = harness();
     await run(target("llm:a", fail(401), { parts: PARTS }));
     const refused = await run(target("llm:a", () => "a", { parts: PARTS }));
-    expect(refused).toMatchObject({ error: { circuitName: "llm:a/key", retryAfterMs: 5_000 } });
+    expect(refused).toMatchObject({ error: { circuitName: "llm:a:key", retryAfterMs: 5_000 } });
     expect(asked).toEqual(["llm:a"]);
     expect(await run(target("llm:a", () => "other key", { parts: [MODEL] }))).toMatchObject({
       value: { value: "other key" },
@@ -86,7 +86,7 @@ describe("parts of a service", () => {
     await run(target("llm:a", fail(401), { parts: PARTS }));
     await clock.advance(5_000);
     expect(await run(target("llm:a", () => "a", { parts: PARTS }))).toMatchObject({ value: { value: "a" } });
-    expect(state("llm:a/key")).toBe("closed");
+    expect(state("llm:a:key")).toBe("closed");
   });
 
   it("give back a half-open service's probe when a part refuses", async () => {
@@ -105,9 +105,9 @@ describe("parts of a service", () => {
     await run(target("llm:a", fail(401), { parts: PARTS }));
     await clock.advance(5_000);
     await run(target("llm:a", fail(501), { parts: PARTS }));
-    expect(state("llm:a/key")).toBe("half_open");
+    expect(state("llm:a:key")).toBe("half_open");
     await run(target("llm:a", () => "a", { parts: PARTS }));
-    expect(state("llm:a/key")).toBe("closed");
+    expect(state("llm:a:key")).toBe("closed");
   });
 
   it("only measure where the mode says so", async () => {
@@ -115,7 +115,7 @@ describe("parts of a service", () => {
     const ask = (run: () => unknown) =>
       settled(guards.run("ask", { targets: [{ service: "llm:a", parts: PARTS, run: async () => run() }] }));
     await ask(fail(401));
-    expect(registry.get("llm:a/key")?.snapshot().state).toBe("open");
+    expect(registry.get("llm:a:key")?.snapshot().state).toBe("open");
     expect(await ask(() => "a")).toEqual({ value: "a" });
     expect(faults).toEqual([]);
   });
@@ -131,9 +131,9 @@ describe("parts of a service", () => {
       },
       channel: { publish() {}, subscribe: () => () => {} },
     });
-    const failure = { affectedService: "llm:a", context: { circuit: "llm:a/key" } };
+    const failure = { affectedService: "llm:a", context: { circuit: "llm:a:key" } };
     expect(strategy.appliesTo(failure as never)).toBe(true);
-    expect(opened).toEqual(["llm:a/key"]);
+    expect(opened).toEqual(["llm:a:key"]);
   });
 });
 

@@ -33,12 +33,13 @@ const TAKES = {
  *
  * @example
  * partsOf({ service: "llm:openai", model: "gpt-4.1", apiKey }).map(({ circuit }) => circuit)
- * // ["llm:openai/model:gpt-4.1", "llm:openai/key:3f9a2c1b", "llm:openai/account:3f9a2c1b"]
+ * // ["llm:openai:model:gpt-4.1", "llm:openai:key:3f9a2c1b", "llm:openai:account:3f9a2c1b"]
  */
 export function partsOf({ service, model, apiKey, account }: ProviderUse): readonly ServicePart[] {
   const key = apiKey === undefined ? "current" : fingerprint(apiKey);
   const part = (kind: PartKind, name: string): ServicePart => ({
-    circuit: `${service}/${kind}:${name.replaceAll("/", "%2F")}`,
+    // Beside the service and not below it: a typing mistake in many models' names must not count against the provider.
+    circuit: `${service}:${kind}:${name.replaceAll("/", "%2F")}`,
     takes: TAKES[kind],
     resetTimeoutMs: RESET_TIMEOUT_MS[kind],
   });

@@ -84,7 +84,7 @@ describe("generateText with a guarded model", () => {
     const { model, state } = makeModel();
     await generateText({ model, prompt: PROMPT });
     await generateText({ model, prompt: PROMPT });
-    expect(state(`llm:openai/${part}`)).toBe("open");
+    expect(state(`llm:openai:${part}`)).toBe("open");
     expect(first.requests).toHaveLength(1);
   });
 

@@ -100,9 +100,9 @@ describe("Anthropic's SDK on a guarded fetch", () => {
     ]);
     expect(registry.getAll().map(({ name }) => name)).toEqual([
       SERVICE,
-      `${SERVICE}/model:claude`,
-      expect.stringMatching(/\/key:[0-9a-f]{8}$/),
-      expect.stringMatching(/\/account:[0-9a-f]{8}$/),
+      `${SERVICE}:model:claude`,
+      expect.stringMatching(/:key:[0-9a-f]{8}$/),
+      expect.stringMatching(/:account:[0-9a-f]{8}$/),
     ]);
   });
 
@@ -122,7 +122,7 @@ describe("Anthropic's SDK on a guarded fetch", () => {
       expect(provider.requests).toHaveLength(ASKED[reason] ?? 1);
       expect(guards.guard(SERVICE).snapshot().cooldownMs > 0).toBe(holds);
       for (const part of ["key", "account", "model"]) {
-        expect(state(`${SERVICE}/${part}:`)).toBe(OPENS[reason] === part ? "open" : "closed");
+        expect(state(`${SERVICE}:${part}:`)).toBe(OPENS[reason] === part ? "open" : "closed");
       }
       expect(failures().every(({ context }) => context?.reason === reason)).toBe(true);
     },
@@ -278,7 +278,7 @@ describe("OpenAI's SDK on a guarded fetch", () => {
     const asking = client.chat.completions.create({ model: "m", messages: [] });
     await expect(asking).rejects.toBeInstanceOf(OpenAI.RateLimitError);
     expect(provider.requests).toHaveLength(1);
-    expect(state("llm:openai/account:")).toBe("open");
+    expect(state("llm:openai:account:")).toBe("open");
   });
 
   it("sees failures in disguise for what they are", async () => {
@@ -298,7 +298,7 @@ describe("OpenAI's SDK on a guarded fetch", () => {
       .catch((thrown: unknown) => thrown);
     expect(error).toBeInstanceOf(Error);
     expect(failures()[0]).toMatchObject({ failureType: "quota_exceeded" });
-    expect(state("llm:openai/account:")).toBe("open");
+    expect(state("llm:openai:account:")).toBe("open");
   });
 
   it("streams a response to its end", async () => {

@@ -275,12 +275,12 @@ describe("tokens", () => {
 describe("the circuits of what a request uses", () => {
   it("are named without the key, and by nothing that leads back to it", () => {
     const names = partsOf({ service: "llm:a", model: "org/m", apiKey: "sk-secret" }).map(({ circuit }) => circuit);
-    expect(names[0]).toBe("llm:a/model:org%2Fm");
-    expect(names[1]).toMatch(/^llm:a\/key:[0-9a-f]{8}$/);
+    expect(names[0]).toBe("llm:a:model:org%2Fm");
+    expect(names[1]).toMatch(/^llm:a:key:[0-9a-f]{8}$/);
     expect(names[2]).toBe(names[1]?.replace("key", "account"));
     expect(
       partsOf({ service: "llm:a", model: undefined, apiKey: "other", account: "clinic" }).map(({ circuit }) => circuit),
-    ).toEqual([expect.not.stringMatching(names[1] ?? ""), "llm:a/account:clinic"]);
+    ).toEqual([expect.not.stringMatching(names[1] ?? ""), "llm:a:account:clinic"]);
   });
 });
 

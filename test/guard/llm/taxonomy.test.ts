@@ -196,7 +196,7 @@ describe("a provider's failure", () => {
     expect([first.requests.length, second.requests.length]).toEqual(asked);
     expect(registry.get("llm:openai")?.snapshot()).toMatchObject({ state: "closed", failureCount: counted });
     for (const part of ["key", "account", "model"] as const) {
-      expect(state(`llm:openai/${part}:`), part).toBe(part === expected.opens ? "open" : "closed");
+      expect(state(`llm:openai:${part}:`), part).toBe(part === expected.opens ? "open" : "closed");
     }
     const { cooldownMs } = guards.guard("llm:openai").snapshot();
     expect(cooldownMs).toBeLessThanOrEqual(holdMs ?? 0);
@@ -211,7 +211,7 @@ describe("a provider's failure", () => {
         affectedService: "llm:openai",
         context: { reason, ...(holdMs !== undefined && { holdMs }) },
       });
-      expect(failures()[0]?.context?.circuit?.toString().startsWith(`llm:openai/${expected.opens}:`)).toBe(
+      expect(failures()[0]?.context?.circuit?.toString().startsWith(`llm:openai:${expected.opens}:`)).toBe(
         expected.opens === undefined ? undefined : true,
       );
     }
@@ -252,10 +252,10 @@ describe("a circuit beside a provider's own", () => {
     await alone.llm.chat(request).catch(() => {});
     await expect(alone.llm.chat(request)).rejects.toMatchObject({
       code: "SERVICE_UNAVAILABLE",
-      circuitName: expect.stringMatching(/^llm:openai\/key:[0-9a-f]{8}$/),
+      circuitName: expect.stringMatching(/^llm:openai:key:[0-9a-f]{8}$/),
     });
     expect(first.requests).toHaveLength(1);
-    expect(alone.state("llm:openai/key:")).toBe("open");
+    expect(alone.state("llm:openai:key:")).toBe("open");
   });
 
   it("is shared by providers behind one address with one key", async () => {
@@ -278,14 +278,14 @@ describe("a circuit beside a provider's own", () => {
     });
     expect((await llm.chatDetailed(request)).rescue.target).toBe("llm:c");
     expect(first.requests).toHaveLength(2);
-    expect(state("llm:a/account:clinic")).toBe("open");
+    expect(state("llm:a:account:clinic")).toBe("open");
   });
 
   it("of a missing model leaves the provider's other models alone", async () => {
     first.behaves(providerReplies.openai.modelNotFound, { kind: "answer" });
     const { llm, state } = createLlmUnderTest({ providers: [providerOf("openai", first)] });
     await llm.chat({ ...request, model: "models/gone" }).catch(() => {});
-    expect(state("llm:openai/model:models%2Fgone")).toBe("open");
+    expect(state("llm:openai:model:models%2Fgone")).toBe("open");
     await expect(llm.chat({ ...request, model: "models/gone" })).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
     expect((await llm.chat(request)).choices).toHaveLength(1);
     expect(first.requests).toHaveLength(2);
@@ -297,7 +297,7 @@ describe("a circuit beside a provider's own", () => {
       providers: [providerOf("openai", first, { apiKey: async () => "k" })],
     });
     await llm.chat(request).catch(() => {});
-    expect(state("llm:openai/key:current")).toBe("open");
+    expect(state("llm:openai:key:current")).toBe("open");
   });
 });
 
