@@ -1,6 +1,5 @@
 /** LLM providers behind guards: each request is asked of the first provider that can answer it. */
 import type OpenAI from "openai";
-import { classify } from "../../../shared/classify.js";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { Failure } from "../../../shared/failure.js";
 import { SECOND_MS } from "../../../shared/units.js";
@@ -8,12 +7,9 @@ import type { CallContext } from "../../ports/call-context.js";
 import { noCallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
-import type { Detailed, GuardContext } from "../guard.js";
+import type { Detailed } from "../guard.js";
 import type { Guards } from "../guards.js";
-import type { RunTarget } from "../run.js";
 import { chunkOf, completionOf, requireCompletion, requireEmbeddings, unreadable } from "./checked-answers.js";
-import { windowTraits } from "./context-window.js";
-import { type GenAiMeter, type GenAiOperation, startMeter } from "./gen-ai-meter.js";
 import { linkedController } from "./linked-controller.js";
 import type {
   ChatChunk,
@@ -23,13 +19,12 @@ import type {
   ChatStream,
   EmbeddingResponse,
   EmbedRequest,
-  ModelChoice,
   ParsedChatCompletion,
   ParseRequest,
 } from "./llm-requests.js";
 import { createOpenAiClients, type OpenAiSdk } from "./openai-client.js";
 import { invalidLlm, type LlmProvider, requireTimeout, validateProviders } from "./provider.js";
-import { partsOf } from "./provider-parts.js";
+import { type Asking, askedFor, providerTargets, serviceOf } from "./provider-targets.js";
 import type { Fetch } from "./reveal-failures.js";
 import { ChatReader } from "./stream/chat-reader.js";
 import { GuardedStream } from "./stream/guarded-stream.js";
@@ -121,8 +116,8 @@ const STALL_TIMEOUT_MS = 30 * SECOND_MS;
  *   fallback: () => "The assistant is resting. Please try again in a minute.",
  * });
  */
-export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
-  const { guards, clock, sink, callContext = noCallContext, loadSdk, fetch = globalThis.fetch } = deps;
+export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
+  const { guards, clock, sink, callContext = noCallContext, loadSdk, fetch = globalThis.fetch } = given;
   const { providers, fallback, timeoutMs, stallTimeoutMs = STALL_TIMEOUT_MS } = options;
   validateProviders(providers);
   requireTimeout("timeoutMs", timeoutMs);
@@ -131,52 +126,15 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
   for (const provider of providers) {
     guards.guard(serviceOf(provider), provider.timeoutMs === undefined ? {} : { timeoutMs: provider.timeoutMs });
   }
-  const clients = createOpenAiClients(fetch, loadSdk);
-
-  /** A missing package is a mistake of setup, not a failure of a provider: it is told before anything is guarded. */
-  const targetsFor = async <T>(
-    operation: GenAiOperation,
-    asked: readonly { readonly provider: LlmProvider; readonly model: string }[],
-    ask: (asking: Asking) => Promise<T>,
-  ): Promise<RunTarget<T>[]> => {
-    const windows = windowTraits(asked.map(({ provider, model }) => windowOf(provider, model)));
-    return Promise.all(
-      asked.map(async ({ provider, model }, index): Promise<RunTarget<T>> => {
-        const client = await clients.of(provider);
-        const service = serviceOf(provider);
-        const price = model === provider.model ? provider.price : undefined;
-        return {
-          service,
-          ...windows[index],
-          parts: partsOf({
-            service: serviceOf(sameProvider(providers, provider)),
-            model,
-            apiKey: typeof provider.apiKey === "string" ? provider.apiKey : undefined,
-            account: provider.account,
-          }),
-          async run(context) {
-            const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price });
-            try {
-              return await ask({ provider, model, service, client, context, meter });
-            } catch (error) {
-              const { signal } = context;
-              meter.failed(classify(signal.aborted ? signal.reason : error, service).reason);
-              throw error;
-            }
-          },
-        };
-      }),
-    );
-  };
-
-  const askedFor = (model: ModelChoice | undefined) =>
-    providers.map((provider, index) => ({ provider, model: modelFor(provider, index === 0, model) }));
+  const deps = { clients: createOpenAiClients(fetch, loadSdk), clock, sink };
+  const targetsFor = <T>(request: ChatRequest, ask: (asking: Asking) => Promise<T>) =>
+    providerTargets(deps, providers, "chat", askedFor(providers, request.model), ask);
   const bounds = (own: ChatOptions = {}) => ({ timeoutMs: own.timeoutMs ?? timeoutMs, signal: own.signal });
   const nowS = () => Math.floor(clock.now() / SECOND_MS);
 
   const chatDetailed = async (request: ChatRequest, own?: ChatOptions): Promise<Detailed<ChatCompletion>> => {
     requireWhole("chat", request);
-    const targets = await targetsFor("chat", askedFor(request.model), async (asking) => {
+    const targets = await targetsFor(request, async (asking) => {
       const { client, service, context, meter } = asking;
       const answer = await client.chat.completions.create(paramsFor(request, asking), { signal: context.signal });
       requireCompletion(service, answer);
@@ -193,7 +151,7 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
 
   const parse = async <T>(request: ParseRequest<T>, own?: ChatOptions): Promise<ParsedChatCompletion<T>> => {
     requireWhole("parse", request);
-    const targets = await targetsFor("chat", askedFor(request.model), async (asking) => {
+    const targets = await targetsFor(request, async (asking) => {
       const { client, service, context, meter } = asking;
       const params = { ...paramsFor(request, asking), response_format: request.response_format };
       const answer = await client.chat.completions.parse(params, { signal: context.signal }).catch(unreadable(service));
@@ -214,7 +172,7 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
       callContext,
       signal: own?.signal,
       async run({ signal, give, begun }) {
-        const targets = await targetsFor("chat", askedFor(request.model), async (asking) => {
+        const targets = await targetsFor(request, async (asking) => {
           const { client, provider, service, context, meter } = asking;
           const wantsUsage = request.stream_options?.include_usage === true;
           const params: OpenAI.Chat.ChatCompletionCreateParamsStreaming = {
@@ -268,13 +226,21 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
           : `no provider has the embeddingModel "${model}"`,
       );
     }
-    const targets = await targetsFor("embeddings", asked, async ({ client, service, context, meter }) => {
-      const params = { ...request, model, encoding_format: "float" } as const;
-      const answer = await client.embeddings.create(params as OpenAI.EmbeddingCreateParams, { signal: context.signal });
-      requireEmbeddings(service, answer, request.input);
-      meter.succeeded(answer.usage);
-      return answer;
-    });
+    const targets = await providerTargets(
+      deps,
+      providers,
+      "embeddings",
+      asked,
+      async ({ client, service, context, meter }) => {
+        const params = { ...request, model, encoding_format: "float" } as const;
+        const answer = await client.embeddings.create(params as OpenAI.EmbeddingCreateParams, {
+          signal: context.signal,
+        });
+        requireEmbeddings(service, answer, request.input);
+        meter.succeeded(answer.usage);
+        return answer;
+      },
+    );
     return guards.run<EmbeddingResponse>(options.name ?? "llm.embed", { ...bounds(own), targets, idempotent: true });
   };
 
@@ -293,36 +259,7 @@ export function createLlm(deps: LlmDeps, options: LlmOptions): Llm {
   });
 }
 
-/** What one attempt at one provider works with. */
-interface Asking {
-  readonly provider: LlmProvider;
-  readonly model: string;
-  readonly service: string;
-  readonly client: OpenAI;
-  readonly context: GuardContext;
-  readonly meter: GenAiMeter;
-}
-
 const NO_CHUNKS: readonly ChatChunk[] = Object.freeze([]);
-
-function serviceOf(provider: LlmProvider): string {
-  return `llm:${provider.name}`;
-}
-
-/** Providers behind one address are one: they share its keys and accounts. */
-function sameProvider(providers: readonly LlmProvider[], provider: LlmProvider): LlmProvider {
-  return providers.find(({ baseURL }) => baseURL === provider.baseURL) ?? provider;
-}
-
-/** It is known of the provider's own model only. */
-function windowOf(provider: LlmProvider, model: string): number | undefined {
-  return model === provider.model ? provider.contextWindow : undefined;
-}
-
-function modelFor(provider: LlmProvider, isFirst: boolean, model: ModelChoice | undefined): string {
-  if (typeof model === "string") return isFirst ? model : provider.model;
-  return (model && Object.hasOwn(model, provider.name) ? model[provider.name] : undefined) ?? provider.model;
-}
 
 function paramsFor(
   request: ChatRequest,
