@@ -55,9 +55,25 @@ export { TransactionError, type TransactionErrorReason } from "./guard/database/
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
-export type { ChatCompletion, ChatRequest, Llm, LlmOptions, LlmProvider } from "./guard/llm.js";
+export type { GuardFetchOptions } from "./guard/llm/guard-fetch.js";
+export type { Llm, LlmFallback, LlmOptions } from "./guard/llm/llm.js";
+export type {
+  ChatChunk,
+  ChatCompletion,
+  ChatOptions,
+  ChatRequest,
+  ChatStream,
+  EmbeddingResponse,
+  EmbedRequest,
+  ParsedChatCompletion,
+  ParseRequest,
+} from "./guard/llm/llm-requests.js";
+export type { LlmPrice, LlmProvider } from "./guard/llm/provider.js";
+export type { Fetch } from "./guard/llm/reveal-failures.js";
+export { type StreamBreak, StreamBrokenError } from "./guard/llm/stream/stream-broken-error.js";
 export type { Operation, OperationDefinition } from "./guard/operation.js";
-export type { RunDefinition } from "./guard/run.js";
+export type { RunDefinition, RunTarget, TargetTraits } from "./guard/run.js";
+export type { ServicePart } from "./guard/service-part.js";
 export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";
 export { HealthCheckRegistry } from "./health/health-check-registry.js";
 export { HealthMonitorService } from "./health/health-monitor-service.js";

@@ -51,12 +51,12 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   }
 
   appliesTo(failure: Failure): boolean {
-    return this.#circuitState(failure.affectedService) !== undefined && !this.#staysUsable(failure);
+    return this.#circuitState(circuitOf(failure)) !== undefined && !this.#staysUsable(failure);
   }
 
   async execute(failure: Failure): Promise<StrategyResult> {
     const startedAt = this.#clock.monotonic();
-    const circuitName = failure.affectedService;
+    const circuitName = circuitOf(failure);
     const from = this.#circuitState(circuitName);
     const ended = (success: boolean, message: string): StrategyResult => ({
       success,
@@ -80,9 +80,15 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   /** True once the circuit is open; a hold by hand keeps it as it is, and then the repair did not succeed. */
   async verify(failure: Failure): Promise<boolean> {
     for (let waitedMs = 0; ; waitedMs += CONFIRM_EVERY_MS) {
-      if (this.#circuitState(failure.affectedService) === "open") return true;
+      if (this.#circuitState(circuitOf(failure)) === "open") return true;
       if (waitedMs >= CONFIRM_WITHIN_MS) return false;
       await delay(this.#clock, CONFIRM_EVERY_MS);
     }
   }
+}
+
+/** A refused key has a circuit of its own, and the service's stays as it is. */
+function circuitOf({ affectedService, context }: Failure): string {
+  const circuit = context?.circuit;
+  return typeof circuit === "string" ? circuit : affectedService;
 }

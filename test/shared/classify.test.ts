@@ -5,12 +5,12 @@ import fc from "fast-check";
 import { ReplyError } from "ioredis";
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
+import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../../server/testing/provider-bodies.js";
 import { BLAMES, VERDICTS } from "../../shared/classification.js";
 import { classify, errorCategoryOf, severityOf } from "../../shared/classify.js";
 import { ERROR_CLASSES, type ErrorClass } from "../../shared/error-classes.js";
 import { ERROR_CATEGORIES, FAILURE_CATEGORIES, FAILURE_TYPES, SEVERITIES } from "../../shared/failure.js";
 import { REJECTION } from "../../shared/rejection.js";
-import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../support/provider-bodies.js";
 
 const LLM = "llm:openai";
 const DB = "db:main";

@@ -1,86 +1,43 @@
 import OpenAI from "openai";
 import { afterEach, beforeEach, describe, expect, expectTypeOf, it } from "vitest";
-import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
-import { createGuards, GUARD_FLAGS_ON } from "../../server/guard/guards.js";
+import type { LlmDeps, LlmOptions } from "../../../server/guard/llm/llm.js";
+import type { ChatRequest } from "../../../server/guard/llm/llm-requests.js";
+import type { LlmProvider } from "../../../server/guard/llm/provider.js";
 import {
-  type ChatRequest,
-  createLlm,
-  type LlmDeps,
-  type LlmOptions,
-  type LlmProvider,
-} from "../../server/guard/llm.js";
-import { noCallContext } from "../../server/ports/call-context.js";
-import { systemClock } from "../../server/ports/clock.js";
-import type { JournalEntry } from "../../server/ports/journal.js";
-import { silentLogger } from "../../server/ports/logger.js";
-import { createBuiltInStrategies } from "../../server/recovery/built-in-strategies.js";
-import { classify } from "../../shared/classify.js";
-import type { SeriesDescriptor } from "../../shared/series.js";
-import { type FakeAnswer, type FakeProvider, startFakeProvider } from "../support/fake-provider.js";
-import { ANTHROPIC, completion, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../support/provider-bodies.js";
+  ANTHROPIC,
+  completion,
+  DEEPSEEK,
+  GEMINI,
+  OPENAI,
+  OPENROUTER,
+} from "../../../server/testing/provider-bodies.js";
+import { createFixtureProvider, type FixtureBehaviour, type FixtureProvider } from "../../../server/testing.js";
+import { classify } from "../../../shared/classify.js";
+import { createLlmUnderTest, KEY, PROMPT, providerOf, request } from "./llm-harness.js";
 
-const KEY = "sk-verysecretkey123456";
-const PROMPT = "what is my diagnosis";
-const request: ChatRequest = { messages: [{ role: "user", content: PROMPT }] };
-
-let first: FakeProvider;
-let second: FakeProvider;
+let first: FixtureProvider;
+let second: FixtureProvider;
 
 beforeEach(async () => {
-  [first, second] = await Promise.all([startFakeProvider(), startFakeProvider()]);
+  [first, second] = await Promise.all([createFixtureProvider(), createFixtureProvider()]);
 });
 afterEach(async () => {
   await Promise.all([first.close(), second.close()]);
 });
 
-const providerOf = (name: string, { baseURL }: FakeProvider, more: Partial<LlmProvider> = {}): LlmProvider => ({
-  name,
-  baseURL,
-  apiKey: KEY,
-  model: `${name}-model`,
-  ...more,
-});
-
-function makeLlm(
+const makeLlm = (
   options: Partial<LlmOptions> = {},
   deps: Partial<LlmDeps> = {},
-  { rescues = true, ...limits }: { failureThreshold?: number; rescues?: boolean } = {},
-) {
-  const journal: JournalEntry[] = [];
-  const measured: { descriptor: SeriesDescriptor; value: number }[] = [];
-  const sink: LlmDeps["sink"] = {
-    record() {},
-    series: (descriptor) => ({ record: (value) => void measured.push({ descriptor, value }) }),
-  };
-  const clock = systemClock;
-  const registry = new CircuitBreakerRegistry({ clock });
-  let id = 0;
-  const guards = createGuards(
-    {
-      clock,
-      random: () => 0,
-      ids: () => `id-${++id}`,
-      registry,
-      journal: { append: (entry) => void journal.push(entry) },
-      callContext: noCallContext,
-      settings: { mode: () => "full", stopped: () => false },
-      sink,
-      strategies: () => createBuiltInStrategies({ clock, random: () => 0 }, { baseDelayMs: 1, maxDelayMs: 5 }),
-      classify: (error, service) => classify(error, service, clock.now()),
-      flags: { ...GUARD_FLAGS_ON, autoRecovery: rescues },
-      logger: silentLogger,
-      onFault: (error) => {
-        throw error;
-      },
-    },
-    limits,
-  );
-  const llm = createLlm(
-    { guards, clock, sink, ...deps },
+  policy: Parameters<typeof createLlmUnderTest>[2] = {},
+) =>
+  createLlmUnderTest(
     { providers: [providerOf("openai", first), providerOf("deepseek", second)], ...options },
+    deps,
+    policy,
   );
-  return { llm, journal, measured, registry };
-}
+
+type Answer = { status?: number; body: unknown; headers?: Record<string, string> };
+const reply = ({ status = 200, body, headers }: Answer): FixtureBehaviour => ({ kind: "reply", status, body, headers });
 
 const alone = () => ({ providers: [providerOf("openai", first)] });
 
@@ -97,7 +54,7 @@ describe("llm.chat", () => {
   });
 
   it("asks the next provider, each exactly once, when the first is overloaded for good", async () => {
-    first.answers({ status: 529, body: ANTHROPIC.overloaded, headers: { "x-should-retry": "false" } });
+    first.behaves({ kind: "reply", status: 529, body: ANTHROPIC.overloaded, headers: { "x-should-retry": "false" } });
     const { llm, journal } = makeLlm();
     const { value, rescue } = await llm.chatDetailed(request);
     expect(value.choices[0]?.message.content).toBe("hello");
@@ -107,7 +64,7 @@ describe("llm.chat", () => {
     expect(journal.map(({ type }) => type)).toContain("rescue.ended");
   });
 
-  it.each<[string, FakeAnswer, string]>([
+  it.each<[string, Answer, string]>([
     ["a rate limit", { status: 429, body: OPENAI.rateLimit, headers: { "retry-after": "60" } }, "rate_limited"],
     ["a spent quota", { status: 429, body: OPENAI.quota }, "quota_exhausted"],
     ["a wrong key", { status: 401, body: OPENAI.invalidKey }, "auth"],
@@ -116,7 +73,7 @@ describe("llm.chat", () => {
     ["Google's quota in an array", { status: 429, body: [GEMINI.perDay] }, "quota_exhausted"],
     ["Google's wrong key in an array", { status: 400, body: [GEMINI.invalidKey] }, "auth"],
   ])("asks the next provider at once after %s", async (_name, answer, reason) => {
-    first.answers(answer);
+    first.behaves(reply(answer));
     const { llm, journal } = makeLlm();
     expect((await llm.chatDetailed(request)).rescue.kind).toBe("failed_over");
     expect(first.requests).toHaveLength(1);
@@ -124,7 +81,7 @@ describe("llm.chat", () => {
     expect(entry).toMatchObject({ type: "failure.observed", failure: { context: { reason } } });
   });
 
-  it.each<[string, FakeAnswer, string, number]>([
+  it.each<[string, Answer, string, number]>([
     ["an error inside a 200", { body: OPENROUTER.badGateway }, "server_error", 502],
     [
       "a worded error inside a 200",
@@ -149,7 +106,7 @@ describe("llm.chat", () => {
       503,
     ],
   ])("takes %s for what it is", async (_name, answer, reason, status) => {
-    first.answers(answer);
+    first.behaves(reply(answer));
     const { llm } = makeLlm(alone(), {}, { rescues: false });
     const error = await llm.chat(request).catch((cause: unknown) => cause);
     expect(first.requests).toHaveLength(1);
@@ -157,7 +114,7 @@ describe("llm.chat", () => {
     expect(error).toMatchObject({ status });
   });
 
-  it.each<[string, FakeAnswer]>([
+  it.each<[string, Answer]>([
     ["a page of HTML", { body: "<html>busy</html>", headers: { "content-type": "text/html" } }],
     ["no JSON", { body: "{not json" }],
     ["an object that is no completion", { body: { object: "list" } }],
@@ -165,14 +122,14 @@ describe("llm.chat", () => {
     ["null", { body: "null" }],
     ["no body at all", { status: 204, body: "" }],
   ])("takes %s for a malformed response, and asks the next provider", async (_name, answer) => {
-    first.answers(answer);
+    first.behaves(reply(answer));
     const { llm, journal } = makeLlm();
     expect((await llm.chatDetailed(request)).rescue.target).toBe("llm:deepseek");
     expect(journal[0]).toMatchObject({ failure: { failureType: "malformed_response" } });
   });
 
   it.each(["content_filter", "length", "tool_calls"])("leaves finish_reason %s to the caller", async (finishReason) => {
-    first.answers({ body: completion("", { finishReason }) });
+    first.behaves({ kind: "reply", status: 200, body: completion("", { finishReason }) });
     const { llm, journal } = makeLlm();
     expect((await llm.chat(request)).choices[0]?.finish_reason).toBe(finishReason);
     expect(journal).toEqual([]);
@@ -183,7 +140,7 @@ describe("llm.chat", () => {
     ["a too long conversation", OPENAI.contextLength],
     ["filtered content", OPENAI.contentPolicy],
   ])("gives %s back at once: no other provider, no failure, no opening circuit", async (_name, body) => {
-    first.answers({ status: 400, body });
+    first.behaves({ kind: "reply", status: 400, body });
     const { llm, journal, registry } = makeLlm({}, {}, { failureThreshold: 1 });
     await expect(llm.chat(request)).rejects.toBeInstanceOf(OpenAI.BadRequestError);
     expect([first.requests.length, second.requests.length]).toEqual([1, 0]);
@@ -192,22 +149,16 @@ describe("llm.chat", () => {
   });
 
   it("asks the next provider when nobody listens, when the line is cut and when it hangs", async () => {
-    const dead = await startFakeProvider();
+    const dead = await createFixtureProvider();
     await dead.close();
     const toDead = makeLlm({ providers: [providerOf("openai", dead), providerOf("deepseek", second)] });
     expect((await toDead.llm.chatDetailed(request)).rescue.kind).toBe("failed_over");
     expect(toDead.journal[0]).toMatchObject({ failure: { failureType: "connection_refused" } });
 
-    first.answers({
-      act: (response) => {
-        response.writeHead(200, { "content-type": "application/json" });
-        response.write('{"id":');
-        response.socket?.destroy();
-      },
-    });
+    first.behaves({ kind: "cut" });
     expect((await makeLlm().llm.chatDetailed(request)).rescue.target).toBe("llm:deepseek");
 
-    first.answers({ act: () => {} });
+    first.behaves({ kind: "hang" });
     const hanging = makeLlm({
       providers: [providerOf("openai", first, { timeoutMs: 50 }), providerOf("deepseek", second)],
     });
@@ -216,22 +167,21 @@ describe("llm.chat", () => {
   });
 
   it("hangs up on a provider whose time is over", async () => {
-    let closed = () => {};
-    const hungUp = new Promise<void>((resolve) => {
-      closed = resolve;
-    });
-    first.answers({ act: (response) => void response.on("close", closed) });
+    first.behaves({ kind: "hang" });
     const { llm } = makeLlm({
       providers: [providerOf("openai", first, { timeoutMs: 50 }), providerOf("deepseek", second)],
     });
     await llm.chat(request);
-    await hungUp;
+    await expect.poll(() => first.requests[0]?.hungUp).toBe(true);
   });
 
   it("stops when its caller leaves, and asks nobody else", async () => {
     const controller = new AbortController();
     const reason = new Error("gone");
-    first.answers({ act: () => controller.abort(reason) });
+    first.decides(() => {
+      controller.abort(reason);
+      return { kind: "hang" };
+    });
     const { llm, journal } = makeLlm();
     await expect(llm.chat(request, { signal: controller.signal })).rejects.toBe(reason);
     expect(second.requests).toHaveLength(0);
@@ -239,8 +189,8 @@ describe("llm.chat", () => {
   });
 
   it("gives the fallback's text as a completion when every provider is dead", async () => {
-    first.answers({ status: 500, body: OPENAI.serverError });
-    second.answers({ status: 500, body: OPENAI.serverError });
+    first.behaves({ kind: "reply", status: 500, body: OPENAI.serverError });
+    second.behaves({ kind: "reply", status: 500, body: OPENAI.serverError });
     const { llm } = makeLlm({ fallback: (_failure, { messages }) => `resting, after ${messages.length} message` });
     const { value, rescue } = await llm.chatDetailed(request);
     expect(value).toMatchObject({
@@ -252,15 +202,15 @@ describe("llm.chat", () => {
   });
 
   it("gives the last provider's error by reference to the SDK's own classes when there is no fallback", async () => {
-    first.answers({ status: 401, body: OPENAI.invalidKey });
-    second.answers({ status: 402, body: DEEPSEEK.insufficientBalance });
+    first.behaves({ kind: "reply", status: 401, body: OPENAI.invalidKey });
+    second.behaves({ kind: "reply", status: 402, body: DEEPSEEK.insufficientBalance });
     await expect(makeLlm().llm.chat(request)).rejects.toBeInstanceOf(OpenAI.APIError);
   });
 });
 
 describe("the model", () => {
   it("of a request is for the first provider only", async () => {
-    first.answers({ status: 401, body: OPENAI.invalidKey });
+    first.behaves({ kind: "reply", status: 401, body: OPENAI.invalidKey });
     const { llm } = makeLlm();
     await llm.chat({ ...request, model: "gpt-special" });
     expect(first.requests[0]?.body.model).toBe("gpt-special");
@@ -268,7 +218,7 @@ describe("the model", () => {
   });
 
   it("may be given for each provider", async () => {
-    first.answers({ status: 401, body: OPENAI.invalidKey });
+    first.behaves({ kind: "reply", status: 401, body: OPENAI.invalidKey });
     const { llm } = makeLlm();
     await llm.chat({ ...request, model: { deepseek: "deepseek-large" } });
     expect(first.requests[0]?.body.model).toBe("openai-model");
@@ -278,7 +228,7 @@ describe("the model", () => {
 
 describe("what is measured", () => {
   it("has the GenAI names: duration and tokens, and the error's class", async () => {
-    first.answers({ status: 401, body: OPENAI.invalidKey });
+    first.behaves({ kind: "reply", status: 401, body: OPENAI.invalidKey });
     const { llm, measured } = makeLlm();
     await llm.chat(request);
     const genAi = measured.filter(({ descriptor }) => descriptor.metricName.startsWith("gen_ai."));
@@ -319,8 +269,8 @@ describe("what is measured", () => {
   });
 
   it("holds neither prompts nor completions nor keys", async () => {
-    first.answers({ status: 500, body: OPENAI.serverError });
-    second.answers({ body: completion("a private answer") });
+    first.behaves({ kind: "reply", status: 500, body: OPENAI.serverError });
+    second.behaves({ kind: "reply", status: 200, body: completion("a private answer") });
     const { llm, journal, measured } = makeLlm();
     await llm.chat(request);
     const kept = JSON.stringify([journal, measured, llm.providers]);
@@ -333,7 +283,7 @@ describe("the SDK", () => {
     process.env.OPENAI_ORG_ID = "org-secret";
     process.env.OPENAI_PROJECT_ID = "proj-secret";
     try {
-      first.answers({ status: 500, body: OPENAI.serverError });
+      first.behaves({ kind: "reply", status: 500, body: OPENAI.serverError });
       const { llm } = makeLlm(alone(), {}, { rescues: false });
       await expect(llm.chat(request)).rejects.toBeInstanceOf(OpenAI.InternalServerError);
       expect(first.requests).toHaveLength(1);
@@ -384,10 +334,7 @@ describe("options", () => {
     [
       "a name twice",
       {
-        providers: [
-          providerOf("a", { baseURL: "http://a" } as FakeProvider),
-          providerOf("a", { baseURL: "http://a" } as FakeProvider),
-        ],
+        providers: [providerOf("a", { baseURL: "http://a" }), providerOf("a", { baseURL: "http://a" })],
       },
       "named twice",
     ],

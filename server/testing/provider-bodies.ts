@@ -1,4 +1,4 @@
-/** Bodies as LLM providers send them, for the fake provider and the table tests. */
+/** Bodies as LLM providers send them. */
 
 const openaiError = (message: string, type: string, code: string | null, param: string | null = null) => ({
   error: { message, type, param, code },
@@ -24,6 +24,7 @@ export const OPENAI = {
     "tokens",
     "rate_limit_exceeded",
   ),
+  rateLimitPlain: openaiError("Rate limit reached", "tokens", "rate_limit_exceeded"),
   rateLimitHeaders: {
     "retry-after": "1",
     "retry-after-ms": "494",
@@ -75,6 +76,10 @@ export const OPENAI = {
       param: null,
     },
   },
+  slowDown: openaiError("Please slow down.", "server_error", "slow_down"),
+  conflict: openaiError("The resource was updated by another request.", "invalid_request_error", null),
+  tooLarge: openaiError("Request body is too large", "invalid_request_error", null),
+  requestTimeout: openaiError("The request timed out.", "timeout", null),
   serverError: openaiError(
     "The server had an error while processing your request. Sorry about that!",
     "server_error",
@@ -84,6 +89,7 @@ export const OPENAI = {
 
 export const ANTHROPIC = {
   overloaded: anthropicError("overloaded_error", "Overloaded"),
+  invalidRequest: anthropicError("invalid_request_error", "max_tokens: Field required"),
   promptTooLong: anthropicError("invalid_request_error", "prompt is too long: 345320 tokens > 199999 maximum"),
   lowCredit: anthropicError(
     "invalid_request_error",
@@ -127,6 +133,11 @@ export const GEMINI = {
   permission: googleError(403, "PERMISSION_DENIED", "Permission denied on resource project."),
   notFound: googleError(404, "NOT_FOUND", "models/gemini-9 is not found for API version v1beta."),
   internal: googleError(500, "INTERNAL", "An internal error has occurred."),
+  tokenCount: googleError(
+    400,
+    "INVALID_ARGUMENT",
+    "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+  ),
   deadline: googleError(504, "DEADLINE_EXCEEDED", "Deadline expired before operation could complete."),
 } as const;
 
@@ -138,11 +149,16 @@ export const DEEPSEEK = {
   ),
   authentication: openaiError("Authentication Fails (no such user)", "authentication_error", "invalid_request_error"),
   insufficientBalance: openaiError("Insufficient Balance", "unknown_error", "invalid_request_error"),
+  rateLimited: openaiError("Rate limit reached for requests", "rate_limit_error", "invalid_request_error"),
+  serverError: openaiError("Internal server error", "server_error", "invalid_request_error"),
   overloaded: openaiError("Server is overloaded", "service_unavailable_error", "invalid_request_error"),
 } as const;
 
 export const OPENROUTER = {
   badGateway: { error: { code: 502, message: "Provider returned error", metadata: { provider_name: "x" } } },
+  timeout: { error: { code: 408, message: "Request timed out" } },
+  rateLimited: { error: { code: 429, message: "Rate limited", metadata: { provider_name: "x" } } },
+  unavailable: { error: { code: 503, message: "No available model provider that meets your routing requirements" } },
   credits: { error: { code: 402, message: "Insufficient credits" } },
   moderated: {
     error: { code: 403, message: "Your input was flagged", metadata: { reasons: ["violence"], flagged_input: "…" } },

@@ -2,10 +2,10 @@
  * The `fetch` through which guarded LLM clients speak: gives failures in disguise the status they should have had, so that
  * the SDK raises them as errors. Providers answer 200 with an error inside, wrap errors in arrays, and cut answers short.
  */
-import { classify } from "../../shared/classify.js";
-import type { ErrorClass } from "../../shared/error-classes.js";
-import { listOf, providerError, readProperty } from "../../shared/error-facts.js";
-import { MALFORMED_RESPONSE } from "../../shared/llm-errors.js";
+import { classify } from "../../../shared/classify.js";
+import type { ErrorClass } from "../../../shared/error-classes.js";
+import { listOf, providerError, readProperty } from "../../../shared/error-facts.js";
+import { MALFORMED_RESPONSE } from "../../../shared/llm-errors.js";
 
 export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
@@ -14,8 +14,8 @@ export class MalformedResponseError extends Error {
   override readonly name = MALFORMED_RESPONSE;
   readonly service: string;
 
-  constructor(service: string, problem: string) {
-    super(`${service} sent an answer that cannot be used: ${problem}`);
+  constructor(service: string, problem: string, options?: { readonly cause?: unknown }) {
+    super(`${service} sent an answer that cannot be used: ${problem}`, options);
     this.service = service;
   }
 }
@@ -83,15 +83,17 @@ function errorWithin(body: unknown): unknown {
   const choice = listOf(readProperty(body, "choices"))[0];
   const within = readProperty(choice, "error");
   if (within !== undefined && within !== null) return within;
-  if (readProperty(choice, "finish_reason") === "insufficient_system_resource") {
-    return {
-      code: 503,
-      type: "service_unavailable_error",
-      message: "the provider ran out of resources while answering",
-    };
-  }
-  return undefined;
+  return readProperty(choice, "finish_reason") === RAN_OUT ? RAN_OUT_ERROR : undefined;
 }
+
+/** DeepSeek's word for an answer that it could not finish. */
+export const RAN_OUT = "insufficient_system_resource";
+
+export const RAN_OUT_ERROR = Object.freeze({
+  code: 503,
+  type: "service_unavailable_error",
+  message: "the provider ran out of resources while answering",
+});
 
 function parse(text: string): unknown {
   try {
