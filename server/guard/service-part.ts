@@ -4,7 +4,7 @@
  */
 import type { CircuitConfig } from "../../shared/circuit-config.js";
 import type { FailureType } from "../../shared/failure.js";
-import type { FailureDetails } from "../circuit/call-ticket.ts";
+import type { FailureDetails } from "../circuit/call-ticket.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import { CircuitBreakerError } from "../circuit/circuit-breaker-error.js";
 import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";

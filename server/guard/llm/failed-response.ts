@@ -45,7 +45,7 @@ export class FailedResponse extends Error {
 
 /** A guard's refusal in the shape of an answer, for SDKs that would ask again after an error that `fetch` throws. */
 export function refusalResponse(error: GuardError | CircuitBreakerError): Response {
-  const code = "reason" in error ? error.reason : "circuit_open";
+  const code = "circuitName" in error ? "circuit_open" : error.reason;
   const headers = new Headers({ "content-type": "application/json", [DO_NOT_RETRY]: "false" });
   if (error.retryAfterMs !== undefined) headers.set("retry-after-ms", String(Math.ceil(error.retryAfterMs)));
   return new Response(
