@@ -37,12 +37,14 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 describe("the packed package", () => {
-  it("carries the door, the worker, the migrations and nothing of the workshop", () => {
+  it("carries the door, the workers, the migrations and nothing of the workshop", () => {
     expect(packed).toEqual(
       expect.arrayContaining(["README.md", "LICENSE", ".env.example", "dist/index.js", "dist/index.cjs"]),
     );
     expect(packed).toEqual(expect.arrayContaining(["dist/ai-sdk.js", "dist/testing.cjs", "dist/testing.d.ts"]));
-    expect(packed.some((path) => /^dist\/sqlite-writer\.worker\.(js|cjs)$/.test(path))).toBe(true);
+    for (const worker of ["sqlite-writer", "sqlite-reader"]) {
+      expect(packed).toEqual(expect.arrayContaining([`dist/${worker}.worker.js`, `dist/${worker}.worker.cjs`]));
+    }
     expect(packed.some((path) => path.startsWith("drizzle/sqlite/migrations/") && path.endsWith(".sql"))).toBe(true);
     expect(packed.filter((path) => /^(test|bench|examples|server|shared|\.ci)\//.test(path))).toEqual([]);
   });
@@ -69,7 +71,7 @@ describe("the packed package", () => {
     }
   }, 60_000);
 
-  it("is usable from CommonJS, writer thread included", () => {
+  it("is usable from CommonJS, the store's threads included", () => {
     writeFileSync(
       join(project, "common.cjs"),
       `const { createParamedic, CircuitBreaker } = require("paramedic");
@@ -77,12 +79,14 @@ describe("the packed package", () => {
        const paramedic = createParamedic({ database: "file:./common.db", logger: false });
        paramedic.ready.then(async (readiness) => {
          await new CircuitBreaker("x").execute(async () => 1);
-         console.log(JSON.stringify({ readiness, table: typeof failureEvents }));
+         const top = await paramedic.store.readTopProcedures({ from: 0, to: Date.now(), by: "calls", limit: 1 });
+         console.log(JSON.stringify({ readiness, top, table: typeof failureEvents }));
          await paramedic.shutdown();
        });`,
     );
     expect(JSON.parse(run(process.execPath, ["common.cjs"], project))).toEqual({
       readiness: { store: "open" },
+      top: [],
       table: "object",
     });
   });
