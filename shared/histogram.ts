@@ -177,9 +177,9 @@ export class HistogramRecorder {
 
   /** Counts points whose bucket is known; one beyond the outermost bucket counts there. */
   add(index: number, times: number): void {
-    let at = index - this.first;
+    const within = Math.min(Math.max(index, MIN_BUCKET_INDEX), MAX_BUCKET_INDEX);
+    let at = within - this.first;
     if (at < 0 || at >= this.counts.length) {
-      const within = Math.min(Math.max(index, MIN_BUCKET_INDEX), MAX_BUCKET_INDEX);
       this.coverAlso(within);
       at = within - this.first;
     }

@@ -83,6 +83,12 @@ const SURROUNDINGS: Readonly<
       const text = "story";`,
     after: `console.log(await summarise(text), paramedic.recovery.strategies().some(({ name }) => name === "flush_cache"));`,
   },
+  Circuits: {
+    before: `const fetchInvoice = async (id: string, _options: { signal: AbortSignal }) => "invoice " + id;
+      const id = "7";
+      const request = new Request("http://127.0.0.1/");`,
+    after: "console.log(billing.getState().state);",
+  },
 };
 const SAYS: Readonly<Record<string, string>> = {
   "LLM providers": "1 1 fresh",
@@ -92,6 +98,7 @@ const SAYS: Readonly<Record<string, string>> = {
   "Your own tests": "well again 3",
   Database: "7",
   "Anything else": "short story true",
+  Circuits: "open",
 };
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "paramedic-readme-")));
@@ -166,7 +173,7 @@ function written({ title, code }: (typeof blocks)[number], door: string, origin:
           );
   writeFileSync(
     file,
-    `import { createParamedic, type Paramedic } from ${JSON.stringify(door)};
+    `import { CircuitBreaker, createParamedic, type Paramedic } from ${JSON.stringify(door)};
      ${here(before)}
      const paramedic: Paramedic = createParamedic({ logger: false, redis: false });
      ${made}
