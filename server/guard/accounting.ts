@@ -39,8 +39,7 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
 function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const { error, state, terms, durationMs } = attempt;
   const { service, permit, parts, timeoutMs, now } = terms;
-  const structural = call.engine.classify(error, service.name);
-  const found = terms.judge?.(structural, error) ?? structural;
+  const found = judged(call, attempt, call.engine.classify(error, service.name));
   const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const unreachable = isNetworkToBlame(call, attempt, found);
   const classification: Classification = ownTime || unreachable ? { ...found, verdict: "ignored" } : found;
@@ -80,6 +79,16 @@ function isNetworkToBlame(call: RescuableCall, { terms, durationMs }: Attempt, f
 function hearAnswer(service: GuardedService, at: number): void {
   service.answeredAt = at;
   if (service.network?.isWatching) service.network.answered();
+}
+
+/** What its target makes of an error; a fault there must not keep a permit from coming back. */
+function judged({ engine }: RescuableCall, { error, terms }: Attempt, found: Classification): Classification {
+  try {
+    return terms.judge?.(found, error) ?? found;
+  } catch (fault) {
+    engine.onFault(fault);
+    return found;
+  }
 }
 
 function succeedPermits({ permit, parts }: AttemptTerms, at: number): void {

@@ -4,7 +4,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import type { GuardContext } from "./guard.js";
 import { validateOperation, validateWorkOptions } from "./operation.js";
-import type { ServicePart } from "./service-part.js";
+import { type ServicePart, validateParts } from "./service-part.js";
 
 /** What a guard may be told of one target, beside how to use it. */
 export interface TargetTraits {
@@ -52,6 +52,7 @@ export function validateRun<T>(name: string, { signal, targets, ...definition }:
     targets: Object.fromEntries(targets.map(({ service, run }) => [service, run])),
   });
   validateWorkOptions(`operation "${name}"`, { signal });
+  for (const { parts } of targets) validateParts(`operation "${name}"`, parts);
   const services = targets.map(({ service }) => service);
   const twice = services.find((service, index) => services.indexOf(service) !== index);
   if (twice !== undefined) {

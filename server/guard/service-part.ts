@@ -3,7 +3,9 @@
  * outage, so each part has a circuit beside the service's own, which opens by the first failure that is the part's.
  */
 import type { CircuitConfig } from "../../shared/circuit-config.js";
+import { ParamedicError } from "../../shared/errors.js";
 import type { FailureType } from "../../shared/failure.js";
+import { MAX_TIMER_MS } from "../../shared/units.js";
 import type { FailureDetails } from "../circuit/call-ticket.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import { CircuitBreakerError } from "../circuit/circuit-breaker-error.js";
@@ -96,6 +98,18 @@ export function failPart(
 
 export function isRefusal(acquired: readonly PartPermit[] | CircuitBreakerError): acquired is CircuitBreakerError {
   return acquired instanceof CircuitBreakerError;
+}
+
+/** @throws ParamedicError `OPERATION_INVALID` naming the owner, the part and what is legal. */
+export function validateParts(owner: string, parts: readonly ServicePart[] | undefined): void {
+  for (const { circuit, resetTimeoutMs } of parts ?? []) {
+    if (typeof circuit !== "string" || circuit === "") {
+      throw new ParamedicError("OPERATION_INVALID", `${owner}: a part needs the name of its circuit`);
+    }
+    if (resetTimeoutMs >= 1 && resetTimeoutMs <= MAX_TIMER_MS) continue;
+    const got = `${owner}: the part ${circuit}: resetTimeoutMs got ${String(resetTimeoutMs)}`;
+    throw new ParamedicError("OPERATION_INVALID", `${got}; legal: [1, ${MAX_TIMER_MS}]`);
+  }
 }
 
 function circuitOf({ circuit, resetTimeoutMs }: ServicePart, registry: CircuitBreakerRegistry): CircuitBreaker {

@@ -148,6 +148,26 @@ describe("a target's traits", () => {
     expect(outcome).toMatchObject({ value: { value: "c" } });
   });
 
+  it("may be at fault without harm: the error means what it says, and permits come back", async () => {
+    const { run, target, registry, faults } = harness();
+    const judge = () => {
+      throw new Error("judge");
+    };
+    await run(target("llm:a", fail(501), { judge, parts: PARTS }));
+    expect(faults).toMatchObject([{ message: "judge" }]);
+    expect(registry.get("llm:a")?.snapshot().failureCount).toBe(1);
+  });
+
+  it.each([
+    [{ ...KEY, circuit: "" }, "name of its circuit"],
+    [{ ...KEY, resetTimeoutMs: 0 }, "legal: [1, "],
+  ])("are refused at once where they are wrong", async (part, message) => {
+    const { run, target } = harness();
+    expect(await run(target("llm:a", () => "a", { parts: [part] }))).toMatchObject({
+      error: { code: "OPERATION_INVALID", message: expect.stringContaining(message) },
+    });
+  });
+
   it("say what an error means where they know more", async () => {
     const { run, target, failures } = harness();
     const judge: RunTarget<unknown>["judge"] = (found) => ({

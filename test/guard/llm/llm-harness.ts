@@ -31,8 +31,11 @@ export interface Measured {
   readonly value: number;
 }
 
+/** @default everything is switched on */
+export type PolicyUnderTest = GuardPolicy & { readonly rescues?: boolean; readonly enabled?: boolean };
+
 export function createGuardsUnderTest(
-  { rescues = true, ...policy }: GuardPolicy & { readonly rescues?: boolean } = {},
+  { rescues = true, enabled = true, ...policy }: PolicyUnderTest = {},
   callContext: CallContext = noCallContext,
 ) {
   const journal: JournalEntry[] = [];
@@ -58,7 +61,7 @@ export function createGuardsUnderTest(
       sink,
       strategies: () => createBuiltInStrategies({ clock, random: () => 0 }, { baseDelayMs: 1, maxDelayMs: 5 }),
       classify: (error, service) => classify(error, service, clock.now()),
-      flags: { ...GUARD_FLAGS_ON, autoRecovery: rescues },
+      flags: { ...GUARD_FLAGS_ON, enabled, autoRecovery: rescues },
       logger: { debug: log, info: log, warn: log, error: log },
       onFault: (error) => {
         throw error;
@@ -85,11 +88,7 @@ export function createGuardsUnderTest(
   };
 }
 
-export function createLlmUnderTest(
-  options: LlmOptions,
-  deps: Partial<LlmDeps> = {},
-  policy: GuardPolicy & { readonly rescues?: boolean } = {},
-) {
+export function createLlmUnderTest(options: LlmOptions, deps: Partial<LlmDeps> = {}, policy: PolicyUnderTest = {}) {
   const made = createGuardsUnderTest(policy);
   const { guards, clock, sink } = made;
   return { ...made, llm: createLlm({ guards, clock, sink, ...deps }, options) };

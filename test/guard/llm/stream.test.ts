@@ -4,6 +4,7 @@ import { createAsyncCallContext } from "../../../server/adapters/async-call-cont
 import type { LlmOptions } from "../../../server/guard/llm/llm.js";
 import type { ChatChunk } from "../../../server/guard/llm/llm-requests.js";
 import { StreamBrokenError } from "../../../server/guard/llm/stream/stream-broken-error.js";
+import { GEMINI } from "../../../server/testing/provider-bodies.js";
 import {
   answerTo,
   createFixtureProvider,
@@ -205,6 +206,21 @@ describe("llm.stream", () => {
     expect(error).toBeInstanceOf(OpenAI.APIError);
   });
 
+  it("passes through while guards are switched off, and still says what broke", async () => {
+    const { llm, journal, registry } = makeLlm({}, { enabled: false });
+    expect(textOf((await read(llm.stream(request))).items)).toBe("hello");
+    first.behaves({ kind: "stream", after: 3, end: "cut" });
+    expect((await read(llm.stream(request))).error).toMatchObject({ how: "cut", received: "hello" });
+    expect([journal, registry.getAll()]).toEqual([[], []]);
+  });
+
+  it("reads errors that come in an array", async () => {
+    first.behaves({ kind: "events", events: [event([GEMINI.overloaded])] });
+    const { llm, failures } = makeLlm();
+    expect(textOf((await read(llm.stream(request))).items)).toBe("other answer");
+    expect(failures()[0]).toMatchObject({ failureType: "service_unavailable" });
+  });
+
   it("answers from the fallback, as one chunk, when every provider is dead", async () => {
     first.behaves(providerReplies.openai.serverError);
     second.behaves({ kind: "reset" });
@@ -281,8 +297,9 @@ describe("llm.stream", () => {
 
   it("takes the shorter of the policy's time and the caller's, and blames nobody for the caller's", async () => {
     first.behaves({ kind: "stream", after: 3, end: "stalled" });
-    const { llm, registry } = makeLlm({ stallTimeoutMs: 10_000 });
-    const { error } = await read(llm.stream(request, { timeoutMs: 600 }));
+    const providers = [providerOf("openai", first, { timeoutMs: 10_000 })];
+    const { llm, registry } = makeLlm({ providers, stallTimeoutMs: 10_000 });
+    const { error } = await read(llm.stream(request, { timeoutMs: 1_500 }));
     expect(error).toMatchObject({ how: "timed_out", delivered: true, received: "hello" });
     expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(0);
   });

@@ -30,7 +30,9 @@ export class ChatReader<T> implements StreamReader<T> {
     return { text: this.#text, toolCalls: this.#toolCalls };
   }
 
-  read(chunk: T): boolean {
+  read(item: T): boolean {
+    // Google wraps what went wrong in an array.
+    const chunk: unknown = listOf(item)[0] ?? item;
     const error = readProperty(chunk, "error");
     if (error !== undefined && error !== null) throw new StreamedError(error);
     this.usage = readProperty(chunk, "usage") ?? this.usage;

@@ -40,7 +40,9 @@ export class SseReader implements StreamReader<SseEvent> {
       this.#isKnown = true;
       return false;
     }
-    const message = this.#parse(data, isTorn);
+    const parsed = this.#parse(data, isTorn);
+    // Google wraps what went wrong in an array.
+    const message = listOf(parsed)[0] ?? parsed;
     if (name === "error" || readProperty(message, "type") === "error") throw streamedError(message);
     if (readProperty(message, "error")) throw streamedError(message);
     if (message === undefined) return false;
