@@ -8,6 +8,7 @@ export default defineConfig({
     "postgres/schema": "drizzle/postgres/self-healing-schema.ts",
     "postgres/relations": "drizzle/postgres/relations.ts",
     cli: "server/cli/paramedic.ts",
+    "sqlite-reader.worker": "server/adapters/sqlite/sqlite-reader.worker.ts",
     "sqlite-writer.worker": "server/adapters/sqlite/sqlite-writer.worker.ts",
   },
   format: ["esm", "cjs"],

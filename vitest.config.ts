@@ -1,12 +1,16 @@
 import { defineConfig } from "vitest/config";
 
+/** Property tests run as often as this says, which may take an hour. */
+const isLongRun = (process.env.FAST_CHECK_RUNS ?? "") !== "";
+
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     globalSetup: ["test/services/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
-    testTimeout: 20_000,
+    setupFiles: ["test/support/property-runs.setup.ts"],
+    testTimeout: isLongRun ? 3_600_000 : 20_000,
     hookTimeout: 60_000,
     restoreMocks: true,
     coverage: {

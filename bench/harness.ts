@@ -1,7 +1,8 @@
 /**
- * Measures contenders against a baseline in one process, in turns: short batches, interleaved, so that a busy neighbour hits
- * all alike. What counts are medians of ratios and of differences between neighbouring batches; nanoseconds alone say little.
- * Loops are warm: these are floors, and a cold call costs several times more.
+ * Measures contenders against a baseline in one process, in turns: many short batches, interleaved, so that a busy neighbour
+ * hits all alike and a preemption spoils one batch of hundreds. What counts are medians of ratios and of differences between
+ * neighbouring batches; nanoseconds alone say little. Loops are warm and collections of garbage fall out of a median: these
+ * are floors, and a cold call costs several times more.
  */
 import { performance } from "node:perf_hooks";
 
@@ -21,6 +22,14 @@ export interface Measurement {
   readonly addedNs: number;
   /** Per round, for comparisons with another contender. */
   readonly rounds: readonly number[];
+  /** The ratios of the processes that this is the median of. */
+  readonly spread?: Spread | undefined;
+}
+
+/** What several processes measured, from the lowest to the highest. */
+export interface Spread {
+  readonly lowest: number;
+  readonly highest: number;
 }
 
 export interface Group {
@@ -29,48 +38,56 @@ export interface Group {
   readonly measurements: readonly Measurement[];
 }
 
-/** A promise about a ratio or a difference, and whether this run kept it. */
+export type Unit = "×" | "ns" | "µs" | "ms" | "bytes" | "timers";
+
+/** A promise about a ratio or a number, and what this run found. Ratios are comparable between machines, within limits. */
 export interface Budget {
   readonly what: string;
-  readonly limit: string;
-  readonly measured: string;
-  readonly met: boolean;
-  /** Where the promise is about a ratio: comparable between machines, within limits. */
-  readonly ratio?: number | undefined;
+  readonly limit: number;
+  readonly measured: number;
+  readonly unit: Unit;
+  readonly spread?: Spread | undefined;
 }
 
 export interface ScenarioResult {
   readonly groups: readonly Group[];
   readonly budgets: readonly Budget[];
+  /** What is compared with what. */
   readonly notes?: readonly string[];
 }
 
 export interface Scenario {
   readonly name: string;
+  /** It runs in this many, one after another, and medians count: one process compiles and lays out its code by chance. @default 1 */
+  readonly processes?: number;
   run(): Promise<ScenarioResult>;
 }
 
-const ROUNDS = 31;
-const WARM_UP_ROUNDS = 5;
-const BATCH_MS = 6;
+const ROUNDS = 500;
+const BATCH_NS = 0.5e6;
+/** Processor time, because on a busy machine as much time by the clock may be nothing. */
+const WARM_UP_US = 120_000;
 
 export async function compare(title: string, baseline: Contender, contenders: readonly Contender[]): Promise<Group> {
-  const lanes = [baseline, { ...baseline, name: `${baseline.name} (again)` }, ...contenders].map((contender) => ({
-    ...contender,
-    size: 1,
-    rounds: [] as number[],
-  }));
-  for (const lane of lanes) lane.size = await batchSizeOf(lane.run);
-  for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round += 1) {
-    for (let turn = 0; turn < lanes.length; turn += 1) {
-      const lane = lanes[(turn + round + WARM_UP_ROUNDS) % lanes.length];
-      if (lane === undefined) continue;
-      const ns = await batch(lane.run, lane.size);
-      if (round >= 0) lane.rounds.push(ns);
-      // Timers, and garbage of others, get their turn between batches and not within them.
-      await new Promise((resolve) => setImmediate(resolve));
+  const again = { ...baseline, name: `${baseline.name} (again)` };
+  const lanes: Lane[] = [];
+  for (const contender of [baseline, again, ...contenders]) lanes.push(await laneOf(contender));
+  // The compiler undoes what it knew when the next lane comes: each settles once more, now that all were seen.
+  for (const lane of lanes) await warmUp(lane);
+  const [first, second] = lanes;
+  if (first && second) second.size = first.size;
+  for (let round = 0; round < ROUNDS; round += 1) {
+    // Forwards and backwards in turns: nobody always follows, and cleans up after, the same neighbour.
+    for (const lane of round % 2 === 0 ? lanes : lanes.toReversed()) {
+      lane.rounds.push(await batch(lane));
+      await turn();
     }
   }
+  return groupOf(title, lanes);
+}
+
+/** @param lanes the baseline first; the costs of each per round, in nanoseconds, and rounds of all lie side by side in time */
+export function groupOf(title: string, lanes: readonly Pick<Measurement, "name" | "rounds">[]): Group {
   const base = lanes[0]?.rounds ?? [];
   return {
     title,
@@ -90,22 +107,19 @@ export function ratioOf(group: Group, name: string, peer: string): number {
   return median(a.rounds.map((ns, at) => ns / (b.rounds[at] ?? ns)));
 }
 
+/** What one contender adds above the baseline, to what another adds. */
+export function additionRatioOf(group: Group, name: string, peer: string): number {
+  return find(group, name).addedNs / find(group, peer).addedNs;
+}
+
 export function find(group: Group, name: string): Measurement {
   const found = group.measurements.find((measurement) => measurement.name === name);
   if (found === undefined) throw new Error(`no contender "${name}" in "${group.title}"`);
   return found;
 }
 
-export function atMost(what: string, measured: number, limit: number, unit = "×"): Budget {
-  const show = (value: number) =>
-    unit === "×" ? `${value.toFixed(limit < 0.1 ? 3 : 2)} ×` : `${Math.round(value)} ${unit}`;
-  return {
-    what,
-    limit: `≤ ${show(limit)}`,
-    measured: show(measured),
-    met: measured <= limit,
-    ratio: unit === "×" ? measured : undefined,
-  };
+export function atMost(what: string, measured: number, limit: number, unit: Unit = "×"): Budget {
+  return { what, measured, limit, unit };
 }
 
 export function quantile(values: readonly number[], q: number): number {
@@ -113,22 +127,45 @@ export function quantile(values: readonly number[], q: number): number {
   return sorted[Math.min(sorted.length - 1, Math.floor(q * sorted.length))] ?? Number.NaN;
 }
 
-function median(values: readonly number[]): number {
+export function median(values: readonly number[]): number {
   return quantile(values, 0.5);
 }
 
-async function batchSizeOf(run: () => unknown): Promise<number> {
-  let size = 64;
+interface Lane extends Contender {
+  readonly isAsync: boolean;
+  /** Runs in a batch. */
+  size: number;
+  readonly rounds: number[];
+}
+
+async function laneOf(contender: Contender): Promise<Lane> {
+  const given = contender.run();
+  const lane: Lane = { ...contender, isAsync: given instanceof Promise, size: 16, rounds: [] };
+  await given;
+  await warmUp(lane);
+  return lane;
+}
+
+/** Runs it until the compiler has settled, and sees how many runs fill a batch then. */
+async function warmUp(lane: Lane): Promise<void> {
+  const startedAt = process.cpuUsage();
+  const costs: number[] = [];
   for (;;) {
-    const ns = await batch(run, size);
-    if (ns * size >= (BATCH_MS * 1e6) / 2) return Math.max(1, Math.round((BATCH_MS * 1e6) / ns));
-    size *= 2;
+    costs.push(await batch(lane));
+    await turn();
+    lane.size = Math.max(1, Math.round(BATCH_NS / median(costs.slice(-25))));
+    const { user, system } = process.cpuUsage(startedAt);
+    if (user + system >= WARM_UP_US) return;
   }
 }
 
+/** Timers, and garbage of others, get their turn between batches and not within them. */
+function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Nanoseconds per run. Promises are awaited one after another; what is no promise is not. */
-async function batch(run: () => unknown, size: number): Promise<number> {
-  const isAsync = run() instanceof Promise;
+async function batch({ run, isAsync, size }: Lane): Promise<number> {
   const startedAt = performance.now();
   if (isAsync) for (let i = 0; i < size; i += 1) await run();
   else for (let i = 0; i < size; i += 1) run();

@@ -64,7 +64,7 @@ async function measure(path: string, from: number): Promise<number> {
     access: async () => ({ role: "read", actor: "bench" }),
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
-    accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0 }),
+    accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: 0 }),
     status: () => ({ instance: "bench", mode: "full", storeOpen: true }),
   });

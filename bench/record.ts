@@ -2,10 +2,20 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
-import type { ScenarioResult } from "./harness.js";
+import type { ScenarioResult, Spread } from "./harness.js";
 
 /** By scenario, then by what was promised. */
 export type BenchRecord = Readonly<Record<string, Readonly<Record<string, number>>>>;
+
+/** One line of a check: what was promised, what the record and this run say of it. */
+export interface Compared {
+  readonly what: string;
+  readonly recorded: number | undefined;
+  readonly measured: number | undefined;
+  readonly spread: Spread | undefined;
+  /** `new` and `gone` ask for a new record; `skipped` has no ratio, and nothing else is comparable between machines. */
+  readonly verdict: "held" | "worse" | "new" | "gone" | "skipped";
+}
 
 const FILE = fileURLToPath(new URL("./record.json", import.meta.url));
 const SHAPE = z.record(z.string(), z.record(z.string(), z.number()));
@@ -25,20 +35,33 @@ export function writeRecord(measured: BenchRecord, before: BenchRecord): void {
 
 export function ratiosOf(result: ScenarioResult): Readonly<Record<string, number>> {
   return Object.fromEntries(
-    result.budgets.flatMap(({ what, ratio }) =>
-      ratio === undefined ? [] : [[what.trim(), Number(ratio.toFixed(4))] as const],
+    result.budgets.flatMap(({ what, unit, measured }) =>
+      unit === "×" ? [[what.trim(), Number(measured.toFixed(4))] as const] : [],
     ),
   );
 }
 
-/** One line for each ratio that is more than 10 % worse than the record, and for each that the record does not know. */
-export function worseThan(
-  record: Readonly<Record<string, number>>,
-  measured: Readonly<Record<string, number>>,
-): readonly string[] {
-  return Object.entries(measured).flatMap(([what, ratio]) => {
-    const recorded = record[what];
-    if (recorded === undefined) return [`${what}: ${ratio}, and no record of it; write one with --record`];
-    return ratio > recorded * TOLERANCE ? [`${what}: ${ratio}, recorded ${recorded}`] : [];
+/** One line for each promise that was measured or is recorded. */
+export function compareWith(recorded: Readonly<Record<string, number>>, result: ScenarioResult): readonly Compared[] {
+  const lines = result.budgets.map(({ what, unit, measured, spread }): Compared => {
+    const known = recorded[what.trim()];
+    const line = { what: what.trim(), recorded: known, measured, spread };
+    if (unit !== "×") return { ...line, verdict: "skipped" };
+    if (known === undefined) return { ...line, verdict: "new" };
+    return { ...line, verdict: measured > known * TOLERANCE ? "worse" : "held" };
   });
+  const measured = new Set(lines.map(({ what }) => what));
+  const gone = Object.keys(recorded).filter((what) => !measured.has(what));
+  return [
+    ...lines,
+    ...gone.map(
+      (what): Compared => ({
+        what,
+        recorded: recorded[what],
+        measured: undefined,
+        spread: undefined,
+        verdict: "gone",
+      }),
+    ),
+  ];
 }

@@ -31,7 +31,7 @@ export type {
   RescueOperation,
   StrategyResult,
 } from "../shared/recovery.js";
-export type { Accounting, Batch, SeriesPoint } from "../shared/series.js";
+export type { Accounting, Batch, BatchGap, SeriesPoint } from "../shared/series.js";
 export type { Authorize } from "./api/access.js";
 export type { HttpHandler } from "./api/http-handler.js";
 export type { ParamedicRouter } from "./api/router.js";

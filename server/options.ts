@@ -18,10 +18,12 @@ import type { Logger } from "./ports/logger.js";
 import type { Random } from "./ports/random.js";
 import type { Store } from "./ports/store.js";
 
-/** Who is calling, for failure events. */
+/** Who is calling, for failure events, and how long he waits. */
 export interface CallerIdentity {
   readonly userId?: string | undefined;
   readonly requestId?: string | undefined;
+  /** How long this caller waits, from the call's begin: nothing below the call takes longer. 1 to 2^31-1 ms. */
+  readonly timeoutMs?: number | undefined;
 }
 
 export interface ParamedicOptions<Context extends object = object> {
@@ -31,7 +33,10 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly redis?: string | Redis | false | undefined;
   /** Decides who may read and operate through `paramedic.router`; without it nobody may. */
   readonly authorize?: Authorize<Context> | undefined;
-  /** Tells user and request of a call from its context, for failure events. */
+  /**
+   * Tells user and request of a call from its context, for failure events, and its deadline. A procedure's own deadline is
+   * its meta: `.meta({ paramedic: { timeoutMs: 5_000, idempotent: true } })`.
+   */
   readonly identify?: ((opts: { readonly ctx: Context }) => CallerIdentity) | undefined;
   /** This process's name: 1 to 100 of A-Z a-z 0-9 . _ -. @default PARAMEDIC_INSTANCE, else host and process id */
   readonly instance?: string | undefined;

@@ -10,7 +10,7 @@ import type { Failure } from "../shared/failure.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
 import { permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
-import { closeAccounts } from "./accounting.js";
+import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
 import { createLocalControlChannel } from "./adapters/local-control-channel.js";
 import { createLocalStream } from "./adapters/local-stream.js";
@@ -55,7 +55,6 @@ import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { Settings } from "./ports/settings.js";
-import { isCompacting } from "./ports/store.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
@@ -117,9 +116,10 @@ export function createParamedic<Context extends object = object>(
         })
       : undefined;
   const sink: MetricSink = bridge?.sink ?? collector;
-  const compaction = isCompacting(store)
-    ? createCompaction({ clock, store, logger, onFault: faults.at("compaction") }, { retention: settled.retention })
-    : undefined;
+  const compaction = createCompaction(
+    { clock, store, logger, onFault: faults.at("compaction") },
+    { retention: settled.retention },
+  );
 
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
@@ -293,7 +293,7 @@ export function createParamedic<Context extends object = object>(
           persistence?.start();
           if (settled.aggregate) {
             aggregator.start();
-            compaction?.start();
+            compaction.start();
           }
           recovery.start();
         },
@@ -310,7 +310,12 @@ export function createParamedic<Context extends object = object>(
     const { recorded, dropped, inFlight } = collector.accounting();
     // A stream that cannot be asked may hold anything: then nothing is called lost.
     const backlog = await stream.backlog().catch(() => Number.POSITIVE_INFINITY);
-    return closeAccounts(await store.ledger(), { boot, recorded, dropped }, { backlog, unsettledPoints: inFlight });
+    const [ledger, gaps] = await Promise.all([store.ledger(), store.listGaps({ limit: GAPS_SHOWN })]);
+    const arriving = { backlog, unsettledPoints: inFlight };
+    const accounts = closeAccounts(ledger, { boot, recorded, dropped }, arriving, gaps);
+    const impossible = impossibleIn(accounts);
+    if (impossible) faults.at("accounting")(impossible);
+    return accounts;
   };
   const exposition = createExposition({
     clock,
@@ -334,6 +339,7 @@ export function createParamedic<Context extends object = object>(
       circuits: snapshots(),
       health: health.latest(),
       pipeline: collector.accounting(),
+      entries: aggregator.stats(),
       recovery: recovery.state(),
       faults: faults.counts(),
     }),
@@ -385,7 +391,7 @@ export function createParamedic<Context extends object = object>(
         await monitor.stop();
         await instrumentation.stop();
         await opening?.stop();
-        await compaction?.stop();
+        await compaction.stop();
       },
       stopCollector: () => collector.stop(),
       drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),
@@ -459,6 +465,9 @@ export function createParamedic<Context extends object = object>(
     shutdown,
   });
 }
+
+/** Gaps that the accounting names; their points are all counted. */
+const GAPS_SHOWN = 100;
 
 const passThrough: Middleware = (opts) => opts.next();
 

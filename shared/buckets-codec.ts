@@ -1,6 +1,7 @@
 /**
  * Packs a distribution for a row: varints of the first index (zigzag), of the step from each index to the next, and of each
- * count. Neighbouring buckets with small counts take two bytes each.
+ * count. Neighbouring buckets with small counts take two bytes each. No step is zero, so lists that a database joined with a
+ * zero byte between them (`JOINT`) are told apart, and a thousand rows can be read as one.
  */
 import type { SparseBuckets } from "./histogram.js";
 
@@ -26,8 +27,11 @@ export function decodeBuckets(bytes: Uint8Array): SparseBuckets {
   return buckets;
 }
 
+/** What stands between two lists that were joined. Neither of them is empty. */
+export const JOINT = 0;
+
 /**
- * The buckets one by one, without a list of them.
+ * The buckets one by one, without a list of them; of joined lists, those of one after those of another.
  *
  * @throws RangeError when the bytes end inside a number
  */
@@ -36,6 +40,10 @@ export function visitBuckets(bytes: Uint8Array, visit: (index: number, count: nu
   let index: number | undefined;
   while (reader.at < bytes.length) {
     const step = readVarint(reader);
+    if (index !== undefined && step === JOINT) {
+      index = undefined;
+      continue;
+    }
     index = index === undefined ? unzigzag(step) : index + step;
     visit(index, readVarint(reader));
   }

@@ -12,6 +12,7 @@ export const PARAMEDIC_ERROR_CODES = [
   "STREAM_UNAVAILABLE",
   "STREAM_MISCONFIGURED",
   "BATCH_INVALID",
+  "INVARIANT_BROKEN",
   "STRATEGY_INVALID",
   "OPERATION_INVALID",
   "PEER_MISSING",
@@ -43,4 +44,14 @@ export function isParamedicError(error: unknown, code?: ParamedicErrorCode): err
   if (!(error instanceof Error) || !("code" in error)) return false;
   const found = error.code;
   return PARAMEDIC_ERROR_CODES.some((known) => known === found) && (code === undefined || code === found);
+}
+
+/**
+ * What must never be is: a fault of ours to count and log, never to throw into a call.
+ *
+ * @param id of the invariant, `I1` to `I11`
+ * @example onFault(brokenInvariant("I9", "nobody knows what became of 2 of 70 delivered entries"))
+ */
+export function brokenInvariant(id: string, what: string): ParamedicError {
+  return new ParamedicError("INVARIANT_BROKEN", `${id} does not hold: ${what}; please report it`);
 }

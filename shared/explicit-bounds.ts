@@ -1,6 +1,6 @@
 /** Exponential buckets folded into the few explicit bounds that scrapers and dashboards expect. */
 import type { BoundedCounts } from "./cumulative-series.js";
-import { bucketIndex, type SparseBuckets } from "./histogram.js";
+import { bucketIndex, MAX_BUCKET_INDEX, type SparseBuckets } from "./histogram.js";
 
 /** OpenTelemetry's advice for `rpc.server.call.duration`; seconds. */
 export const DURATION_BOUNDS_S: readonly number[] = Object.freeze([
@@ -13,6 +13,14 @@ const DURATION_BOUNDS_MS: readonly number[] = Object.freeze(DURATION_BOUNDS_S.ma
 
 /** Nothing is known of the unit: a bound for every factor of four, 1 to about 67 million, as OpenTelemetry does for tokens. */
 const OTHER_BOUNDS: readonly number[] = Object.freeze(Array.from({ length: 14 }, (_, power) => 4 ** power));
+
+/** The bucket that each bound lies in. */
+const LAST_BUCKETS: ReadonlyMap<readonly number[], readonly number[]> = new Map(
+  [DURATION_BOUNDS_S, LONG_DURATION_BOUNDS_S, DURATION_BOUNDS_MS, OTHER_BOUNDS].map((bounds) => [
+    bounds,
+    bounds.map(bucketIndex),
+  ]),
+);
 
 /** The bounds of a series, in its own unit. */
 export function boundsFor({ unit }: { readonly unit: string }): readonly number[] {
@@ -34,9 +42,10 @@ export function addToBounds(
   { bounds, counts }: BoundedCounts & { readonly counts: Float64Array },
   buckets: SparseBuckets,
 ): void {
+  const lastBuckets = LAST_BUCKETS.get(bounds) ?? bounds.map(bucketIndex);
   let at = 0;
   for (const [index, count] of buckets) {
-    for (let bound = bounds[at]; bound !== undefined && index > bucketIndex(bound); bound = bounds[at]) at += 1;
+    while (index > (lastBuckets[at] ?? MAX_BUCKET_INDEX)) at += 1;
     counts[at] = (counts[at] ?? 0) + count;
   }
 }

@@ -52,7 +52,18 @@ export function stretchesOf(
     stretches.unshift(...within(Math.max(from, since), Math.min(to, until), level, finest));
     until = Math.min(until, since);
   }
-  return stretches;
+  return joined(stretches);
+}
+
+/** What is told by one resolution is one stretch, although finer rows are kept of a part of it. */
+function joined(stretches: readonly Stretch[]): readonly Stretch[] {
+  const result: Stretch[] = [];
+  for (const stretch of stretches) {
+    const before = result.at(-1);
+    if (before?.resolutionMs === stretch.resolutionMs) result.splice(-1, 1, { ...before, to: stretch.to });
+    else result.push(stretch);
+  }
+  return result;
 }
 
 function within(from: number, to: number, level: number, finest: number): Stretch[] {

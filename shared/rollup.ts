@@ -1,6 +1,6 @@
 /** How summaries of one series add up, whatever the order, and which numbers a reader gets from them. */
-import { mergeBuckets, quantile } from "./histogram.js";
-import type { SeriesKind, SeriesPoint, SeriesSummary } from "./series.js";
+import { mergeBuckets, quantiles } from "./histogram.js";
+import type { MergedSummary, SeriesKind, SeriesPoint, SeriesSummary } from "./series.js";
 
 /** No points yet; merging it changes nothing. */
 export const EMPTY_SUMMARY: SeriesSummary = Object.freeze({
@@ -48,16 +48,11 @@ export function summaryValue(kind: SeriesKind, summary: SeriesSummary): number {
   }
 }
 
+const TOLD_SHARES = [0.5, 0.95, 0.99] as const;
+
 /** What a reader gets for one bucket of time; percentiles only where there is a distribution. */
-export function seriesPoint(timestamp: number, summary: SeriesSummary): SeriesPoint {
-  return {
-    timestamp,
-    count: summary.count,
-    sum: summary.sum,
-    min: summary.min,
-    max: summary.max,
-    p50: quantile(summary.buckets, 0.5, summary),
-    p95: quantile(summary.buckets, 0.95, summary),
-    p99: quantile(summary.buckets, 0.99, summary),
-  };
+export function seriesPoint(timestamp: number, summary: MergedSummary): SeriesPoint {
+  const { count, sum, min, max } = summary;
+  const [p50, p95, p99] = quantiles(summary.buckets, TOLD_SHARES, summary);
+  return { timestamp, count, sum, min, max, p50, p95, p99 };
 }

@@ -31,6 +31,9 @@ export interface SeriesSummary {
   readonly buckets: SparseBuckets;
 }
 
+/** Summaries of several series added up: they have no last point in common. */
+export type MergedSummary = Omit<SeriesSummary, "last">;
+
 /** What one flush sends: frozen until it settles. */
 export interface Batch {
   readonly version: 1;
@@ -59,13 +62,30 @@ export function pointsIn(batch: Pick<Batch, "series">): number {
   return batch.series.reduce((sum, series) => sum + series.count, 0);
 }
 
+/** Batches of one boot that did not arrive: what they held is lost, unless they come after all and close the gap. */
+export interface BatchGap {
+  readonly instance: string;
+  readonly boot: string;
+  /** The first and the last batch that is missing. */
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  /** Their points were recorded within [from, to]: by the windows of the batches before and after them, UTC milliseconds. */
+  readonly from: number;
+  readonly to: number;
+  /** By the cumulative counts of the batches before and after them. 0 when they carried nothing but counts of drops. */
+  readonly points: number;
+}
+
 /** Law 5 for one process life, or summed over all: recorded = rolledUp + dropped + lost + inFlight. */
 export interface Accounting {
   readonly recorded: number;
   readonly rolledUp: number;
   readonly dropped: Readonly<Record<string, number>>;
+  /** Points in gaps. */
   readonly lost: number;
   readonly inFlight: number;
+  /** The latest gaps, at most 100, newest first. */
+  readonly gaps: readonly BatchGap[];
 }
 
 export interface SeriesPoint {

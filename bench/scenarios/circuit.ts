@@ -221,6 +221,7 @@ async function settled(): Promise<{ budgets: readonly Budget[] }> {
 
 export const circuit: Scenario = {
   name: "circuit",
+  processes: 3,
   async run() {
     const parts = [await closed(), await closedWithAll(), await failing()];
     const refused = await open();

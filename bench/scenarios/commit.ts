@@ -1,10 +1,11 @@
-/** How long a commit of 1,000 series holds the event loop of the app: batch after batch, as the aggregator hands them over. */
+/** How long a commit of 1,000 series holds the event loop of the app: entry after entry, as the aggregator hands them over. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { performance } from "node:perf_hooks";
 import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js";
 import { systemClock } from "../../server/ports/clock.js";
+import { encodeBatch } from "../../shared/batch-codec.js";
 import type { Batch } from "../../shared/series.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
 
@@ -22,9 +23,9 @@ export const commit: Scenario = {
       const blocks: number[] = [];
       const idle: number[] = [];
       for (let round = 0; round < COMMITS; round += 1) {
-        const batches = batchesOf(round);
+        const entries = batchesOf(round).map(encodeBatch);
         const commitAll = async () => {
-          for (const batch of batches) await store.commitBatch(batch);
+          for (const fields of entries) await store.commitEntry(fields);
         };
         blocks.push(await longestTurn(commitAll));
         idle.push(await longestTurn(() => new Promise((resolve) => setTimeout(resolve, 5))));

@@ -8,6 +8,7 @@ const work = async () => 1;
 
 export const guard: Scenario = {
   name: "guard",
+  processes: 5,
   run: () =>
     withParamedic(async (paramedic) => {
       const ours = paramedic.guard("http:bench");

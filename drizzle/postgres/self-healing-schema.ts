@@ -7,6 +7,7 @@ export { incidents } from "./schema/incidents.js";
 export {
   deadBatches,
   ingestBoots,
+  ingestGaps,
   ingestLedger,
   metricRollups,
   metricSeries,

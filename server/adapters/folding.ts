@@ -3,7 +3,7 @@ import { type FailureEvent, SEVERITIES, type Severity } from "../../shared/failu
 import type { RecoveryAction } from "../../shared/recovery.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { mergeSummaries } from "../../shared/rollup.js";
-import type { Batch, SeriesSummary } from "../../shared/series.js";
+import type { SeriesSummary } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
 import type { FailureSighting } from "../ports/store.js";
 
@@ -75,30 +75,4 @@ export function foldRollup(rollup: Rollup, summary: SeriesSummary, windowEnd: nu
       ? { last: summary.last, lastAt: windowEnd }
       : { last: rollup.last, lastAt: rollup.lastAt };
   return { ...mergeSummaries(rollup, summary), ...newer };
-}
-
-/** What the ledger sums for one life of one process. */
-export interface BootTotals {
-  readonly seq: number;
-  readonly recorded: number;
-  readonly dropped: Readonly<Record<string, number>>;
-  readonly points: number;
-  readonly batches: number;
-  readonly firstAt: number;
-  readonly lastAt: number;
-}
-
-/** One more batch: the newest one's cumulative counts hold, whatever order they come in. */
-export function foldBoot(known: BootTotals | undefined, batch: Batch, points: number, now: number): BootTotals {
-  const { seq, recordedTotal, droppedTotal } = batch;
-  const newest = !known || seq > known.seq ? { seq, recorded: recordedTotal, dropped: droppedTotal } : known;
-  return {
-    seq: newest.seq,
-    recorded: newest.recorded,
-    dropped: newest.dropped,
-    points: (known?.points ?? 0) + points,
-    batches: (known?.batches ?? 0) + 1,
-    firstAt: known?.firstAt ?? now,
-    lastAt: now,
-  };
 }

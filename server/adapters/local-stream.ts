@@ -33,6 +33,8 @@ export function createLocalStream(
 ): MetricStream {
   const capacity = options.capacity ?? LOCAL_STREAM_DEFAULTS.capacity;
   const visibilityMs = options.visibilityMs ?? LOCAL_STREAM_DEFAULTS.visibilityMs;
+  /** Before each number, as in Redis: dead batches are kept by id, and those of an earlier life are still there. */
+  const begunAt = clock.now();
   const entries = new Map<string, Held>();
   const waiting = new Set<AbortController>();
   let lastId = 0;
@@ -81,7 +83,7 @@ export function createLocalStream(
         );
       }
       lastId += 1;
-      const id = String(lastId);
+      const id = `${begunAt}-${lastId}`;
       entries.set(id, { id, fields: encodeBatch(batch), deliveries: 0, visibleAt: 0 });
       wakeReaders();
     },

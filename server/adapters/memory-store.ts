@@ -5,12 +5,17 @@
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
+import { heatMapOf } from "../../shared/heat-map.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
-import { bucketStart, coarserThan, finerThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
-import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../shared/series.js";
+import { bucketStart, coarserThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
+import { type SeriesDescriptor, seriesKey } from "../../shared/series.js";
+import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fold.js";
+import { createProcedureFold } from "../../shared/top-procedures.js";
+import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, CompactingStore, Page, RollupSlice, StoredCircuit } from "../ports/store.js";
+import type { AuditEntry, Page, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
 import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
   foldRescue,
@@ -21,10 +26,12 @@ import {
   ROLLUP_RESOLUTION_MS,
   type Rollup,
 } from "./folding.js";
+import { createMemoryLedger } from "./memory-ledger.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
+import { passesOf, type Range } from "./range-plan.js";
 import { barsRepair, checkLease, isOpenAction, isUnderWay } from "./recovery-leases.js";
 import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
-import { type BucketSummary, canonicalTags, carriesTags, checkStep, stepPoints } from "./series-steps.js";
+import { canonicalTags, carriesTags, checkBands, checkStep } from "./series-steps.js";
 
 export interface MemoryStoreOptions {
   /** Rows of one kind; beyond it the oldest are forgotten. @default 10_000 */
@@ -59,30 +66,18 @@ interface Receipt {
   readonly at: number;
 }
 
-interface Boot {
-  readonly instance: string;
-  readonly boot: string;
-  seq: number;
-  recorded: number;
-  dropped: Readonly<Record<string, number>>;
-  points: number;
-  batches: number;
-  lastAt: number;
-}
-
 /**
  * @example
  * const store = createMemoryStore({ clock: systemClock });
  * await store.open();
  */
-export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): CompactingStore {
+export function createMemoryStore({ clock }: { clock: Clock }, options: MemoryStoreOptions = {}): Store {
   const capacity = options.capacity ?? DEFAULTS.capacity;
   const bucketsPerSeries = options.bucketsPerSeries ?? DEFAULTS.bucketsPerSeries;
 
   const series = new Map<string, KeptSeries>();
   const keptFrom = new Map<number, number>();
-  const ledgerIds = new Map<string, true>();
-  const boots = new Map<string, Boot>();
+  const ledger = createMemoryLedger(capacity);
   const deadBatches = new Map<string, { reason: string; payload: string; at: number }>();
   const failures = new Map<string, Kept<FailureEvent>>();
   const openByFingerprint = new Map<string, string>();
@@ -195,39 +190,44 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       )
       .slice(0, limit);
 
-  return Object.freeze<CompactingStore>({
+  const commitBatch: Store["commitBatch"] = async (batch) => {
+    if (!ledger.add(batch, clock.now())) return false;
+    const bucket = bucketOf(batch.windowEnd);
+    for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
+      const key = seriesKey(descriptor);
+      const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
+      series.set(key, kept);
+      const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
+      foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
+    }
+    return true;
+  };
+
+  const rollupsIn = (kept: KeptSeries, range: Range): { bucket: number; rollup: Rollup }[] =>
+    passesOf(range, keptFrom).flatMap(({ resolutionMs, from, to, onlyPending }) =>
+      [...(kept.levels.get(resolutionMs) ?? [])]
+        .filter(([bucket, { compacted }]) => bucket >= from && bucket < to && !(onlyPending && compacted))
+        .map(([bucket, { rollup }]) => ({ bucket, rollup })),
+    );
+
+  const readSteps = ({ metricName, tags, stepMs, limit, ...range }: SeriesQuery): readonly StepSummary[] => {
+    const fold = createStepFold({ stepMs: checkStep(stepMs), limit: checkLimit(limit) });
+    for (const kept of series.values()) {
+      if (kept.descriptor.metricName !== metricName || !carriesTags(kept.descriptor.tags, tags)) continue;
+      for (const { bucket, rollup } of rollupsIn(kept, { ...range, stepMs })) fold.add(bucket, rollup);
+    }
+    return fold.take();
+  };
+
+  return Object.freeze<Store>({
     async open() {},
     async ping() {
       return 0;
     },
     async close() {},
 
-    async commitBatch(batch) {
-      const id = JSON.stringify([batch.instance, batch.boot, batch.seq]);
-      if (ledgerIds.has(id)) return false;
-      ledgerIds.set(id, true);
-      const bucket = bucketOf(batch.windowEnd);
-      for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
-        const key = seriesKey(descriptor);
-        const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
-        series.set(key, kept);
-        const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
-        foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
-      }
-      const bootKey = JSON.stringify([batch.instance, batch.boot]);
-      const boot = boots.get(bootKey) ?? newBoot(batch);
-      boots.set(bootKey, boot);
-      if (batch.seq > boot.seq) {
-        boot.seq = batch.seq;
-        boot.recorded = batch.recordedTotal;
-        boot.dropped = batch.droppedTotal;
-      }
-      boot.points += pointsIn(batch);
-      boot.batches += 1;
-      boot.lastAt = clock.now();
-      for (const old of oldest(ledgerIds, capacity)) ledgerIds.delete(old);
-      return true;
-    },
+    commitBatch,
+    commitEntry: (fields) => commitEntry(fields, commitBatch),
 
     async saveDeadBatch({ entryId, reason, payload, at }) {
       if (!deadBatches.has(entryId)) deadBatches.set(entryId, { reason, payload, at });
@@ -243,21 +243,32 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         .map(({ descriptor }) => descriptor);
     },
 
-    async readSeries({ metricName, tags, from, to, stepMs, limit }) {
-      const step = checkStep(stepMs);
-      const rollups: BucketSummary[] = [];
-      for (const { descriptor, levels } of series.values()) {
-        if (descriptor.metricName !== metricName || !carriesTags(descriptor.tags, tags)) continue;
-        for (const stretch of stretchesOf({ from, to, stepMs: step }, keptFrom)) {
-          for (const width of [...finerThan(stretch.resolutionMs), stretch.resolutionMs]) {
-            for (const [bucket, { rollup, compacted }] of levels.get(width) ?? []) {
-              const isTold = width < stretch.resolutionMs && compacted;
-              if (!isTold && bucket >= stretch.from && bucket < stretch.to) rollups.push({ ...rollup, bucket });
-            }
-          }
-        }
+    async readMetric(metricName) {
+      const found = [...series.values()].filter(({ descriptor }) => descriptor.metricName === metricName);
+      const [first] = found;
+      return first && { kind: first.descriptor.kind, unit: first.descriptor.unit, series: found.length };
+    },
+
+    async readSeries(query) {
+      return readSteps(query).map(pointOf);
+    },
+
+    async readHeatMap({ mostBands, ...query }) {
+      return heatMapOf(readSteps(query), checkBands(mostBands));
+    },
+
+    async readTopProcedures({ from, to, by, limit }) {
+      const most = checkLimit(limit);
+      const fold = createProcedureFold();
+      for (const kept of series.values()) {
+        if (kept.descriptor.metricType !== "operation") continue;
+        for (const { rollup } of rollupsIn(kept, { from, to, stepMs: DAY_MS })) fold.add(kept.descriptor, rollup);
       }
-      return stepPoints(rollups, step, checkLimit(limit));
+      return fold.top(by, most);
+    },
+
+    async readStretches(range) {
+      return stretchesOf({ ...range, stepMs: checkStep(range.stepMs) }, keptFrom);
     },
 
     async compactRollups(slice) {
@@ -270,6 +281,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         if (kept) level?.set(bucket, { ...kept, compacted: true });
       }
       return pending.length;
+    },
+
+    async settleBatches(slice) {
+      return ledger.settle(checkSlice(slice));
     },
 
     async pruneRollups(slice) {
@@ -328,19 +343,19 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
             ),
             transitions,
           );
+        case "gaps":
+          return ledger.pruneGaps(slice);
+        case "boots":
+          return ledger.pruneBoots(slice);
       }
     },
 
     async ledger() {
-      return [...boots.values()].map(({ instance, boot, recorded, dropped, points, batches, lastAt }) => ({
-        instance,
-        boot,
-        recorded,
-        dropped,
-        rolledUp: points,
-        batches,
-        lastAt,
-      }));
+      return ledger.entries();
+    },
+
+    async listGaps(query) {
+      return ledger.gaps({ ...query, limit: checkLimit(query.limit) });
     },
 
     async recordFailures(sightings) {
@@ -600,8 +615,4 @@ function newestFirst<T>(
 
 function emptyLevels(): KeptSeries["levels"] {
   return new Map(RESOLUTIONS_MS.map((resolutionMs) => [resolutionMs, new Map()]));
-}
-
-function newBoot({ instance, boot }: Batch): Boot {
-  return { instance, boot, seq: 0, recorded: 0, dropped: {}, points: 0, batches: 0, lastAt: 0 };
 }

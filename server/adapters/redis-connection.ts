@@ -66,7 +66,7 @@ const LAST_RECONNECT_MS = 5 * SECOND_MS;
 const BLOCKING_GRACE_MS = SECOND_MS;
 
 /**
- * Connects in the background and again whenever the connection ends.
+ * Connects in the background and again whenever the connection ends. To a Cluster it keeps the process alive until `close`.
  *
  * @param target `redis://…`, `rediss://…`, `unix:/…`, or a client of yours, which is duplicated and otherwise left alone
  * @throws ParamedicError CONFIGURATION_INVALID for anything else
@@ -154,6 +154,8 @@ function openClient(
     keepAlive: KEEP_ALIVE_MS,
     maxRetriesPerRequest: 0,
     protocol: 2,
+    // Two commands that an ACL would have to allow, for nothing of ours.
+    disableClientInfo: true,
   } as const;
   const alone = {
     ...settling,
@@ -164,6 +166,9 @@ function openClient(
     retryStrategy: () => null,
     // After a failover the old address may answer, but only to reads.
     reconnectOnError: (error: Error) => error.message.startsWith("READONLY"),
+    // Sentinels that are away are asked again by us too, and one that is silent is given up like any command.
+    sentinelRetryStrategy: () => null,
+    sentinelCommandTimeout: commandTimeoutMs ?? connectTimeoutMs,
   } as const satisfies RedisOptions;
   if (typeof target === "string") {
     if (/^(rediss?:\/\/|unix:\/)\S+$/.test(target)) return new Redis(target.replace(/^unix:/, ""), alone);
@@ -193,6 +198,7 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
   let closed = false;
   let attempts = 0;
   let retry: Timer | undefined;
+  let greeting: Timer | undefined;
   let lastError: unknown;
 
   const connect = async () => {
@@ -206,16 +212,23 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
   client.on("error", (error: unknown) => {
     lastError = error;
     onFault?.(error);
+    // The client listens to a socket's first error only, and TLS has a second one, which would end the process.
+    if (!("nodes" in client)) client.stream?.on("error", () => undefined);
   });
   // A command under way keeps the process alive by its time limit; a connection by itself does not.
   client.on("connect", () => {
     if (!("nodes" in client)) client.stream.unref();
+    greeting?.cancel();
+    // Until it is ready no command of ours is on it that could notice how silent it is.
+    greeting = clock.setTimer(() => client.disconnect(true), patienceMs);
   });
   client.on("ready", () => {
+    greeting?.cancel();
     attempts = 0;
     lastError = undefined;
   });
   client.on("end", () => {
+    greeting?.cancel();
     if (closed) return;
     attempts += 1;
     const longest = Math.min(FIRST_RECONNECT_MS * 2 ** (attempts - 1), LAST_RECONNECT_MS);
@@ -247,6 +260,7 @@ function keepConnected(client: Redis | Cluster, { clock, random, onFault }: Redi
     close() {
       closed = true;
       retry?.cancel();
+      greeting?.cancel();
       client.disconnect();
     },
   };

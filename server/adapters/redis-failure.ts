@@ -16,8 +16,11 @@ const MISCONFIGURED: ReadonlyMap<string, string> = new Map([
  */
 export function redisFailure(error: unknown, doing: string): ParamedicError {
   if (error instanceof ParamedicError) return error;
-  const message = error instanceof Error ? error.message : String(error);
-  const remedy = MISCONFIGURED.get(replyCode(message)) ?? (isUnknownCommand(message) ? TOO_OLD : undefined);
+  const message = messageOf(error);
+  const remedy =
+    MISCONFIGURED.get(replyCode(message)) ??
+    (isUnknownCommand(message) ? TOO_OLD : undefined) ??
+    (isDistrust(error) ? DISTRUSTED : undefined);
   if (remedy !== undefined) {
     return new ParamedicError("STREAM_MISCONFIGURED", `cannot ${doing}: ${remedy} (${brief(message)})`, {
       cause: error,
@@ -32,6 +35,21 @@ export function replyCode(message: string): string {
 }
 
 const TOO_OLD = "this Redis lacks a command; 6.2 or newer is needed";
+
+const DISTRUSTED =
+  "nobody here trusts the certificate of this Redis; name its authority in NODE_EXTRA_CA_CERTS, or give a client with tls.ca";
+
+/** What Node says of a certificate that it does not accept. */
+function isDistrust(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? String(error.code) : "";
+  return /^(ERR_TLS_CERT|UNABLE_TO_|CERT_|[A-Z_]*SELF_SIGNED_CERT)/.test(code);
+}
+
+/** The client's own words for being between two connections tell an operator nothing. */
+function messageOf(error: unknown): string {
+  const message = error instanceof Error ? error.message : String(error);
+  return message.startsWith("Stream isn't writeable") ? "there is no connection that is ready at present" : message;
+}
 
 function isUnknownCommand(message: string): boolean {
   return /^ERR unknown (sub)?command/i.test(message);

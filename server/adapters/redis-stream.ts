@@ -11,7 +11,7 @@ import type { Clock } from "../ports/clock.js";
 import type { MetricStream, StreamEntry } from "../ports/metric-stream.js";
 import type { RedisArgument, RedisConnection } from "./redis-connection.js";
 import { replyCode } from "./redis-failure.js";
-import { type Claimed, claimedOf, entriesOf, groupsOf, idsWithoutContent, nextId, pairsOf } from "./redis-replies.js";
+import { claimedOf, entriesOf, groupsOf, idsWithoutContent, nextId, pairsOf } from "./redis-replies.js";
 
 export interface RedisStreamDeps {
   readonly redis: RedisConnection;
@@ -38,8 +38,41 @@ export const REDIS_STREAM_DEFAULTS = Object.freeze({
   claimAfterMs: MINUTE_MS,
 }) satisfies Required<Omit<RedisStreamOptions, "consumer">>;
 
+/**
+ * Every command that this stream and its connection send, as rules of a Redis ACL; they all name one key. `ping` answers the
+ * health check, `info` greets. A Cluster also needs `+cluster|slots +cluster|info`.
+ *
+ * @example ACL SETUSER paramedic on >secret ~metrics:stream resetchannels -@all +xadd …
+ */
+export const REDIS_STREAM_PERMISSIONS = Object.freeze([
+  "+xadd",
+  "+xgroup|create",
+  "+xgroup|delconsumer",
+  "+xreadgroup",
+  "+xack",
+  "+xautoclaim",
+  "+xpending",
+  "+xinfo|groups",
+  "+xinfo|consumers",
+  "+xrange",
+  "+xlen",
+  "+xtrim",
+  "+eval",
+  "+ping",
+  "+info",
+] as const);
+
 /** A consumer without pending entries that was not heard of for this long is forgotten. */
 const CONSUMER_IDLE_MS = DAY_MS;
+
+/** Entries of its own that a consumer looks through at once. */
+const OWN_PAGE = 100;
+
+/** Entries pending for a consumer that is deleted are given to nobody any more, so none may come in between. */
+const FORGET_IF_IDLE = `
+if #redis.call("XPENDING", KEYS[1], ARGV[1], "-", "+", 1, ARGV[2]) > 0 then return 0 end
+redis.call("XGROUP", "DELCONSUMER", KEYS[1], ARGV[1], ARGV[2])
+return 1`;
 
 /** @example const stream = createRedisStream({ redis, clock }, { consumer: `${instance}:${boot}` }); */
 export function createRedisStream({ redis, clock }: RedisStreamDeps, options: RedisStreamOptions): MetricStream {
@@ -50,6 +83,8 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
   const { consumer } = options;
 
   let groupExists = false;
+  /** Redis tells of trimmed entries once: they are kept until a reader has them. */
+  const lost = new Set<string>();
   let claimFrom = "0-0";
   let claimDueAt = clock.monotonic();
   let closed = false;
@@ -90,20 +125,27 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
     const claimed = claimedOf(reply);
     claimFrom = claimed.next;
     if (claimFrom === "0-0") claimDueAt = clock.monotonic() + claimAfterMs / 2;
-    const lost = [...claimed.lost, ...(await lostBehind(claimed, count))];
-    return [
-      ...lost.map((id): StreamEntry => ({ id, fields: undefined, deliveries: 1 })),
-      ...(await Promise.all(
-        claimed.entries.map(async ({ id, fields }) => ({ id, fields, deliveries: await deliveriesOf(id) })),
-      )),
-    ];
+    for (const id of claimed.lost) lost.add(id);
+    if (claimed.nameless > 0) for (const id of await ownWithoutContent()) lost.add(id);
+    const there = await Promise.all(
+      claimed.entries.map(async ({ id, fields }) => ({ id, fields, deliveries: await deliveriesOf(id) })),
+    );
+    const gone = [...lost].map((id): StreamEntry => ({ id, fields: undefined, deliveries: 1 }));
+    lost.clear();
+    return [...gone, ...there];
   };
 
   /** Redis 6.2 gives nothing for a trimmed entry, not even its id; reading one's own pending entries again tells it. */
-  const lostBehind = async ({ nameless }: Claimed, count: number): Promise<readonly string[]> => {
-    if (nameless === 0) return [];
-    const own = ["GROUP", group, consumer, "COUNT", count + nameless, "STREAMS", key, "0"] as const;
-    return idsWithoutContent(await ask("read again from", "XREADGROUP", ...own));
+  const ownWithoutContent = async (): Promise<readonly string[]> => {
+    const found: string[] = [];
+    let after: string | undefined = "0";
+    while (after !== undefined) {
+      const own = ["GROUP", group, consumer, "COUNT", OWN_PAGE, "STREAMS", key, after] as const;
+      const reply: unknown = await ask("read again from", "XREADGROUP", ...own);
+      found.push(...idsWithoutContent(reply));
+      after = entriesOf(reply).at(-1)?.id;
+    }
+    return found;
   };
 
   const deliveriesOf = async (id: string): Promise<number> => {
@@ -130,12 +172,23 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
 
   const forgetDeadConsumers = async () => {
     const reply = await ask("look at", "XINFO", "CONSUMERS", key, group);
-    for (const { name, pending, idle } of groupsOf(reply)) {
-      // With pending entries it must stay: they could not be claimed any more.
-      if (name === consumer || pending > 0 || idle < CONSUMER_IDLE_MS) continue;
-      await ask("tidy up", "XGROUP", "DELCONSUMER", key, group, name);
+    for (const { name, idle } of groupsOf(reply)) {
+      if (name !== consumer && idle >= CONSUMER_IDLE_MS) await forgetConsumer(name);
     }
   };
+
+  /** Whoever may not run scripts keeps the names of its dead consumers, and nothing else. */
+  const forgetConsumer = async (name: string) => {
+    try {
+      await ask("tidy up", "EVAL", FORGET_IF_IDLE, 1, key, group, name);
+    } catch (error) {
+      if (!(error instanceof ParamedicError && error.code === "STREAM_MISCONFIGURED")) throw error;
+    }
+  };
+
+  /** Whether an entry waits that no consumer of the group has been given. */
+  const hasUndelivered = async (lastDelivered: string): Promise<boolean> =>
+    pairsOf(await ask("look at", "XRANGE", key, nextId(lastDelivered), "+", "COUNT", 1)).length > 0;
 
   return Object.freeze<MetricStream>({
     async append(batch) {
@@ -169,9 +222,11 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
     async backlog() {
       try {
         const own = groupsOf(await ask("look at", "XINFO", "GROUPS", key)).find(({ name }) => name === group);
-        // Redis 6.2 does not know the lag; then what was acknowledged since the last trim is counted too.
-        if (own?.lag !== undefined) return own.pending + own.lag;
-        return Number(await ask("look at", "XLEN", key));
+        if (own?.lag === 0) return own.pending;
+        // Redis 6.2 knows no lag, and 7.0 counts entries into it for ever that were trimmed before anybody read them.
+        if (own !== undefined && !(await hasUndelivered(own.lastDelivered))) return own.pending;
+        const length = Number(await ask("look at", "XLEN", key));
+        return own?.lag === undefined ? length : own.pending + Math.min(own.lag, length);
       } catch (error) {
         if (isMissingKey(error)) return 0;
         throw error;
@@ -192,8 +247,7 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
       closed = true;
       if (!groupExists) return;
       try {
-        const pending = pairsOf(await ask("look at", "XPENDING", key, group, "-", "+", 1, consumer));
-        if (pending.length === 0) await ask("leave", "XGROUP", "DELCONSUMER", key, group, consumer);
+        await forgetConsumer(consumer);
       } catch {
         // The next trim of anybody forgets this consumer when its time is over.
       }

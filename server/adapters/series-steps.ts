@@ -1,13 +1,8 @@
-/** Turns stored rollups of the series of one metric into the points of a chart. */
+/** What a read of series may ask for, and which series it is about. */
 import { ParamedicError } from "../../shared/errors.js";
-import { mergeSummaries, seriesPoint } from "../../shared/rollup.js";
-import type { SeriesPoint, SeriesSummary, Tags } from "../../shared/series.js";
+import { FEWEST_BANDS } from "../../shared/heat-map.js";
+import type { Tags } from "../../shared/series.js";
 import { ROLLUP_RESOLUTION_MS } from "./folding.js";
-
-export interface BucketSummary extends SeriesSummary {
-  /** Start of the bucket, UTC milliseconds. */
-  readonly bucket: number;
-}
 
 /** @throws ParamedicError STORE_REQUEST_INVALID unless `stepMs` is a positive multiple of the stored resolution. */
 export function checkStep(stepMs: number): number {
@@ -18,18 +13,15 @@ export function checkStep(stepMs: number): number {
   );
 }
 
-/** Oldest first, one point for each step that holds anything, at most `limit`. */
-export function stepPoints(rollups: Iterable<BucketSummary>, stepMs: number, limit: number): SeriesPoint[] {
-  const steps = new Map<number, SeriesSummary>();
-  for (const rollup of rollups) {
-    const start = Math.floor(rollup.bucket / stepMs) * stepMs;
-    const before = steps.get(start);
-    steps.set(start, before === undefined ? rollup : mergeSummaries(before, rollup));
-  }
-  return [...steps]
-    .sort(([a], [b]) => a - b)
-    .slice(0, limit)
-    .map(([timestamp, summary]) => seriesPoint(timestamp, summary));
+const MOST_BANDS = 1_000;
+
+/** @throws ParamedicError STORE_REQUEST_INVALID unless `mostBands` is a whole number from 2 to 1,000. */
+export function checkBands(mostBands: number): number {
+  if (Number.isInteger(mostBands) && mostBands >= FEWEST_BANDS && mostBands <= MOST_BANDS) return mostBands;
+  throw new ParamedicError(
+    "STORE_REQUEST_INVALID",
+    `mostBands must be a whole number in [${FEWEST_BANDS}, ${MOST_BANDS}], got ${mostBands}`,
+  );
 }
 
 /** Tags in one order, so that equal tags are equal text. */

@@ -1,7 +1,8 @@
 /** Inputs that several procedures share, with their limits. */
 import { z } from "zod";
 
-const timestamp = z.number().int().min(0).max(8.64e15);
+/** UTC milliseconds. */
+export const timestamp = z.number().int().min(0).max(8.64e15);
 
 /** UTC milliseconds, `from` included and `to` excluded. */
 export const timeRange = z.object({ from: timestamp.optional(), to: timestamp.optional() });

@@ -1,5 +1,6 @@
 /** Paramedic's own state as metric families: circuits, health, pipeline, failures and what was done about them. Pure. */
 import { CIRCUIT_STATES, type CircuitSnapshot, HELD_STATES } from "../../shared/circuit.js";
+import type { BoundedCounts } from "../../shared/cumulative-series.js";
 import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
 import { HEALTH_STATUSES, type HealthReport } from "../../shared/health.js";
 import { MODES, type Mode } from "../../shared/mode.js";
@@ -16,6 +17,18 @@ export interface PipelineCounts {
   readonly overflowed: number;
   readonly forgotten: number;
   readonly oldestUnsentAt: number | undefined;
+}
+
+/** Entries that this process took from the stream, by what became of them. */
+export interface EntryCounts {
+  readonly committed: number;
+  readonly duplicates: number;
+  readonly dead: number;
+  /** Trimmed away before anybody read them. */
+  readonly lostEntries: number;
+  /** Deliveries in a format newer than this version reads. */
+  readonly newerSeen: number;
+  readonly blocks: BoundedCounts & { readonly sum: number };
 }
 
 export interface OwnState {
@@ -39,6 +52,7 @@ export interface OwnState {
   readonly panic: { readonly beyond: readonly string[]; readonly panics: number };
   readonly health: HealthReport;
   readonly pipeline: PipelineCounts;
+  readonly entries: EntryCounts;
   /** Of all processes, by the store's ledger; undefined while that cannot be asked. */
   readonly accounting: Accounting | undefined;
   /** Entries of the stream that nobody has committed; undefined while it cannot be asked. */
@@ -150,7 +164,7 @@ function healthFamilies({ health }: OwnState): readonly MetricFamily[] {
   ];
 }
 
-function pipelineFamilies({ now, pipeline, accounting, backlog }: OwnState): readonly MetricFamily[] {
+function pipelineFamilies({ now, pipeline, entries, accounting, backlog }: OwnState): readonly MetricFamily[] {
   const lagMs = pipeline.oldestUnsentAt === undefined ? 0 : Math.max(0, now - pipeline.oldestUnsentAt);
   return [
     counter("paramedic_pipeline_recorded_points", "Points recorded by this process.", one(pipeline.recorded)),
@@ -163,6 +177,24 @@ function pipelineFamilies({ now, pipeline, accounting, backlog }: OwnState): rea
     gauge("paramedic_pipeline_unsent_points", "Points held or on their way.", one(pipeline.inFlight)),
     gauge("paramedic_pipeline_lag_seconds", "Age of the oldest unsent point.", one(lagMs / SECOND_MS), "seconds"),
     gauge("paramedic_pipeline_backlog_entries", "Stream entries that nobody has committed.", maybe(backlog)),
+    counter(
+      "paramedic_pipeline_entries",
+      "Stream entries that this process took: folded, known from before, kept as dead, trimmed before they were read, or left because their format is newer.",
+      byLabel("outcome", {
+        folded: entries.committed,
+        known: entries.duplicates,
+        dead: entries.dead,
+        trimmed: entries.lostEntries,
+        newer: entries.newerSeen,
+      }),
+    ),
+    {
+      type: "histogram",
+      name: "paramedic_pipeline_commit_block_seconds",
+      help: "How long handing an entry to the store held the event loop.",
+      unit: "seconds",
+      samples: [{ labels: {}, ...entries.blocks }],
+    },
     gauge("paramedic_pipeline_series", "Series that live in this process.", one(pipeline.series)),
     counter("paramedic_pipeline_overflowed_series", "Requests for series beyond the cap.", one(pipeline.overflowed)),
     counter("paramedic_pipeline_forgotten_series", "Series whose totals made room.", one(pipeline.forgotten)),

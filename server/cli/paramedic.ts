@@ -1,11 +1,10 @@
 #!/usr/bin/env node
 /** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` moves the database's schema. */
 import { ParamedicError } from "../../shared/errors.js";
-import { migrateSqliteBack } from "../adapters/sqlite/migrate-back.js";
 import { readBackendEnvironment } from "../env.js";
 import { startBackend } from "../main.js";
 import { type StoreTarget, storeTargetOf } from "../options.js";
-import { migrateStore } from "../store-target.js";
+import { migrateStore, migrateStoreBack } from "../store-target.js";
 
 /** sysexits(3): the configuration is wrong; a supervisor should not restart what cannot start. */
 const EXIT_CONFIGURATION = 78;
@@ -39,22 +38,15 @@ async function main(command: string | undefined, rest: readonly string[]): Promi
   }
 }
 
-function goBack(target: StoreTarget, rest: readonly string[]): number {
+async function goBack(target: StoreTarget, rest: readonly string[]): Promise<number> {
   const [option, version, ...more] = rest;
   if (option !== "--to" || version === undefined || !/^[0-9]{1,4}$/.test(version) || more.length > 0) {
     process.stderr.write(`paramedic: migrate takes --to and a number, got ${rest.join(" ")}\n${USAGE}\n`);
     return EXIT_CONFIGURATION;
   }
-  if (target.kind !== "sqlite") {
-    process.stderr.write(
-      "paramedic: migrate --to goes back in a SQLite file; restore a PostgreSQL database from its backup\n",
-    );
-    return EXIT_CONFIGURATION;
-  }
-  const { path } = target;
-  const { undone, backup } = migrateSqliteBack(path, Number(version));
+  const { database, undone, backup } = await migrateStoreBack(target, Number(version));
   process.stdout.write(
-    `${path}: ${backup === undefined ? `at version ${version}` : `${undone} migration(s) undone; the copy is ${backup}`}\n`,
+    `${database}: ${backup === undefined ? `at version ${version}` : `${undone} migration(s) undone; the copy is ${backup}`}\n`,
   );
   return 0;
 }

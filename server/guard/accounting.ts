@@ -11,6 +11,7 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   const { state, terms, durationMs } = attempt;
   switch (state) {
     case "succeeded":
+      hearAnswer(terms.service, terms.now + durationMs);
       terms.permit?.success(terms.now + durationMs);
       terms.service.record("success", durationMs);
       break;
@@ -20,6 +21,7 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
       break;
     case "running":
     case "aborted":
+      if (terms.probesNetwork) terms.service.network?.returned();
       terms.permit?.ignored();
       terms.service.record("aborted", durationMs);
       break;
@@ -33,11 +35,13 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
   service.record("rejected", 0);
 }
 
-function accountFailure(call: RescuableCall, { error, state, terms, durationMs }: Attempt): void {
+function accountFailure(call: RescuableCall, attempt: Attempt): void {
+  const { error, state, terms, durationMs } = attempt;
   const { service, permit, timeoutMs, now } = terms;
   const found = call.engine.classify(error, service.name);
   const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
-  const classification: Classification = hurried ? { ...found, verdict: "ignored" } : found;
+  const unreachable = isNetworkToBlame(call, attempt, found);
+  const classification: Classification = hurried || unreachable ? { ...found, verdict: "ignored" } : found;
   const seen = { error, service, classification };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
   switch (classification.verdict) {
@@ -55,6 +59,22 @@ function accountFailure(call: RescuableCall, { error, state, terms, durationMs }
   if (classification.holdMs !== undefined && call.permits(service).circuits) {
     service.rest(classification.holdMs, now + durationMs);
   }
+}
+
+/** What one failed attempt says of the network; `true` while it is to blame, and so not the service. */
+function isNetworkToBlame(call: RescuableCall, { terms, durationMs }: Attempt, found: Classification): boolean {
+  const { service, now, probesNetwork } = terms;
+  if (service.network === undefined || !call.permits(service).circuits) return false;
+  if (found.blame === "network") return service.network.failed(service, now + durationMs);
+  // Silence and refusals of our own are no answer, and no proof of the contrary.
+  if (found.failureType !== "api_timeout" && found.blame !== "caller") hearAnswer(service, now + durationMs);
+  else if (probesNetwork) service.network.returned();
+  return false;
+}
+
+function hearAnswer(service: GuardedService, at: number): void {
+  service.answeredAt = at;
+  if (service.network?.isWatching) service.network.answered();
 }
 
 function see(call: RescuableCall, seen: Omit<Sighting, "failure">): string {

@@ -22,6 +22,7 @@ export class AttemptCall implements CallInfo {
   readonly requestId: string | undefined;
   readonly userId: string | undefined;
   readonly deadlineAt: number;
+  readonly idempotent: boolean | undefined;
   readonly causes: string[];
   readonly attempt: EnclosingAttempt;
   readonly outer: AttemptCall | undefined;
@@ -31,6 +32,7 @@ export class AttemptCall implements CallInfo {
     this.type = call.type;
     this.requestId = call.requestId;
     this.userId = call.userId;
+    this.idempotent = call.idempotent;
     this.causes = call.causes;
     this.deadlineAt = attempt.deadlineAt;
     this.attempt = attempt;

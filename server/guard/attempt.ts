@@ -40,6 +40,8 @@ export interface AttemptTerms {
   readonly permit: Permit | undefined;
   /** Where it took a place, to be left when its work has ended. */
   readonly place: Bulkhead | undefined;
+  /** It is the one call that finds out whether the network is back. */
+  readonly probesNetwork: boolean;
   readonly timeoutMs: number;
   /** Monotonic; the moment it begins. */
   readonly now: number;

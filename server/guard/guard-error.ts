@@ -9,6 +9,7 @@ import { REJECTION } from "../../shared/rejection.js";
  * deadline         no time was left to begin it, or to wait as long as it had to
  * bulkhead_full    as many attempts as the service may have are running, and no more may wait
  * cooldown         the service asked to be left alone, and that time is not over
+ * network_down     the network reaches no service of this kind, and it is not time yet to try again
  * retry_budget     retries of this service are spent
  * unsafe           running the work again might do it twice
  * delivered        a part of the result has reached the caller
@@ -21,6 +22,7 @@ export const GUARD_ERROR_REASONS = [
   "deadline",
   "bulkhead_full",
   "cooldown",
+  "network_down",
   "retry_budget",
   "unsafe",
   "delivered",
@@ -35,6 +37,7 @@ const CODE_BY_REASON = {
   deadline: "GATEWAY_TIMEOUT",
   bulkhead_full: "TOO_MANY_REQUESTS",
   cooldown: "TOO_MANY_REQUESTS",
+  network_down: "SERVICE_UNAVAILABLE",
   retry_budget: "SERVICE_UNAVAILABLE",
   unsafe: "SERVICE_UNAVAILABLE",
   delivered: "SERVICE_UNAVAILABLE",

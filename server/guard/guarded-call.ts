@@ -23,7 +23,14 @@ import type { GuardedService } from "./guarded-service.js";
 import { isIdempotent } from "./idempotency.js";
 import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
-import { type Refusal, refusedByBulkhead, refusedByCircuit, refusedByCooldown, refusedByDeadline } from "./refusal.js";
+import {
+  type Refusal,
+  refusedByBulkhead,
+  refusedByCircuit,
+  refusedByCooldown,
+  refusedByDeadline,
+  refusedByNetwork,
+} from "./refusal.js";
 import type { RescuableCall, Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
@@ -150,7 +157,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   get idempotent(): boolean {
     const { work, info } = this;
     const services = work.services.map(({ name, policy }) => ({ name, idempotent: policy.idempotent }));
-    return isIdempotent(work.idempotent, services, info?.type);
+    return isIdempotent(work.idempotent, services, info);
   }
 
   /** Proof that no attempt has begun its work. */
@@ -268,6 +275,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     if (this.gone !== undefined) {
       terms.permit?.ignored();
       terms.place?.leave();
+      if (terms.probesNetwork) terms.service.network?.returned();
       throw this.gone.reason;
     }
     this.#fellBack = false;
@@ -313,9 +321,14 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     if (timeoutMs <= 0) return refusedByDeadline(service.name);
     const restMs = service.restsForMs(now);
     if (restMs > 0) return refusedByCooldown(service.name, restMs);
+    const network = service.network?.admit(service, now) ?? "free";
+    if (network === "refused") return refusedByNetwork(service.name, service.network?.holdsForMs(service, now) ?? 0);
     const permit = circuit?.tryAcquire(now);
-    if (circuit !== undefined && permit === undefined) return refusedByCircuit(circuit.refusal(now));
-    return { refused: false, service, permit, place: undefined, timeoutMs, now };
+    if (circuit !== undefined && permit === undefined) {
+      if (network === "probe") service.network?.returned();
+      return refusedByCircuit(circuit.refusal(now));
+    }
+    return { refused: false, service, permit, place: undefined, probesNetwork: network === "probe", timeoutMs, now };
   }
 
   #start(terms: AttemptTerms, owner: AttemptOwner): void {

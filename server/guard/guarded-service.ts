@@ -7,6 +7,7 @@ import type { MetricSink, SeriesHandle } from "../ports/metric-sink.js";
 import { type Bulkhead, createBulkhead } from "./bulkhead.js";
 import type { GuardSnapshot } from "./guard.js";
 import type { ResolvedGuardPolicy } from "./guard-policy.js";
+import type { NetworkWatch, WatchedService } from "./network-watch.js";
 import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
 
 export interface GuardedServiceDeps {
@@ -14,17 +15,21 @@ export interface GuardedServiceDeps {
   readonly sink: MetricSink;
   /** Undefined while circuit breakers are switched off. */
   readonly registry: CircuitBreakerRegistry | undefined;
+  /** Of all services of its kind; undefined while circuit breakers are switched off. */
+  readonly network: NetworkWatch | undefined;
 }
 
 const CIRCUIT_KNOWN_MS = 1_000;
 
-export class GuardedService {
+export class GuardedService implements WatchedService {
   readonly name: string;
   readonly policy: ResolvedGuardPolicy;
   readonly bulkhead: Bulkhead | undefined;
   readonly budget: RetryBudget;
+  readonly network: NetworkWatch | undefined;
   /** Attempts whose work has not ended. */
   inFlight = 0;
+  answeredAt = Number.NEGATIVE_INFINITY;
   readonly #deps: GuardedServiceDeps;
   readonly #durations = new Map<Outcome, SeriesHandle>();
   readonly #successDurations: SeriesHandle;
@@ -39,6 +44,7 @@ export class GuardedService {
     this.name = name;
     this.policy = policy;
     this.#deps = deps;
+    this.network = deps.network;
     this.bulkhead = maxConcurrent === undefined ? undefined : createBulkhead({ maxConcurrent, maxQueued });
     this.budget = createRetryBudget(policy.retryBudget, deps.clock.monotonic());
     this.#successDurations = this.#durationsOf("success");
@@ -71,6 +77,7 @@ export class GuardedService {
   /** As far as can be told without asking: a half-open circuit may still refuse. */
   admits(now: number): boolean {
     if (this.#restsUntil > now) return false;
+    if (this.network !== undefined && this.network.holdsForMs(this, now) > 0) return false;
     const circuit = this.circuit(now)?.snapshot();
     if (circuit === undefined) return true;
     switch (circuit.held?.state) {

@@ -1,7 +1,9 @@
 /** The guarded services of one Paramedic by name: one object per name, made with the first policy that is given for it. */
 import type { Logger } from "../ports/logger.js";
+import type { Random } from "../ports/random.js";
 import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "./guard-policy.js";
 import { GuardedService, type GuardedServiceDeps } from "./guarded-service.js";
+import { createNetworkWatch, kindOf, type NetworkWatch } from "./network-watch.js";
 
 export interface GuardedServices {
   /** Made on first use. A different policy later is logged once and has no effect. */
@@ -11,12 +13,47 @@ export interface GuardedServices {
 }
 
 export function createGuardedServices(
-  deps: GuardedServiceDeps & { readonly logger: Logger; readonly onFault: (error: unknown) => void },
+  deps: Omit<GuardedServiceDeps, "network"> & {
+    readonly random: Random;
+    readonly logger: Logger;
+    readonly onFault: (error: unknown) => void;
+  },
   defaults: GuardPolicy,
 ): GuardedServices {
   const services = new Map<string, GuardedService>();
   const conflicts = new Set<string>();
+  const networks = new Map<string, NetworkWatch>();
   resolveGuardPolicy("*", defaults);
+
+  const networkOf = (kind: string): NetworkWatch => {
+    const known = networks.get(kind);
+    if (known !== undefined) return known;
+    const ofKind = () => [...services.values()].filter(({ name }) => kindOf(name) === kind);
+    const made = createNetworkWatch(
+      { random: deps.random, onDown: (suspects) => blameNetwork(kind, suspects) },
+      ofKind,
+    );
+    networks.set(kind, made);
+    return made;
+  };
+
+  /** Circuits that nothing but the network has opened are closed again: they would outlast it. */
+  const blameNetwork = (kind: string, suspects: ReadonlyMap<string, number>): void => {
+    try {
+      for (const [name, failures] of suspects) {
+        const circuit = services.get(name)?.circuit();
+        const { state, failureCount } = circuit?.getState() ?? { state: "closed", failureCount: 0 };
+        if (state === "open" && failureCount <= failures) circuit?.reset("repair");
+      }
+      const names = [...suspects.keys()].join(", ");
+      deps.logger.warn(
+        { kind },
+        `the network does not reach ${names}: they are asked again in a moment, one call at a time`,
+      );
+    } catch (error) {
+      deps.onFault(error);
+    }
+  };
 
   const reportConflict = ({ name, policy }: GuardedService, other: ResolvedGuardPolicy): void => {
     if (conflicts.has(name) || JSON.stringify(policy) === JSON.stringify(other)) return;
@@ -35,7 +72,9 @@ export function createGuardedServices(
         if (policy !== undefined) reportConflict(known, resolveGuardPolicy(name, policy, defaults));
         return known;
       }
-      const made = new GuardedService(name, resolveGuardPolicy(name, policy ?? {}, defaults), deps);
+      const resolved = resolveGuardPolicy(name, policy ?? {}, defaults);
+      const network = deps.registry === undefined ? undefined : networkOf(kindOf(name));
+      const made = new GuardedService(name, resolved, { ...deps, network });
       services.set(name, made);
       return made;
     },

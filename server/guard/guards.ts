@@ -10,6 +10,7 @@ import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricSink } from "../ports/metric-sink.js";
+import type { Random } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
 import { AttemptCall } from "./attempt-call.js";
 import type { Detailed, ExecuteOptions, Guard, GuardContext } from "./guard.js";
@@ -43,6 +44,7 @@ export const GUARD_FLAGS_ON: GuardFlags = Object.freeze({
 
 export interface GuardsDeps {
   readonly clock: Clock;
+  readonly random: Random;
   readonly ids: Ids;
   /** Where circuits come from: one per service, under the service's name. */
   readonly registry: CircuitBreakerRegistry;
@@ -89,9 +91,9 @@ export interface Guards {
  * const invoice = await guards.guard("http:billing").execute(({ signal }) => fetchInvoice(id, { signal }));
  */
 export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guards {
-  const { clock, sink, logger, onFault, flags, callContext } = deps;
+  const { clock, random, sink, logger, onFault, flags, callContext } = deps;
   const registry = flags.enabled && flags.circuitBreakers ? deps.registry : undefined;
-  const services = createGuardedServices({ clock, sink, logger, onFault, registry }, defaults);
+  const services = createGuardedServices({ clock, random, sink, logger, onFault, registry }, defaults);
   const guards = new Map<GuardedService, Guard>();
   const engine: GuardEngine = {
     ...deps,

@@ -5,21 +5,21 @@ import type { ProcedureType } from "../../shared/outcome.js";
 const HARMLESS_SERVICES = "llm:";
 
 /**
- * What was said about the work decides; else what is known of every service it may use; else the type of the call it runs
- * in: a query reads. What nobody knows is unsafe.
+ * What was said about the work decides; else what is known of every service it may use; else the call it runs in: what its
+ * procedure says, or its type, for a query reads. What nobody knows is unsafe.
  *
- * @example isIdempotent(undefined, [{ name: "llm:openai", idempotent: undefined }], "mutation") // true
- * @example isIdempotent(undefined, [{ name: "http:billing", idempotent: undefined }], "mutation") // false
+ * @example isIdempotent(undefined, [{ name: "llm:openai", idempotent: undefined }], mutation) // true
+ * @example isIdempotent(undefined, [{ name: "http:billing", idempotent: undefined }], mutation) // false
  */
 export function isIdempotent(
   said: boolean | undefined,
   services: readonly { readonly name: string; readonly idempotent: boolean | undefined }[],
-  callType: ProcedureType | undefined,
+  call: { readonly type: ProcedureType; readonly idempotent: boolean | undefined } | undefined,
 ): boolean {
   if (said !== undefined) return said;
   const known = services.map(
     ({ name, idempotent }) => idempotent ?? (name.startsWith(HARMLESS_SERVICES) ? true : undefined),
   );
   if (known.includes(false)) return false;
-  return known.includes(undefined) ? callType === "query" : true;
+  return known.includes(undefined) ? (call?.idempotent ?? call?.type === "query") : true;
 }

@@ -58,6 +58,17 @@ export function refusedByCooldown(service: string, restMs: number): Refusal {
   };
 }
 
+/** Services of another kind may be reached by another way. */
+export function refusedByNetwork(service: string, holdMs: number): Refusal {
+  const retryAfterMs = Math.ceil(holdMs);
+  const message = `the network reaches no service of the kind of ${service}; try again in ${retryAfterMs} ms`;
+  return {
+    refused: true,
+    error: new GuardError("network_down", service, message, { retryAfterMs }),
+    classification: { ...REFUSED, failureType: "connection_refused", blame: "network", reason: "network_down" },
+  };
+}
+
 export function refusedByDeadline(service: string): Refusal {
   return {
     refused: true,

@@ -8,6 +8,7 @@ import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import { ABORTED, type FailedOutcome, outcomeOfFailure, procedureFailureType } from "./call-outcome.js";
+import type { Activity } from "./in-flight.js";
 import type { StreamEnd } from "./observe-stream.js";
 import { createOperationSeries } from "./operation-series.js";
 import { type Identify, identityOf } from "./procedure-call.js";
@@ -37,7 +38,8 @@ export interface EndedCall {
 }
 
 export interface CallRecorder {
-  succeeded(path: string, durationMs: number): void;
+  /** @param activity of the call's procedure */
+  succeeded(activity: Activity, durationMs: number): void;
   /** A call that a middleware saw from its begin to its end. */
   failed(call: EndedCall, error: unknown, durationMs: number): void;
   /** A stream gave an event. @param waitedMs from the call's begin, for its first one only */
@@ -56,7 +58,7 @@ const MOST_CAUSES = 20;
 /** No method throws: a fault of ours is reported and the call goes on. */
 export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const { sink, journal, callContext, clock, ids, identify, onFault } = deps;
-  const series = createOperationSeries(sink, "trpc.");
+  const seriesOf = createOperationSeries(sink, "trpc.");
   const streams = createStreamSeries(sink);
   const seen = createSeenErrors(clock);
 
@@ -99,7 +101,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const record = (call: EndedCall, error: unknown, durationMs: number | undefined): void => {
     try {
       const outcome = outcomeOfFailure(error, `trpc.${call.path}`, call.signal);
-      series.failed(call.path, outcome, durationMs);
+      seriesOf(call.path).failed(outcome, durationMs);
       journalFailure(call, error, outcome);
     } catch (fault) {
       onFault(fault);
@@ -121,9 +123,10 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
 
   return Object.freeze({
     seen,
-    succeeded(path: string, durationMs: number) {
+    succeeded(activity: Activity, durationMs: number) {
       try {
-        series.succeeded(path, durationMs);
+        activity.series ??= seriesOf(activity.path);
+        activity.series.succeeded(durationMs);
       } catch (fault) {
         onFault(fault);
       }
@@ -136,10 +139,10 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
       guarded(() => streams.ended(call.path, end, lifetimeMs));
       switch (end.type) {
         case "completed":
-          guarded(() => series.succeeded(call.path, lifetimeMs));
+          guarded(() => seriesOf(call.path).succeeded(lifetimeMs));
           break;
         case "aborted":
-          guarded(() => series.failed(call.path, ABORTED, lifetimeMs));
+          guarded(() => seriesOf(call.path).failed(ABORTED, lifetimeMs));
           break;
         case "failed":
           failed(call, end.error, lifetimeMs);

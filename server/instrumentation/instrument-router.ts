@@ -27,11 +27,13 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, inFlight, callContext, clock, identify, middleware, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, middleware, onFault } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
-  const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
+  /** A router hands no meta to its procedures: it is on the procedure itself. */
+  const callOf = ({ path, type, signal, ctx }: MiddlewareCall, meta: unknown, startedAt: number) =>
+    new ProcedureCall({ path, type, signal, ctx, meta }, startedAt, deps);
 
   const settle = (
     opts: MiddlewareCall,
@@ -42,23 +44,31 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
   ): unknown => {
     if (isStream(data, opts.type)) {
       const onEnd = () => inFlight.leave(activity);
-      return measureStream(deps, data, { call: call ?? callOf(opts), startedAt, onEnd });
+      return measureStream(deps, data, { call: call ?? callOf(opts, undefined, startedAt), startedAt, onEnd });
     }
     inFlight.leave(activity);
-    recorder.succeeded(opts.path, clock.monotonic() - startedAt);
+    recorder.succeeded(activity, clock.monotonic() - startedAt);
     return data;
   };
 
-  const observe = (procedure: Procedure): Procedure =>
-    async function paramedic(opts) {
+  /** Apart from the call itself, because a closure there would cost every call, linked or not. */
+  const linked = (call: ProcedureCall, procedure: Procedure, opts: MiddlewareCall) =>
+    callContext.run(call, () => procedure(opts));
+
+  const observe = (procedure: Procedure, meta: unknown): Procedure => {
+    /** Of the last call. A procedure has one path, as a rule, and comparing that costs less than looking it up. */
+    let last: Activity | undefined;
+    return async function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
       if (!isRouterCall(opts)) return procedure(opts);
       const startedAt = clock.monotonic();
-      const activity = inFlight.enter(opts.path);
-      const call = callContext.enabled ? callOf(opts) : undefined;
+      const activity = last?.path === opts.path ? last : inFlight.of(opts.path);
+      last = activity;
+      inFlight.enter(activity);
+      const call = callContext.enabled ? callOf(opts, meta, startedAt) : undefined;
       let data: unknown;
       try {
-        data = call === undefined ? await procedure(opts) : await callContext.run(call, () => procedure(opts));
+        data = await (call === undefined ? procedure(opts) : linked(call, procedure, opts));
       } catch (error) {
         inFlight.leave(activity);
         recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
@@ -71,10 +81,11 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
         return data;
       }
     };
+  };
 
   const wrapProcedure = (procedure: AnyTRPCProcedure): AnyTRPCProcedure => {
     if (wrapped.has(procedure) || isMeasuredOtherwise(procedure, middleware)) return procedure;
-    const observed = asProcedure(observe(asCallable(procedure)), procedure);
+    const observed = asProcedure(observe(asCallable(procedure), procedure.meta), procedure);
     wrapped.add(observed);
     return observed;
   };
@@ -104,8 +115,8 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
   return instrument;
 }
 
-function isRouterCall(opts: unknown): boolean {
-  return typeof opts === "object" && opts !== null && "getRawInput" in opts;
+function isRouterCall(opts: Partial<MiddlewareCall> | undefined): boolean {
+  return typeof opts?.path === "string";
 }
 
 function isMeasuredOtherwise(procedure: AnyTRPCProcedure, middleware: Middleware): boolean {

@@ -14,6 +14,7 @@ export interface MiddlewareCall {
   readonly type: ProcedureType;
   readonly ctx: unknown;
   readonly signal: AbortSignal | undefined;
+  readonly meta?: unknown;
 }
 
 /**
@@ -37,8 +38,7 @@ export interface MiddlewareDeps {
  * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
  */
 export function createMiddleware(deps: MiddlewareDeps): Middleware {
-  const { recorder, inFlight, callContext, clock, identify, onFault } = deps;
-  const callOf = ({ path, type, signal, ctx }: MiddlewareCall) => new ProcedureCall(path, type, signal, ctx, identify);
+  const { recorder, inFlight, callContext, clock, onFault } = deps;
 
   const settle = <R>(
     opts: MiddlewareCall,
@@ -49,20 +49,24 @@ export function createMiddleware(deps: MiddlewareDeps): Middleware {
   ): R => {
     if (isSuccess(result) && isStream(result.data, opts.type)) {
       const onEnd = () => inFlight.leave(activity);
-      return withData(result, measureStream(deps, result.data, { call: call ?? callOf(opts), startedAt, onEnd }));
+      return withData(
+        result,
+        measureStream(deps, result.data, { call: call ?? new ProcedureCall(opts, startedAt, deps), startedAt, onEnd }),
+      );
     }
     inFlight.leave(activity);
     const durationMs = clock.monotonic() - startedAt;
     if (isFailure(result)) recorder.failed(call ?? opts, result.error, durationMs);
     // What is neither tRPC reports itself, and `onError` counts it.
-    else if (isSuccess(result)) recorder.succeeded(opts.path, durationMs);
+    else if (isSuccess(result)) recorder.succeeded(activity, durationMs);
     return result;
   };
 
   return async function paramedic(opts) {
     const startedAt = clock.monotonic();
-    const activity = inFlight.enter(opts.path);
-    const call = callContext.enabled ? callOf(opts) : undefined;
+    const activity = inFlight.of(opts.path);
+    inFlight.enter(activity);
+    const call = callContext.enabled ? new ProcedureCall(opts, startedAt, deps) : undefined;
     let result: Awaited<ReturnType<typeof opts.next>>;
     try {
       result = call === undefined ? await opts.next() : await callContext.run(call, opts.next);

@@ -4,7 +4,7 @@ import type { ErrorCategory, JsonObject } from "../../shared/failure.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import { ABORTED, outcomeOfFailure } from "./call-outcome.js";
-import { createOperationSeries, type OperationSeries } from "./operation-series.js";
+import { createOperationSeries, type SeriesOfOperation } from "./operation-series.js";
 
 /** Work that has begun. */
 export interface TrackedOperation {
@@ -38,12 +38,12 @@ export interface OperationTrackerDeps {
  */
 export class OperationTracker {
   readonly #clock: Clock;
-  readonly #series: OperationSeries;
+  readonly #seriesOf: SeriesOfOperation;
   readonly #ended = new WeakSet<TrackedOperation>();
 
   constructor(sink: MetricSink, deps: OperationTrackerDeps = {}) {
     this.#clock = deps.clock ?? systemClock;
-    this.#series = createOperationSeries(sink);
+    this.#seriesOf = createOperationSeries(sink);
   }
 
   startOperation(type: string, metadata: JsonObject = {}): TrackedOperation {
@@ -52,7 +52,7 @@ export class OperationTracker {
 
   recordSuccess(operation: TrackedOperation): void {
     if (!this.#end(operation)) return;
-    this.#series.succeeded(operation.type, this.#elapsed(operation));
+    this.#seriesOf(operation.type).succeeded(this.#elapsed(operation));
   }
 
   /**
@@ -63,13 +63,13 @@ export class OperationTracker {
     if (!this.#end(operation)) return;
     const outcome = outcomeOfFailure(error, operation.type, undefined);
     const known = category === undefined ? outcome : { ...outcome, errorCategory: category };
-    this.#series.failed(operation.type, known, this.#elapsed(operation));
+    this.#seriesOf(operation.type).failed(known, this.#elapsed(operation));
   }
 
   /** Whoever waited for the work has left: neither a success nor a failure of it. */
   recordAborted(operation: TrackedOperation): void {
     if (!this.#end(operation)) return;
-    this.#series.failed(operation.type, ABORTED, this.#elapsed(operation));
+    this.#seriesOf(operation.type).failed(ABORTED, this.#elapsed(operation));
   }
 
   #end(operation: TrackedOperation): boolean {

@@ -1,5 +1,5 @@
 /**
- * Moves batches from the stream into the store: read, decode, commit, and only then acknowledge. A kill at any point means
+ * Moves batches from the stream into the store: read, commit, and only then acknowledge. A kill at any point means
  * that an entry is delivered again, and the store knows its id. What happens to an entry:
  *
  *   folds            committed (or was already), acknowledged
@@ -8,21 +8,24 @@
  *   trimmed away     counted as lost, acknowledged; the gap in the boot's totals says how many points
  *   store is away    held here and tried again before anything new is read
  */
-import { type DecodeFailure, decodeBatch } from "../../shared/batch-codec.js";
-import { isParamedicError } from "../../shared/errors.js";
-import { type Batch, pointsIn } from "../../shared/series.js";
+import type { DecodeFailure } from "../../shared/batch-codec.js";
+import { outlineOf } from "../../shared/batch-outline.js";
+import { brokenInvariant, isParamedicError } from "../../shared/errors.js";
+import type { Batch } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricStream, StreamEntry } from "../ports/metric-stream.js";
-import type { RollupStore } from "../ports/store.js";
+import type { EntryOutcome, RollupStore } from "../ports/store.js";
+import { createBatchWatch } from "./batch-watch.js";
+import { type BlockTimes, createBlockTimes } from "./block-times.js";
 import { createOutage } from "./outage.js";
 
 export interface AggregatorDeps {
   readonly clock: Clock;
   readonly stream: MetricStream;
-  readonly store: Pick<RollupStore, "commitBatch" | "saveDeadBatch">;
+  readonly store: Pick<RollupStore, "commitEntry" | "commitBatch" | "saveDeadBatch">;
   readonly logger?: Logger | undefined;
   /** Told of every fault of stream and store. Must not throw. */
   readonly onFault?: ((error: unknown) => void) | undefined;
@@ -49,21 +52,30 @@ export const AGGREGATOR_DEFAULTS = Object.freeze({
   trimIntervalMs: 30 * SECOND_MS,
 }) satisfies Required<AggregatorOptions>;
 
-/** What happened to entries so far in this process. */
+/**
+ * What happened to entries so far in this process. I9: what was delivered was committed, a duplicate, dead, lost, left, or is
+ * held; what `fold` was given by hand is not delivered.
+ */
 export interface AggregatorStats {
+  /** Entries taken from the stream, those that came again included. */
+  readonly delivered: number;
   readonly committed: number;
   readonly committedPoints: number;
   /** Entries that the store already had: redelivered or sent twice. */
   readonly duplicates: number;
   readonly dead: number;
-  /** Entries whose content was trimmed away before anybody read it. */
+  /** Entries whose content was trimmed away before it was acknowledged; another may have read it before. */
   readonly lostEntries: number;
+  /** Deliveries that ended without an acknowledgement: the entry waits for somebody else, or for later. */
+  readonly left: number;
   /** Deliveries in a format newer than this version reads. */
   readonly newerSeen: number;
   /** Entries that wait here for the store. */
   readonly held: number;
   /** Wall time of the last commit. */
   readonly lastCommitAt: number | undefined;
+  /** How long handing entries to the store held the event loop, seconds. */
+  readonly blocks: BlockTimes;
 }
 
 export interface Aggregator {
@@ -116,7 +128,20 @@ export function createAggregator(
 
   const streamOutage = createOutage({ clock, logger }, "metric stream");
   const storeOutage = createOutage({ clock, logger }, "store for rollups");
-  const counts = { committed: 0, committedPoints: 0, duplicates: 0, dead: 0, lostEntries: 0, newerSeen: 0 };
+  const watch = createBatchWatch({ onFault });
+  const blocks = createBlockTimes();
+  const counts = {
+    delivered: 0,
+    committed: 0,
+    committedPoints: 0,
+    duplicates: 0,
+    dead: 0,
+    lostEntries: 0,
+    newerSeen: 0,
+    left: 0,
+  };
+  let foldedByHand = 0;
+  let unexplained = 0;
   let lastCommitAt: number | undefined;
   let held: Held[] = [];
   let failedRuns = 0;
@@ -124,23 +149,46 @@ export function createAggregator(
   let trimmedAt = clock.monotonic();
   let stopped = new AbortController();
 
-  const commit = async (batch: Batch): Promise<boolean> => {
-    const fresh = await store.commitBatch(batch);
+  const count = (outcome: EntryOutcome): void => {
     storeOutage.succeeded();
-    if (fresh) {
-      counts.committed += 1;
-      counts.committedPoints += pointsIn(batch);
-      lastCommitAt = clock.now();
-    } else {
-      counts.duplicates += 1;
+    switch (outcome.kind) {
+      case "folded":
+        watch.see(outcome.batch);
+        counts.committed += 1;
+        counts.committedPoints += outcome.batch.points;
+        lastCommitAt = clock.now();
+        break;
+      case "known":
+        watch.see(outcome.batch);
+        counts.duplicates += 1;
+        break;
+      case "unreadable":
+        break;
     }
-    return fresh;
+  };
+
+  const fold = async (batch: Batch): Promise<boolean> => {
+    const isNew = await store.commitBatch(batch);
+    foldedByHand += 1;
+    count({ kind: isNew ? "folded" : "known", batch: outlineOf(batch) });
+    return isNew;
+  };
+
+  const commit = async (fields: Readonly<Record<string, string>>): Promise<EntryOutcome> => {
+    const begunAt = clock.monotonic();
+    const committing = store.commitEntry(fields);
+    blocks.add(clock.monotonic() - begunAt);
+    const outcome = await committing;
+    count(outcome);
+    return outcome;
   };
 
   const bury = async (entry: StreamEntry, reason: string): Promise<Settled> => {
     const payload = JSON.stringify(entry.fields ?? {}).slice(0, MAX_DEAD_PAYLOAD);
+    // It quotes what a stranger wrote, and no database holds every character of that.
+    const told = reason.replace(/[\p{Surrogate}\p{Control}]/gu, "\uFFFD");
     try {
-      await store.saveDeadBatch({ entryId: entry.id, reason, payload, at: clock.now() });
+      await store.saveDeadBatch({ entryId: entry.id, reason: told, payload, at: clock.now() });
     } catch (error) {
       if (isParamedicError(error, "STORE_UNAVAILABLE")) throw error;
       onFault?.(error);
@@ -156,17 +204,17 @@ export function createAggregator(
       counts.lostEntries += 1;
       return "acknowledge";
     }
-    const decoded = decodeBatch(entry.fields);
-    if (!decoded.ok) return settleUnreadable(entry, decoded.reason, decoded.detail);
     try {
-      await commit(decoded.batch);
+      const outcome = await commit(entry.fields);
+      if (outcome.kind === "unreadable") return await settleUnreadable(entry, outcome.reason, outcome.detail);
       return "acknowledge";
     } catch (error) {
       if (isParamedicError(error, "STORE_UNAVAILABLE")) throw error;
       // The store is there and refuses this one: its content is at fault, and it must not hold up the others.
       onFault?.(error);
       item.attempts += 1;
-      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries) {
+      // A flood of such entries gets one attempt each: waiting for all of them would hold up what can be folded.
+      if (Math.max(item.attempts, entry.deliveries) < maxDeliveries && held.length < readCount) {
         item.notBefore = clock.monotonic() + backoff(item.attempts);
         return "hold";
       }
@@ -194,6 +242,7 @@ export function createAggregator(
       try {
         const outcome = await settle(item);
         if (outcome === "acknowledge") done.push(item.entry.id);
+        if (outcome === "leave") counts.left += 1;
         if (outcome === "hold") held.push(item);
       } catch (error) {
         storeOutage.failed(error);
@@ -204,7 +253,8 @@ export function createAggregator(
       }
     }
     // When this fails the entries come again, and the store knows them.
-    if (done.length > 0) await stream.acknowledge(done);
+    const acknowledged = done.filter((id) => !held.some(({ entry }) => entry.id === id));
+    if (acknowledged.length > 0) await stream.acknowledge(acknowledged);
     return storeIsThere;
   };
 
@@ -216,18 +266,18 @@ export function createAggregator(
     return due;
   };
 
-  /** One round: what is held first, then new entries if there is room for them. Gives how many it read. */
+  /** One round: what is held first, then new entries if the store is there. Gives how many it read. */
   const cycle = async (wait: number): Promise<number> => {
     let read = 0;
     let storeIsThere = false;
     try {
       storeIsThere = await move(takeDue());
-      if (storeIsThere && held.length < readCount) {
+      if (storeIsThere) {
         const entries = await stream.read({ count: readCount, waitMs: wait, signal: stopped.signal });
         streamOutage.succeeded();
         read = entries.length;
-        const known = new Set(held.map(({ entry }) => entry.id));
-        const fresh = entries.filter(({ id }) => !known.has(id));
+        const fresh = entries.filter((entry) => !held.some((item) => isSame(item.entry, entry)));
+        counts.delivered += fresh.length;
         storeIsThere = await move(fresh.map((entry) => ({ entry, attempts: 0, notBefore: 0 })));
       }
       await trimWhenDue();
@@ -238,7 +288,17 @@ export function createAggregator(
       onFault?.(error);
     }
     lastRead = read;
+    checkDeliveries();
     return read;
+  };
+
+  /** I9 while it runs; told once each time the difference changes. */
+  const checkDeliveries = () => {
+    const { delivered, committed, duplicates, dead, lostEntries, left } = counts;
+    const difference = delivered + foldedByHand - committed - duplicates - dead - lostEntries - left - held.length;
+    if (difference === unexplained) return;
+    unexplained = difference;
+    onFault?.(brokenInvariant("I9", `nobody knows what became of ${difference} of ${delivered} delivered entries`));
   };
 
   const trimWhenDue = async () => {
@@ -268,7 +328,7 @@ export function createAggregator(
       await loop.stop();
     },
     runOnce: () => loop.runOnce(),
-    fold: commit,
+    fold,
     async drain({ deadlineMs }) {
       started = false;
       stopped.abort();
@@ -282,8 +342,14 @@ export function createAggregator(
       }
     },
     lag: () => stream.backlog(),
-    stats: () => Object.freeze({ ...counts, held: held.length, lastCommitAt }),
+    stats: () => Object.freeze({ ...counts, held: held.length, lastCommitAt, blocks: blocks.read() }),
   });
+}
+
+/** After a failover Redis gives the same id to another batch; one whose content is gone is the one that is held. */
+function isSame(held: StreamEntry, delivered: StreamEntry): boolean {
+  const { id, fields } = delivered;
+  return held.id === id && (fields === undefined || held.fields?.batch === fields.batch);
 }
 
 function backoff(failures: number): number {

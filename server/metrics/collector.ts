@@ -18,7 +18,7 @@ import {
   type SeriesDescriptor,
   type SeriesSummary,
 } from "../../shared/series.js";
-import { MINUTE_MS, SECOND_MS } from "../../shared/units.js";
+import { DAY_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop, type Loop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
@@ -74,6 +74,8 @@ export interface CollectorAccounting {
 /** A misconfigured stream does not heal by itself within a second: it is asked this seldom. */
 const MISCONFIGURED_RETRY_MS = 30 * SECOND_MS;
 const SWEEP_MS = MINUTE_MS;
+/** A process of which nothing is heard for days is taken for ended, and what it sends then for a new one's. */
+const SIGN_OF_LIFE_MS = DAY_MS;
 
 /**
  * @example
@@ -99,6 +101,8 @@ export class Collector implements MetricSink {
   private seq = 0;
   private frozenPoints = 0;
   private announcedDrops = 0;
+  /** Monotonic, of the last batch that got its id. */
+  private frozenAt: number;
   private sentPoints = 0;
   private handedOverPoints = 0;
   private failedSends = 0;
@@ -129,6 +133,7 @@ export class Collector implements MetricSink {
     this.outage = createOutage(deps, "metric stream");
     this.windowStart = this.aligned(this.clock.now());
     this.sweptAt = this.clock.monotonic();
+    this.frozenAt = this.clock.monotonic();
     const { flushIntervalMs } = this.options;
     this.loop = createLoop({
       clock: this.clock,
@@ -277,10 +282,13 @@ export class Collector implements MetricSink {
     this.windowStart = end;
   }
 
-  /** Gives the unsent window its ids. A batch without series goes out when only drops have to be told. */
+  /** Gives the unsent window its ids. A batch without series goes out to tell of drops only, or that this process lives. */
   private freeze(): void {
     const drops = this.droppedPoints();
-    if (this.unsent.points === 0 && drops === this.announcedDrops) return;
+    const now = this.clock.monotonic();
+    const isSilent = this.unsent.points === 0 && drops === this.announcedDrops;
+    if (isSilent && (this.seq === 0 || now - this.frozenAt < SIGN_OF_LIFE_MS)) return;
+    this.frozenAt = now;
     const { from, to, parts } =
       this.unsent.points > 0
         ? this.unsent.take(this.options.batchSize)
@@ -339,6 +347,8 @@ export class Collector implements MetricSink {
   private forgetIdle(): void {
     const now = this.clock.monotonic();
     if (now - this.sweptAt < Math.min(SWEEP_MS, this.options.seriesIdleMs)) return;
+    // In a long outage whoever is forgotten is held all the same, and would make room for one more.
+    if (this.unsent.size >= this.options.maxSeries) return;
     this.sweptAt = now;
     this.registry.forgetIdle(now - this.options.seriesIdleMs);
   }

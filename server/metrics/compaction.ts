@@ -1,5 +1,6 @@
 /**
- * Keeps the store small in the background: deletes what is past its time, then makes coarse rollups of fine ones. Deleting
+ * Keeps the store small in the background: deletes what is past its time, replaces the ledger's rows by marks, which is where
+ * losses are found, and makes coarse rollups of fine ones. Deleting
  * comes first and asks for less where the store refuses, because on a full disk it is what makes room. Every step is one
  * short transaction and may be the last one: the next run goes on from what is there.
  */
@@ -10,7 +11,7 @@ import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
-import { type CompactionStore, PRUNABLE_KINDS, type RollupStore } from "../ports/store.js";
+import { type CompactionStore, PRUNABLE_KINDS, type PrunableKind, type RollupStore } from "../ports/store.js";
 import { type ClockTrust, judgeClock } from "./trusted-clock.js";
 
 export interface CompactionDeps {
@@ -31,7 +32,10 @@ export interface Retention {
   readonly hoursMs: number;
   /** @default 10 years */
   readonly daysMs: number;
-  /** Dead batches, failure events, recovery actions and transitions, unless they are still open. @default 30 days */
+  /**
+   * Dead batches, failure events, recovery actions and transitions, unless they are still open. Gaps are kept as long as
+   * hours, so that a chart shows its losses. @default 30 days
+   */
   readonly recordsMs: number;
 }
 
@@ -39,6 +43,8 @@ export interface CompactionOptions {
   readonly retention?: Partial<Retention> | undefined;
   /** @default 60_000 */
   readonly intervalMs?: number | undefined;
+  /** A batch that is missing for this long after a later one was folded is called lost, until it comes. @default 10 minutes */
+  readonly settleAfterMs?: number | undefined;
   /** Rows of one transaction; 1 to 10,000. @default 500 */
   readonly batchRows?: number | undefined;
   /** Rows deleted of one resolution or kind in one run; the rest waits for the next. @default 50_000 */
@@ -53,7 +59,19 @@ export const RETENTION_DEFAULTS: Retention = Object.freeze({
   recordsMs: 30 * DAY_MS,
 });
 
-const DEFAULTS = { intervalMs: MINUTE_MS, batchRows: 500, mostRowsPerRun: 50_000 } as const;
+const DEFAULTS = {
+  intervalMs: MINUTE_MS,
+  // A reader that died has its entries for a minute, and so may the next one; after ten of them something is wrong.
+  settleAfterMs: 10 * MINUTE_MS,
+  batchRows: 500,
+  mostRowsPerRun: 50_000,
+} as const;
+
+/**
+ * A boot not heard of for this long has ended: a live one is heard of each day. What a stream delivers later than that, from a
+ * backup of Redis say, is refused. Told by the newest commit, so that nothing ends while everything is down.
+ */
+const BOOT_KEPT_MS = 7 * DAY_MS;
 
 /** Buckets are compacted when nothing is expected for them any more; what comes later is folded into both rows. */
 const GRACE_MS = 30 * SECOND_MS;
@@ -63,6 +81,8 @@ const SMALLEST_BATCH = 10;
 export interface CompactionStats {
   readonly compacted: number;
   readonly deleted: number;
+  /** Batches of the ledger that are behind a mark now. */
+  readonly settled: number;
   /** Runs that deleted nothing because the clock could not be believed. */
   readonly refused: number;
 }
@@ -88,7 +108,8 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
   const intervalMs = options.intervalMs ?? DEFAULTS.intervalMs;
   const batchRows = options.batchRows ?? DEFAULTS.batchRows;
   const mostRowsPerRun = options.mostRowsPerRun ?? DEFAULTS.mostRowsPerRun;
-  const stats = { compacted: 0, deleted: 0, refused: 0 };
+  const settleAfterMs = options.settleAfterMs ?? DEFAULTS.settleAfterMs;
+  const stats = { compacted: 0, deleted: 0, settled: 0, refused: 0 };
   checkRetention(retention);
   let trust: ClockTrust | undefined;
   let stopped = false;
@@ -116,9 +137,18 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
     return done;
   };
 
-  const deleteOld = async (now: number) => {
+  const deleteOld = async (now: number, newestCommit: number) => {
+    const oldRecords = now - retention.recordsMs;
+    const oldest: Readonly<Record<PrunableKind, number>> = {
+      dead_batches: oldRecords,
+      recovery_actions: oldRecords,
+      failure_events: oldRecords,
+      circuit_transitions: oldRecords,
+      gaps: now - retention.hoursMs,
+      boots: Math.min(now, newestCommit) - BOOT_KEPT_MS,
+    };
     for (const kind of PRUNABLE_KINDS) {
-      const before = now - retention.recordsMs;
+      const before = oldest[kind];
       stats.deleted += await repeat((limit) => store.pruneRecords({ kind, before, limit }), mostRowsPerRun);
     }
     for (const [level, resolutionMs] of RESOLUTIONS_MS.entries()) {
@@ -146,7 +176,7 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
     const judged = judgeClock(trust, { now, monotonic: clock.monotonic() }, newest);
     trust = judged.trust;
     if (judged.verdict.trusted) {
-      await deleteOld(now);
+      await deleteOld(now, newest ?? now);
     } else {
       stats.refused += 1;
       logger.warn(
@@ -154,6 +184,9 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
         `nothing is deleted: ${judged.verdict.reason}; check this machine's time`,
       );
     }
+    // Whatever the clock says: a batch that is called lost too early closes its gap when it comes.
+    const settle = (limit: number) => store.settleBatches({ before: now - settleAfterMs, limit });
+    stats.settled += await repeat(settle, Number.POSITIVE_INFINITY);
     await compact(now);
   };
 

@@ -27,6 +27,8 @@ export class LiveSeries implements SeriesHandle {
   private readonly lowest: number;
   /** When it last had points; monotonic milliseconds, kept by the owner. */
   lastActiveAt = 0;
+  /** Kind is part of it: a distribution and a plain number of one name do not add up. */
+  readonly kindKey: string;
 
   constructor(
     readonly key: string,
@@ -34,6 +36,7 @@ export class LiveSeries implements SeriesHandle {
     private readonly owner: SeriesOwner,
   ) {
     this.distribution = descriptor.kind === "histogram" ? new HistogramRecorder() : undefined;
+    this.kindKey = `${descriptor.kind} ${key}`;
     this.lowest = descriptor.kind === "gauge" ? -Number.MAX_VALUE : 0;
   }
 

@@ -19,6 +19,11 @@ export class UnsentWindow {
     return this.pointCount;
   }
 
+  /** Series held. */
+  get size(): number {
+    return this.series.size;
+  }
+
   /** When the oldest point held was recorded at the earliest, UTC milliseconds; undefined without any. */
   get since(): number | undefined {
     return this.pointCount > 0 ? this.from : undefined;
@@ -36,12 +41,10 @@ export class UnsentWindow {
     for (const live of harvest) {
       const summary = live.take();
       this.pointCount += summary.count;
-      // Kind is part of the key here: a distribution and a plain number of one name do not add up.
-      const key = `${live.descriptor.kind} ${live.key}`;
-      seen?.(key, live.descriptor, summary);
-      const known = this.series.get(key);
+      seen?.(live.kindKey, live.descriptor, summary);
+      const known = this.series.get(live.kindKey);
       if (known) known.summary = mergeSummaries(known.summary, summary);
-      else this.series.set(key, { descriptor: live.descriptor, summary });
+      else this.series.set(live.kindKey, { descriptor: live.descriptor, summary });
     }
   }
 

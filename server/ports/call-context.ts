@@ -9,6 +9,8 @@ export interface CallInfo {
   readonly signal: AbortSignal | undefined;
   /** Monotonic milliseconds; undefined without a deadline. */
   readonly deadlineAt: number | undefined;
+  /** What the procedure says of running its work twice; undefined where it says nothing. */
+  readonly idempotent: boolean | undefined;
   /** Event ids of the failures that guards saw during this call, in order; guards append. */
   readonly causes: string[];
 }

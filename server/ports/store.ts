@@ -5,6 +5,8 @@
  * nothing. Deliberately absent: `transaction(callback)`, SQL, dialects.
  */
 import type { AuditOutcome } from "../../shared/access.js";
+import type { DecodeFailure } from "../../shared/batch-codec.js";
+import type { BatchOutline } from "../../shared/batch-outline.js";
 import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
 import type {
   DetectionMethod,
@@ -15,8 +17,11 @@ import type {
   JsonObject,
   Severity,
 } from "../../shared/failure.js";
+import type { HeatMap } from "../../shared/heat-map.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
-import type { Batch, SeriesDescriptor, SeriesPoint } from "../../shared/series.js";
+import type { Stretch } from "../../shared/resolutions.js";
+import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
+import type { ProcedureTotals, TopOrder } from "../../shared/top-procedures.js";
 
 export interface Page<T> {
   readonly items: readonly T[];
@@ -24,7 +29,7 @@ export interface Page<T> {
   readonly nextCursor: string | undefined;
 }
 
-/** What the ledger says of one life of one process. */
+/** What the ledger says of one life of one process; without a name, of all that ended long ago. */
 export interface LedgerEntry {
   readonly instance: string;
   readonly boot: string;
@@ -34,6 +39,8 @@ export interface LedgerEntry {
   /** Points folded. */
   readonly rolledUp: number;
   readonly batches: number;
+  /** Points in gaps. */
+  readonly lost: number;
   /** Wall time of the last commit. */
   readonly lastAt: number;
 }
@@ -47,35 +54,103 @@ export interface RollupSlice {
   readonly limit: number;
 }
 
-/** Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. */
-export const PRUNABLE_KINDS = ["dead_batches", "recovery_actions", "failure_events", "circuit_transitions"] as const;
+/**
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
+ * in the entry of the ledger that has no name.
+ */
+export const PRUNABLE_KINDS = [
+  "dead_batches",
+  "recovery_actions",
+  "failure_events",
+  "circuit_transitions",
+  "gaps",
+  "boots",
+] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
+/** What became of a stream entry. */
+export type EntryOutcome =
+  | { readonly kind: "folded"; readonly batch: BatchOutline }
+  /** It was folded before. */
+  | { readonly kind: "known"; readonly batch: BatchOutline }
+  | { readonly kind: "unreadable"; readonly reason: DecodeFailure; readonly detail: string };
+
 export interface RollupStore {
-  /** Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. */
+  /**
+   * Reads a stream entry, which is untrusted, and folds its batch as `commitBatch` does. Reading it costs more than all else
+   * that is done with it, so a store that has a thread of its own reads it there.
+   */
+  commitEntry(fields: Readonly<Record<string, string>>): Promise<EntryOutcome>;
+  /**
+   * Folds a batch exactly once: its id and its rollups commit together. `false` when it was already there. One that comes
+   * late, out of a gap, is folded and the gap closes around it. One of a boot that is forgotten is refused, as nobody can tell
+   * whether it was folded: `STORE_REQUEST_INVALID`.
+   */
   commitBatch(batch: Batch): Promise<boolean>;
   /** Keeps what cannot be folded, raw, so that an operator can look at it. Once per entry id. */
   saveDeadBatch(dead: { entryId: string; reason: string; payload: string; at: number }): Promise<void>;
   listSeries(filter: { metricName?: string | undefined; limit: number }): Promise<readonly SeriesDescriptor[]>;
-  /**
-   * One metric over [from, to), in steps of `stepMs` (a multiple of the finest resolution), its series merged; only series
-   * that carry all of `tags`. Oldest first, at most `limit`. Read from the coarsest rows that fit the step; where finer ones
-   * are deleted, a step is as wide as what is kept.
-   */
-  readSeries(query: {
-    metricName: string;
-    tags?: Readonly<Record<string, string>> | undefined;
-    from: number;
-    to: number;
-    stepMs: number;
-    limit: number;
-  }): Promise<readonly SeriesPoint[]>;
-  /** Law 5 by the ledger, one entry a boot; what is missing there is in flight or lost. */
+  /** Law 5 by the ledger, one entry a boot; what is missing there beyond `lost` is in flight. */
   ledger(): Promise<readonly LedgerEntry[]>;
+  /** Gaps whose time touches [from, to), the latest first, at most `limit`: what a chart of that range lacks. */
+  listGaps(query: { from?: number | undefined; to?: number | undefined; limit: number }): Promise<readonly BatchGap[]>;
 }
 
-/** What keeps a store from growing without bound; not every store can do it yet. */
+/** One metric over [from, to), the series that carry all of `tags` merged, in steps of time. */
+export interface SeriesQuery {
+  readonly metricName: string;
+  readonly tags?: Readonly<Record<string, string>> | undefined;
+  /** UTC milliseconds. */
+  readonly from: number;
+  readonly to: number;
+  /** A multiple of the finest resolution. */
+  readonly stepMs: number;
+  /** Steps at most, 1 to 10,000: those that hold anything, oldest first. */
+  readonly limit: number;
+}
+
+/** What is known of a metric. */
+export interface MetricSummary {
+  /** Of its first series. */
+  readonly kind: SeriesKind;
+  readonly unit: string;
+  /** Up to 50,000. */
+  readonly series: number;
+}
+
+/**
+ * Ranges of stored rollups. Each is read from the coarsest rows that fit the step; where finer ones are deleted, a step is as
+ * wide as what is kept. However many series there are, a read does not hold up the thread that serves calls.
+ */
+export interface RangeStore {
+  /** Undefined where no series has that name. */
+  readMetric(metricName: string): Promise<MetricSummary | undefined>;
+  /** Oldest first. */
+  readSeries(query: SeriesQuery): Promise<readonly SeriesPoint[]>;
+  /** The same steps with their distributions in at most `mostBands` bands, 2 to 1,000. */
+  readHeatMap(query: SeriesQuery & { readonly mostBands: number }): Promise<HeatMap>;
+  /** The procedures that come first, at most `limit`, 1 to 10,000. */
+  readTopProcedures(query: {
+    readonly from: number;
+    readonly to: number;
+    readonly by: TopOrder;
+    readonly limit: number;
+  }): Promise<readonly ProcedureTotals[]>;
+  /** Which resolution tells which part of a range that is read in such steps, oldest first. */
+  readStretches(range: {
+    readonly from: number;
+    readonly to: number;
+    readonly stepMs: number;
+  }): Promise<readonly Stretch[]>;
+}
+
+/** What keeps a store from growing without bound. */
 export interface CompactionStore {
+  /**
+   * Goes through at most `limit` batches of the ledger that were committed before `before`, boot by boot in their order, and
+   * replaces their rows by the mark of their boot; batches that are missing before one of them become a gap. Gives how many.
+   */
+  settleBatches(slice: { before: number; limit: number }): Promise<number>;
   /**
    * Folds at most `limit` rows of one resolution into the next coarser one, of buckets that begin before `before` and are not
    * in it yet, and remembers that they are; gives how many. Rows that change afterwards change the coarser row with them.
@@ -263,21 +338,15 @@ export interface AuditStore {
 
 export interface Store
   extends RollupStore,
+    RangeStore,
+    CompactionStore,
     FailureStore,
     RecoveryStore,
     CircuitStore,
-    AuditStore,
-    Partial<CompactionStore> {
+    AuditStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
   /** Round trip through the writer; milliseconds. */
   ping(): Promise<number>;
   close(): Promise<void>;
-}
-
-/** A store that compacts, and so can be kept small. */
-export type CompactingStore = Store & CompactionStore;
-
-export function isCompacting(store: Store): store is CompactingStore {
-  return store.compactRollups !== undefined && store.pruneRollups !== undefined && store.pruneRecords !== undefined;
 }

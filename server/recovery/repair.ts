@@ -154,6 +154,7 @@ function repairCall(strategy: RecoveryStrategy, clock: Clock, timeoutMs: number)
     userId: undefined,
     signal: undefined,
     deadlineAt: clock.monotonic() + timeoutMs,
+    idempotent: undefined,
     causes: [],
   };
 }

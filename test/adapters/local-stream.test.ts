@@ -45,3 +45,15 @@ it("ends waiting readers and takes nothing more when it is closed", async () => 
   await expect(stream.append(batchOf(1))).rejects.toMatchObject({ code: "CLOSED" });
   expect(clock.pendingTimers).toBe(0);
 });
+
+it("names its entries otherwise than an earlier life did, so that what is kept by their ids is kept apart", async () => {
+  const clock = createFakeClock();
+  const ids: (string | undefined)[] = [];
+  for (let life = 0; life < 2; life += 1) {
+    const stream = createLocalStream({ clock });
+    await stream.append(batchOf(1));
+    ids.push((await readNow(stream))[0]?.id);
+    await clock.advance(1);
+  }
+  expect(ids[0]).not.toBe(ids[1]);
+});

@@ -1,16 +1,14 @@
 import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
-import { describeCompaction } from "../conformance/compaction.js";
 import { describeStore } from "../conformance/store.js";
 import { batchOf, repairOf, rescueOf, START, sightingOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
-const create = async () => {
-  const store = createMemoryStore({ clock: createFakeClock() });
-  return { store, second: store, dispose: () => store.close() };
-};
-describeStore("the memory store", create);
-describeCompaction("the memory store", create);
+describeStore("the memory store", async () => {
+  const clock = createFakeClock();
+  const store = createMemoryStore({ clock });
+  return { clock, store, second: store, dispose: () => store.close() };
+});
 
 describe("the memory store is bounded", () => {
   it("forgets the oldest rows of each kind beyond its capacity", async () => {

@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { fileURLToPath } from "node:url";
-import { Cluster, Redis } from "ioredis";
+import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { afterEach, describe, expect, inject, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { connectRedis, type RedisConnection } from "../../server/adapters/redis-connection.js";
@@ -136,6 +136,40 @@ describe("a command always settles", () => {
     }).toEqual(new Set([1, 2]));
   });
 
+  it("when the greeting of a new connection is lost, and a waiting read finds its way again", async () => {
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
+    const stream = streamOn(connectTo(url, 300));
+    await stream.append(batchOf(1));
+    const read = () => stream.read({ count: 10, waitMs: 50, signal: new AbortController().signal });
+    await stream.acknowledge((await read()).map(({ id }) => id));
+    proxy.blackhole("to_client");
+    proxy.cut();
+    await eventually(() => adminOf(server.url).client("LIST")).toContain("cmd=info");
+    await expect(read()).rejects.toMatchObject(unavailable);
+    proxy.resume();
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    await eventually(() => read().then(seqsOf, () => [])).toEqual([2]);
+  });
+
+  it("when a connection breaks twice over, which ends no process", async () => {
+    const twins: Redis[] = [];
+    class Watched extends Redis {
+      override duplicate(options?: RedisOptions): Redis {
+        const twin = super.duplicate(options);
+        twins.push(twin);
+        return twin;
+      }
+    }
+    const mine = new Watched(inject("redisUrl"));
+    cleanups.push(async () => mine.disconnect());
+    const redis = connectTo(mine);
+    await redis.ping();
+    const [{ stream } = mine] = twins;
+    for (const time of ["first", "second", "third"]) stream.emit("error", new Error(`the ${time} time`));
+    await eventually(() => redis.ping().then(() => "there")).toBe("there");
+  });
+
   it("after it was closed, with a clear error", async () => {
     const redis = connectTo(inject("redisUrl"));
     const stream = streamOn(redis);
@@ -172,6 +206,52 @@ describe("what Redis refuses", () => {
     const stream = streamOn(connectTo(redis.url));
     await adminOf(redis.url).config("SET", "min-replicas-to-write", "1");
     await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
+  });
+
+  it("is waited for when it may pass: it is loading its data", async () => {
+    const slowly = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+    const redis = await ownRedis(slowly);
+    const stream = streamOn(connectTo(redis.url));
+    await stream.append(batchOf(1));
+    const admin = adminOf(redis.url);
+    await admin.mset(Object.fromEntries(Array.from({ length: 1_000 }, (_, at) => [`key${at}`, "x".repeat(100)])));
+    await admin.save();
+    await redis.kill();
+    const back = redis.restart();
+    const raw = new Redis(redis.url, { protocol: 2, enableReadyCheck: false, disableClientInfo: true });
+    raw.on("error", () => undefined);
+    cleanups.push(async () => raw.disconnect());
+    await eventually(() => raw.ping().catch((error: Error) => error.message)).toContain("LOADING");
+    await expect(stream.append(batchOf(2))).rejects.toMatchObject(unavailable);
+    await back;
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toContain(1);
+  });
+
+  it("is waited for when it may pass: a script that does not end", async () => {
+    const redis = await ownRedis(["--busy-reply-threshold", "50"]);
+    const stream = streamOn(connectTo(redis.url));
+    await stream.append(batchOf(1));
+    const admin = adminOf(redis.url);
+    await admin.ping();
+    const endless = adminOf(redis.url)
+      .eval("while true do end", 0)
+      .catch(() => "ended");
+    await eventually(() => stream.append(batchOf(2)).catch((error: Error) => error.message)).toContain("BUSY");
+    await admin.script("KILL");
+    expect(await endless).toBe("ended");
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+  });
+
+  it("is waited for when it may pass: too many clients", async () => {
+    const redis = await ownRedis();
+    const admin = adminOf(redis.url);
+    await admin.ping();
+    await admin.config("SET", "maxclients", "1");
+    const stream = streamOn(connectTo(redis.url));
+    await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
+    await admin.config("SET", "maxclients", "100");
+    await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
   });
 
   it("is somebody's to correct: no password, or a wrong one, which is not repeated", async () => {

@@ -1,6 +1,10 @@
+import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+import { decodeBatch } from "../../shared/batch-codec.js";
 import { describeMetricStream, readNow, seqsOf } from "../conformance/metric-stream.js";
+import { anyBatch } from "../support/arbitrary-batches.js";
 import { batchOf } from "../support/batches.js";
+import { runs } from "../support/property-runs.js";
 import { createRedisStreamUnderTest, type RedisStreamUnderTest } from "../support/redis-stream-under-test.js";
 
 describeMetricStream("Redis", () => createRedisStreamUnderTest(inject("redisUrl")));
@@ -20,7 +24,20 @@ describe("the Redis stream", () => {
     expect(JSON.parse(fields[5] ?? "")).toMatchObject({ series: [{ name: "orders_total", count: 1 }] });
   });
 
-  it("gives the id of an entry that was trimmed while it was pending, as lost", async () => {
+  it("carries any batch as it is, whatever its series, tags and numbers", async () => {
+    const stream = await under.consumer("a");
+    await fc.assert(
+      fc.asyncProperty(anyBatch(), async (batch) => {
+        await stream.append(batch);
+        const [entry] = await readNow(stream);
+        expect(decodeBatch(entry?.fields ?? {})).toEqual({ ok: true, batch });
+        await stream.acknowledge([entry?.id ?? ""]);
+      }),
+      { numRuns: runs(50, 1 / 10) },
+    );
+  });
+
+  it("I7: gives the id of an entry that was trimmed while it was pending, as lost", async () => {
     const stream = await under.consumer("a");
     for (let seq = 1; seq <= 3; seq += 1) await stream.append(batchOf(seq));
     const read = await readNow(stream);
@@ -52,7 +69,7 @@ describe("the Redis stream", () => {
     expect(seqsOf(await waiting)).toEqual([1]);
   });
 
-  it("keeps about as many entries as it is told to, read or not", async () => {
+  it("I10: keeps about as many entries as it is told to, read or not", async () => {
     const stream = await under.consumer("a", { maxLength: 100 });
     for (let seq = 1; seq <= 500; seq += 1) await stream.append(batchOf(seq));
     expect(await under.admin.xlen(under.key)).toBeLessThan(300);

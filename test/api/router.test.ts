@@ -35,7 +35,7 @@ function harness(changes: Partial<Store> = {}) {
       hold: async (name, hold) => void held.push([name, hold]),
       reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
     },
-    accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0 }),
+    accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
   });
@@ -208,6 +208,8 @@ const inputs: Readonly<Record<string, unknown>> = {
   "circuits.release": { name: "llm:openai", reason: "because" },
   "circuits.reset": { name: "llm:openai", reason: "because" },
   "metrics.series": { metricName: "x", from: 0, to: 1 },
+  "metrics.heatMap": { metricName: "x", from: 0, to: 1 },
+  "metrics.topProcedures": { from: 0, to: 1 },
 };
 
 function property(node: unknown, key: string): unknown {

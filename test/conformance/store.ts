@@ -2,7 +2,13 @@
 import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Page, Store } from "../../server/ports/store.js";
+import { decodeBatch, encodeBatch } from "../../shared/batch-codec.js";
 import type { Batch } from "../../shared/series.js";
+import { anyBatch } from "../support/arbitrary-batches.js";
+import { runs } from "../support/property-runs.js";
+import { describeCompaction } from "./compaction.js";
+import { describeLedger } from "./ledger.js";
+import { describeRanges } from "./ranges.js";
 import {
   batchOf,
   circuitOf,
@@ -16,15 +22,12 @@ import {
   summaryOf,
   transitionOf,
 } from "./store-fixtures.js";
-
-export interface StoreHarness {
-  readonly store: Store;
-  /** What another process of the same system holds: the same rows. */
-  readonly second: Store;
-  dispose(): Promise<void>;
-}
+import type { StoreHarness } from "./store-harness.js";
 
 export function describeStore(name: string, create: () => Promise<StoreHarness>): void {
+  describeLedger(name, create);
+  describeCompaction(name, create);
+  describeRanges(name, create);
   describe(`${name} keeps the store's promises`, () => {
     let harness: StoreHarness;
     let store: Store;
@@ -47,7 +50,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
     };
 
     describe("rollups", () => {
-      it("folds a batch once, however often it arrives", async () => {
+      it("I2: folds a batch once, however often it arrives", async () => {
         const batch = batchOf();
         expect(await store.commitBatch(batch)).toBe(true);
         expect(await store.commitBatch(batch)).toBe(false);
@@ -60,7 +63,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(await store.commitBatch(batchOf({ instance: "a", boot: "b:c" }))).toBe(true);
       });
 
-      it("gives the same rollups for any order, duplication and splitting of the same points", async () => {
+      it("I6: gives the same rollups for any order, duplication and splitting of the same points", async () => {
         let run = 0;
         await fc.assert(
           fc.asyncProperty(
@@ -110,8 +113,29 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
               }
             },
           ),
-          { numRuns: 25 },
+          { numRuns: runs(25, 1 / 100) },
         );
+      });
+
+      it("I4 I11: takes any batch that can be read, or refuses it for good: none waits for a store that is there", async () => {
+        let seq = 0;
+        await fc.assert(
+          fc.asyncProperty(anyBatch(), async (batch) => {
+            seq += 1;
+            const decoded = decodeBatch(encodeBatch({ ...batch, boot: "any", seq }));
+            if (!decoded.ok) throw new Error(decoded.detail);
+            const taken = await store.commitBatch(decoded.batch).catch((error: unknown) => error);
+            if (taken !== true) expect(taken).toMatchObject({ code: "STORE_REQUEST_INVALID" });
+            const payload = JSON.stringify(encodeBatch(batch));
+            await store.saveDeadBatch({ entryId: `${seq}-0`, reason: "invalid", payload, at: START });
+          }),
+          { numRuns: runs(40, 1 / 50) },
+        );
+        expect(await store.commitBatch(batchOf())).toBe(true);
+        for (const point of await read()) {
+          const { min, p50 = min, p95 = p50, p99 = p95, max } = point;
+          expect([min, p50, p95, p99, max]).toEqual([min, p50, p95, p99, max].sort((a, b) => a - b));
+        }
       });
 
       it("merges the series of a metric and steps of time, with percentiles of the merged distribution", async () => {
@@ -221,7 +245,8 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
           dropped: { invalid_value: 2 },
           rolledUp: 6,
           batches: 2,
-          lastAt: START,
+          lost: 0,
+          lastAt: harness.clock.now(),
         });
       });
 

@@ -12,7 +12,7 @@ import * as schema from "../../drizzle/self-healing-schema.js";
 import { findMigrationsFolder } from "../../server/adapters/migrations-folder.js";
 import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
 import { migrateSqliteBack } from "../../server/adapters/sqlite/migrate-back.js";
-import { createSqliteWriter } from "../../server/adapters/sqlite/sqlite-writer.js";
+import { createSqliteWriter, type WriteCommands } from "../../server/adapters/sqlite/sqlite-writer.js";
 import { createTempFolder, type TempFolder } from "../adapters/sqlite/temp-database.js";
 import {
   batchOf,
@@ -220,6 +220,51 @@ describe("migrations", () => {
     expect(existsSync(backup ?? "")).toBe(true);
   });
 
+  it("go down and up again with their ledger: batches stay counted, losses stay known", () => {
+    const batches = [10, 20, 30, 40, 50].map((points, index, all) => ({
+      ...batchOf({ seq: index + 1, windowEnd: START + (index + 1) * 1_000 }, Array(points).fill(1)),
+      recordedTotal: all.slice(0, index + 1).reduce((sum, one) => sum + one, 0),
+    }));
+    const [one, two, , four, five] = batches;
+    if (!one || !two || !four || !five) throw new Error("there are five");
+    const written = <T>(work: (commands: WriteCommands) => T): T => {
+      const writer = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+      try {
+        return work(writer.commands);
+      } finally {
+        writer.close();
+      }
+    };
+    const settle = () => written(({ settleBatches }) => settleBatches({ before: START + 1, limit: 100 }));
+    const books = () =>
+      inspect((raw) => ({
+        boots: raw.prepare("select recorded, points, lost, settled_seq from paramedic_ingest_boots").all(),
+        gaps: raw.prepare("select first_seq, last_seq, points from paramedic_ingest_gaps").all(),
+      }));
+    migrateSqlite(temp.path);
+    written(({ commitBatch }) => [one, two, four].map((batch) => commitBatch(batch, START)));
+    settle();
+    written(({ commitBatch }) => commitBatch(five, START));
+    const seqs = () =>
+      inspect((raw) => raw.prepare("select seq from paramedic_ingest_ledger order by seq").pluck().all());
+    expect(seqs()).toEqual([5]);
+
+    migrateSqliteBack(temp.path, SHIPPED - 1);
+    expect(seqs()).toEqual([1, 2, 4, 5]);
+    migrateSqlite(temp.path);
+    expect(written(({ commitBatch }) => [one, two, four, five].map((batch) => commitBatch(batch, START)))).toEqual([
+      false,
+      false,
+      false,
+      false,
+    ]);
+    settle();
+    expect(books()).toEqual({
+      boots: [{ recorded: 150, points: 120, lost: 30, settled_seq: 5 }],
+      gaps: [{ first_seq: 3, last_seq: 3, points: 30 }],
+    });
+  });
+
   it("refuse to go back further than there is, forwards, or past a migration that they do not know", () => {
     migrateSqlite(temp.path, { migrationsFolder: nextVersion("create table paramedic_next (id integer)") });
     for (const version of [0, SHIPPED + 2, 1.5]) {
@@ -281,6 +326,33 @@ describe("migrations", () => {
       ["gauge", 6],
     ]);
     expect(rows[0]).toMatchObject({ timestamp: START, tags: durations.tags, source: durations.source, count: 3 });
+  });
+
+  it("carry each point once in the view, in the finest row that is kept, whatever is compacted and deleted", () => {
+    const DAY = 86_400_000;
+    const told = () =>
+      inspect((raw) => ({
+        points: raw.prepare("select sum(count) from system_health_metrics").pluck().get(),
+        widths: raw.prepare("select distinct resolution_ms from system_health_metrics order by 1").pluck().all(),
+      }));
+    migrateSqlite(temp.path);
+    const { commands, close } = createSqliteWriter(temp.path, { busyTimeoutMs: 100 });
+    for (const [index, offset] of [0, 15_000, 70_000, DAY].entries()) {
+      commands.commitBatch(batchOf({ seq: index + 1, windowEnd: START + offset + 1 }), START);
+    }
+    expect(told()).toEqual({ points: 12, widths: [10_000] });
+    for (const resolutionMs of [10_000, 60_000, 3_600_000]) {
+      commands.compactRollups({ resolutionMs, before: START + 2 * DAY, limit: 100 });
+      expect(told()).toEqual({ points: 12, widths: [10_000] });
+    }
+    commands.pruneRollups({ resolutionMs: 10_000, before: START + DAY, limit: 100 });
+    expect(told()).toEqual({ points: 12, widths: [10_000, 60_000] });
+    commands.pruneRollups({ resolutionMs: 60_000, before: START + DAY, limit: 100 });
+    commands.pruneRollups({ resolutionMs: 3_600_000, before: START + DAY, limit: 100 });
+    expect(told()).toEqual({ points: 12, widths: [10_000, DAY] });
+    commands.commitBatch(batchOf({ seq: 9, windowEnd: START + 20_001 }), START);
+    expect(told()).toEqual({ points: 15, widths: [10_000, DAY] });
+    close();
   });
 
   it("fit the relations: a failure is read with its recovery actions and transitions in one query", () => {

@@ -58,6 +58,7 @@ export function createGuardHarness(options: GuardHarnessOptions = {}): GuardHarn
   const guards = createGuards(
     {
       clock,
+      random: () => 0,
       ids() {
         nextId += 1;
         return `id-${nextId}`;
@@ -137,6 +138,7 @@ export function callOf(more: Partial<CallInfo> = {}): CallInfo {
     userId: "user-1",
     signal: undefined,
     deadlineAt: undefined,
+    idempotent: undefined,
     causes: [],
     ...more,
   };

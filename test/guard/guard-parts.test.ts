@@ -14,7 +14,7 @@ const services = fc.array(
   fc.record({ name: fc.constantFrom("llm:openai", "llm:gemini", "http:billing", "db:main"), idempotent: maybe }),
   { minLength: 1, size: "max", maxLength: 12 },
 );
-const callType = fc.option(fc.constantFrom(...PROCEDURE_TYPES), { nil: undefined });
+const call = fc.option(fc.record({ type: fc.constantFrom(...PROCEDURE_TYPES), idempotent: maybe }), { nil: undefined });
 
 describe("safe repetition", () => {
   it.each([
@@ -29,17 +29,30 @@ describe("safe repetition", () => {
     [undefined, "http:billing", true, "mutation", true],
     [true, "http:billing", false, "mutation", true],
   ] as const)("said %s, service %s with policy %s, in a %s: %s", (said, name, idempotent, type, expected) => {
-    expect(isIdempotent(said, [{ name, idempotent }], type)).toBe(expected);
+    const within = type === undefined ? undefined : { type, idempotent: undefined };
+    expect(isIdempotent(said, [{ name, idempotent }], within)).toBe(expected);
   });
+
+  it.each([
+    ["http:billing", undefined, "mutation", true, true],
+    ["http:billing", undefined, "query", false, false],
+    ["http:billing", false, "mutation", true, false],
+    ["llm:openai", undefined, "mutation", false, true],
+  ] as const)(
+    "service %s with policy %s, in a %s whose procedure says %s: %s",
+    (name, idempotent, type, said, expected) => {
+      expect(isIdempotent(undefined, [{ name, idempotent }], { type, idempotent: said })).toBe(expected);
+    },
+  );
 
   it("what was said wins; one unsafe service makes the work unsafe; what nobody knows is unsafe", () => {
     fc.assert(
-      fc.property(maybe, services, callType, (said, used, type) => {
-        const answer = isIdempotent(said, used, type);
+      fc.property(maybe, services, call, (said, used, within) => {
+        const answer = isIdempotent(said, used, within);
         if (said !== undefined) expect(answer).toBe(said);
         else if (used.some(({ idempotent }) => idempotent === false)) expect(answer).toBe(false);
         else if (used.every(({ name, idempotent }) => idempotent ?? name.startsWith("llm:"))) expect(answer).toBe(true);
-        else expect(answer).toBe(type === "query");
+        else expect(answer).toBe(within?.idempotent ?? within?.type === "query");
       }),
     );
   });

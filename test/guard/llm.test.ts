@@ -58,6 +58,7 @@ function makeLlm(
   const guards = createGuards(
     {
       clock,
+      random: () => 0,
       ids: () => `id-${++id}`,
       registry,
       journal: { append: (entry) => void journal.push(entry) },

@@ -446,6 +446,7 @@ describe("time", () => {
       userId: undefined,
       signal: undefined,
       deadlineAt: 50,
+      idempotent: undefined,
       causes: [],
     } as const;
     const callContext = {

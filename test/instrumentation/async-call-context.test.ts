@@ -1,8 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
 import { ProcedureCall } from "../../server/instrumentation/procedure-call.js";
+import { noCallContext } from "../../server/ports/call-context.js";
 
-const callOf = (path: string) => new ProcedureCall(path, "query", undefined, {}, undefined);
+const callOf = (path: string) =>
+  new ProcedureCall({ path, type: "query", signal: undefined, ctx: {} }, 0, { callContext: noCallContext });
 
 describe("createAsyncCallContext", () => {
   it("passes through until it is enabled", () => {

@@ -108,11 +108,12 @@ describe("calls in flight", () => {
   it("leave a procedure at rest out, and resolve its series with its first sample", () => {
     const sink = createRecordingSink();
     const inFlight = createInFlight(sink);
-    const first = inFlight.enter("a");
+    const activity = inFlight.of("a");
+    inFlight.enter(activity);
     expect(sink.descriptors).toEqual([]);
     inFlight.sample();
     expect(sink.descriptors).toMatchObject([{ metricName: "trpc.a.in_flight", kind: "gauge", source: "trpc.a" }]);
-    inFlight.leave(first);
+    inFlight.leave(activity);
     for (let i = 0; i < 5; i += 1) inFlight.sample();
     expect(sink.values("trpc.a.in_flight")).toEqual([1, 1, 0]);
   });

@@ -7,7 +7,9 @@ import { ParamedicError } from "../../shared/errors.js";
 import type { JsonObject } from "../../shared/failure.js";
 import { quantile } from "../../shared/histogram.js";
 import { type Batch, batchId, pointsIn, type SeriesDescriptor } from "../../shared/series.js";
+import { DAY_MS, HOUR_MS } from "../../shared/units.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
+import { runs } from "../support/property-runs.js";
 
 /** A stream that takes, refuses or swallows what it gets, as told. */
 function fakeStream() {
@@ -192,7 +194,7 @@ describe("what is recorded", () => {
     ]);
   });
 
-  it("is refused and counted when it is no measurement", async () => {
+  it("I3: is refused and counted once when it is no measurement", async () => {
     const context = setUp();
     const { collector, transport } = context;
     const histogram = collector.series(latency);
@@ -233,6 +235,21 @@ describe("what is recorded", () => {
     context.collector.record(point as Parameters<Collector["record"]>[0]);
     expect(context.collector.accounting().recorded).toBe(1);
     closes(context);
+  });
+
+  it("is not needed to be known alive: each day without any, an empty batch says so", async () => {
+    const { clock, collector, transport } = setUp({ flushIntervalMs: 1_000 });
+    collector.start();
+    await clock.advance(2 * DAY_MS);
+    expect(transport.arrived).toEqual([]);
+    collector.series(latency).record(1);
+    for (let hour = 0; hour < 49; hour += 1) await clock.advance(HOUR_MS);
+    await collector.stop();
+    expect(transport.arrived).toMatchObject([
+      { seq: 1, series: [{ count: 1 }], recordedTotal: 1 },
+      { seq: 2, series: [], recordedTotal: 1 },
+      { seq: 3, series: [], recordedTotal: 1 },
+    ]);
   });
 
   it("is told to the store even when every point was dropped", async () => {
@@ -353,7 +370,7 @@ describe("a batch that does not arrive", () => {
 });
 
 describe("while the stream is away for ten minutes", () => {
-  it("memory follows the number of series, and no point is lost", async () => {
+  it("I10: memory follows the number of series, and no point is lost", async () => {
     const context = setUp({ batchSize: 10 });
     const { clock, collector, transport } = context;
     transport.answer = "refuse";
@@ -374,6 +391,32 @@ describe("while the stream is away for ten minutes", () => {
     const [first, last] = [transport.arrived[3], transport.arrived[5]];
     expect((last?.windowEnd ?? 0) - (first?.windowStart ?? 0)).toBeGreaterThanOrEqual(598_000);
     expect(collector.accounting()).toMatchObject({ recorded: 60_000, sent: 60_000, inFlight: 0 });
+  });
+});
+
+describe("while the stream is away for a day and series come and go", () => {
+  it("I10: memory stays within a few times the cap, what exceeds it is in overflow series, and no point is lost", async () => {
+    const context = setUp({ maxSeries: 50, maxSeriesPerMetric: 50, seriesIdleMs: 60_000 });
+    const { clock, collector, transport } = context;
+    transport.answer = "refuse";
+    collector.start();
+    const minutes = 24 * 60;
+    for (let minute = 0; minute < minutes; minute += 1) {
+      for (let at = 0; at < 20; at += 1) {
+        collector.series({ ...latency, tags: { customer: `${minute}-${at}` } }).record(1);
+      }
+      await clock.advance(60_000);
+    }
+    closes(context);
+    transport.answer = "take";
+    await clock.advance(1_000);
+    const sent = transport.arrived.flatMap(({ series }) => series);
+    expect(new Set(sent.map(({ tags }) => JSON.stringify(tags))).size).toBeLessThanOrEqual(3 * 50);
+    expect(sent.reduce((sum, { count }) => sum + count, 0)).toBe(20 * minutes);
+    expect(collector.accounting()).toMatchObject({ recorded: 20 * minutes, sent: 20 * minutes, dropped: {} });
+    // With the stream back, the idle ones make room again.
+    await clock.advance(180_000);
+    expect(collector.accounting().series).toBeLessThanOrEqual(1);
   });
 });
 
@@ -579,7 +622,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
 );
 
 describe("law 5", () => {
-  it("closes to the unit at every moment, and distinct batches that arrived and were handed out hold every point", async () => {
+  it("I1 I3: closes to the unit at every moment, and distinct batches that arrived and were handed out hold every point", async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 60, size: "max" }), async (steps) => {
         const context = setUp({ batchSize: 2, appendTimeoutMs: 700 });
@@ -619,7 +662,7 @@ describe("law 5", () => {
         );
         closes(context);
       }),
-      { numRuns: 150 },
+      { numRuns: runs(150) },
     );
   });
 });

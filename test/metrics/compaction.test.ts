@@ -1,20 +1,17 @@
 import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { type CompactionOptions, createCompaction } from "../../server/metrics/compaction.js";
-import type { CompactingStore } from "../../server/ports/store.js";
+import type { Store } from "../../server/ports/store.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
 import { batchOf, durations, freshId, START, sightingOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
-function harness(
-  options: CompactionOptions = {},
-  changes: (store: CompactingStore) => Partial<CompactingStore> = () => ({}),
-) {
+function harness(options: CompactionOptions = {}, changes: (store: Store) => Partial<Store> = () => ({})) {
   const clock = createFakeClock(START);
   const inner = createMemoryStore({ clock });
   const faults: unknown[] = [];
-  const store: CompactingStore = { ...inner, ...changes(inner) };
+  const store: Store = { ...inner, ...changes(inner) };
   const compaction = createCompaction({ clock, store, onFault: (error) => faults.push(error) }, options);
   const commit = (windowEnd = clock.now()) => inner.commitBatch(batchOf({ boot: freshId("boot"), windowEnd }, [1]));
   const read = (stepMs: number) =>
@@ -80,6 +77,44 @@ describe("compaction in the background", () => {
       deleted.push(compaction.stats().deleted);
     }
     expect(deleted).toEqual([20, 40, 50, 50]);
+  });
+
+  it("I7: calls a batch lost ten minutes after a later one came, and found when it comes after all", async () => {
+    const { clock, store, compaction } = harness();
+    const [one, two, three] = [1, 2, 3].map((seq) => ({
+      ...batchOf({ seq, windowEnd: START + seq * 1_000, recordedTotal: seq * 3 }),
+    }));
+    if (!one || !two || !three) throw new Error("there are three");
+    await store.commitBatch(one);
+    await store.commitBatch(three);
+    await clock.advance(10 * MINUTE_MS);
+    await compaction.runOnce();
+    expect(compaction.stats().settled).toBe(0);
+    await clock.advance(1);
+    await compaction.runOnce();
+    expect(compaction.stats().settled).toBe(2);
+    expect(await store.listGaps({ limit: 10 })).toMatchObject([{ firstSeq: 2, lastSeq: 2, points: 3 }]);
+    expect(await store.ledger()).toMatchObject([{ recorded: 9, rolledUp: 6, lost: 3 }]);
+    await store.commitBatch(two);
+    expect(await store.listGaps({ limit: 10 })).toEqual([]);
+    expect(await store.ledger()).toMatchObject([{ recorded: 9, rolledUp: 9, lost: 0 }]);
+  });
+
+  it("sums up processes that ended a week ago, and none while nothing at all is heard", async () => {
+    const { clock, store, compaction, commit } = harness();
+    await commit();
+    await compaction.runOnce();
+    for (let day = 0; day < 8; day += 1) {
+      await clock.advance(DAY_MS);
+      await compaction.runOnce();
+    }
+    expect(await store.ledger()).toMatchObject([{ instance: "a" }]);
+    await commit();
+    await compaction.runOnce();
+    expect(await store.ledger()).toMatchObject([
+      { instance: "", recorded: 1, rolledUp: 1, lost: 0 },
+      { instance: "a" },
+    ]);
   });
 
   it("deletes on a full disk: in smaller steps, before it compacts, and whatever compaction says", async () => {

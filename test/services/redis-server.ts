@@ -3,7 +3,7 @@
  * and folder and dies with the process that started it, however that one ends.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, symlinkSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
@@ -48,20 +48,31 @@ wait "$server" 2>/dev/null
 
 /**
  * @param args further arguments for the server, such as `["--requirepass", "x"]`; nothing is persisted unless they say so
+ * @param watches makes it a Sentinel of this master, alone in its vote and quick to act
  * @example
  * const redis = await startRedis();
  * // … redis.url
  * await redis.stop();
  */
-export async function startRedis({ args = [] }: { args?: readonly string[] } = {}): Promise<RedisServer> {
+export async function startRedis({
+  args = [],
+  watches,
+}: {
+  args?: readonly string[];
+  watches?: { readonly name: string; readonly port: number };
+} = {}): Promise<RedisServer> {
   const binary = findRedis();
   const folder = mkdtempSync(join(tmpdir(), "paramedic-redis-"));
   const port = await freePort();
   let running: { readonly keeper: ChildProcess; readonly pid: number };
 
+  const sentinelFile = join(folder, "sentinel.conf");
+  if (watches) writeFileSync(sentinelFile, sentinelConfig(watches));
+
   const launch = async () => {
-    const command = [binary.file, "--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
-    const settings = ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
+    const place = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
+    const command = watches ? [binary.file, sentinelFile, "--sentinel", ...place] : [binary.file, ...place];
+    const settings = watches ? args : ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
     const keeper = spawn("/bin/sh", ["-c", KEEPER, "keeper", folder, ...command, ...settings], {
       env: { ...process.env, ...binary.env },
       stdio: ["pipe", "pipe", "ignore"],
@@ -98,6 +109,15 @@ export async function startRedis({ args = [] }: { args?: readonly string[] } = {
       await ended;
     },
   };
+}
+
+function sentinelConfig({ name, port }: { readonly name: string; readonly port: number }): string {
+  return [
+    `sentinel monitor ${name} 127.0.0.1 ${port} 1`,
+    `sentinel down-after-milliseconds ${name} 500`,
+    `sentinel failover-timeout ${name} 3000`,
+    "",
+  ].join("\n");
 }
 
 /** A port nobody listens on at this moment. */

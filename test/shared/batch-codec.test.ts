@@ -1,58 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { decodeBatch, encodeBatch, MAX_DATA_LENGTH } from "../../shared/batch-codec.js";
-import { HistogramRecorder } from "../../shared/histogram.js";
-import { type Batch, METRIC_TYPES, SERIES_KINDS } from "../../shared/series.js";
-
-const text = fc.oneof(
-  fc.string({ unit: "binary", maxLength: 50 }),
-  fc.constantFrom("__proto__", "constructor", "", '"\\\n', "\u0000"),
-);
-const number = fc.double({ noNaN: true, noDefaultInfinity: true }).map((value) => value + 0);
-const tags = fc.array(fc.tuple(text, text), { maxLength: 10 }).map((pairs) => Object.fromEntries(pairs));
-
-const series = fc
-  .record({
-    metricType: fc.constantFrom(...METRIC_TYPES),
-    metricName: text.filter((name) => name !== ""),
-    kind: fc.constantFrom(...SERIES_KINDS),
-    unit: text,
-    source: text,
-    tags,
-    values: fc.array(number, { minLength: 1, maxLength: 50 }),
-    sum: number,
-  })
-  .map(({ values, ...rest }) => {
-    const recorder = new HistogramRecorder();
-    if (rest.kind === "histogram") for (const value of values) recorder.record(Math.abs(value));
-    return {
-      ...rest,
-      count: values.length,
-      min: Math.min(...values),
-      max: Math.max(...values),
-      last: values.at(-1) ?? 0,
-      buckets: recorder.take(),
-    };
-  });
-
-const batches: fc.Arbitrary<Batch> = fc
-  .record({
-    instance: fc.string({ minLength: 1, maxLength: 50 }),
-    boot: fc.string({ minLength: 1, maxLength: 20 }).map((boot) => boot.replaceAll(":", "_")),
-    seq: fc.integer({ min: 1, max: 2 ** 40 }),
-    from: fc.integer({ min: 0, max: 4e12 }),
-    length: fc.integer({ min: 0, max: 1e9 }),
-    recordedTotal: fc.maxSafeNat(),
-    dropped: fc.array(fc.tuple(text, fc.maxSafeNat()), { maxLength: 5 }),
-    series: fc.array(series, { maxLength: 5 }),
-  })
-  .map(({ from, length, dropped, ...rest }) => ({
-    version: 1,
-    windowStart: from,
-    windowEnd: from + length,
-    droppedTotal: Object.fromEntries(dropped),
-    ...rest,
-  }));
+import type { Batch } from "../../shared/series.js";
+import { anyBatch } from "../support/arbitrary-batches.js";
+import { runs } from "../support/property-runs.js";
 
 const sample: Batch = {
   version: 1,
@@ -96,7 +47,7 @@ function tampered(change: (data: Record<string, unknown>, series: Record<string,
 describe("a batch as a stream entry", () => {
   it("comes back equal, whatever the tags and numbers", () => {
     fc.assert(
-      fc.property(batches, (batch) => {
+      fc.property(anyBatch(), (batch) => {
         const decoded = decodeBatch(encodeBatch(batch));
         expect(decoded).toEqual({ ok: true, batch });
         if (!decoded.ok) return;
@@ -105,7 +56,7 @@ describe("a batch as a stream entry", () => {
           expect(Object.getPrototypeOf(one.tags)).toBe(Object.prototype);
         }
       }),
-      { numRuns: 200 },
+      { numRuns: runs(200) },
     );
   });
 
@@ -114,7 +65,11 @@ describe("a batch as a stream entry", () => {
     expect(fields.v).toBe("1");
     expect(fields.batch).toBe("host:4000:b1:7");
     expect(JSON.parse(fields.data)).toMatchObject({ from: 1_000, to: 2_000, recorded: 12, dropped: { not_finite: 2 } });
-    expect(JSON.parse(fields.data).series[0]).toMatchObject({ name: "trpc.ask.duration", tags: { status: "success" } });
+    expect(JSON.parse(fields.data).series[0]).toMatchObject({
+      name: "trpc.ask.duration",
+      tags: { status: "success" },
+      buckets: [-1, 1, 31, 1, 50, 1],
+    });
   });
 });
 
@@ -163,39 +118,14 @@ describe("decodeBatch", () => {
     ["NaN, which JSON writes as null", (_, series) => Object.assign(series, { sum: Number.NaN })],
     ["text for a number", (_, series) => Object.assign(series, { sum: "6" })],
     ["min above max", (_, series) => Object.assign(series, { min: 9 })],
-    ["buckets that hold other points than counted", (_, series) => Object.assign(series, { buckets: [[-1, 1]] })],
-    [
-      "buckets out of order",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [31, 1],
-            [-1, 2],
-          ],
-        }),
-    ],
-    [
-      "a bucket twice",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [31, 1],
-            [31, 2],
-          ],
-        }),
-    ],
-    ["a bucket that does not exist", (_, series) => Object.assign(series, { buckets: [[99_999, 3]] })],
-    [
-      "an empty bucket",
-      (_, s) =>
-        Object.assign(s, {
-          buckets: [
-            [-1, 0],
-            [31, 3],
-          ],
-        }),
-    ],
-    ["a bucket that is no pair", (_, series) => Object.assign(series, { buckets: [3] })],
+    ["buckets that hold other points than counted", (_, series) => Object.assign(series, { buckets: [-1, 1] })],
+    ["buckets out of order", (_, series) => Object.assign(series, { buckets: [31, 1, -1, 2] })],
+    ["a bucket twice", (_, series) => Object.assign(series, { buckets: [31, 1, 31, 2] })],
+    ["a bucket that does not exist", (_, series) => Object.assign(series, { buckets: [99_999, 3] })],
+    ["an empty bucket", (_, series) => Object.assign(series, { buckets: [-1, 0, 31, 3] })],
+    ["a bucket without its count", (_, series) => Object.assign(series, { buckets: [-1, 3, 31] })],
+    ["a bucket that is a pair of its own", (_, series) => Object.assign(series, { buckets: [[-1, 3]] })],
+    ["a bucket that is no number", (_, series) => Object.assign(series, { buckets: ["-1", 3] })],
     ["buckets in a counter", (_, series) => Object.assign(series, { kind: "counter" })],
   ])("refuses %s", (_, change) => {
     expect(decodeBatch(tampered(change))).toMatchObject({ ok: false, reason: "invalid" });
@@ -205,6 +135,15 @@ describe("decodeBatch", () => {
     const fields = encodeBatch(sample);
     const data = fields.data.replace('"sum":6', '"sum":1e999');
     expect(decodeBatch({ ...fields, data })).toMatchObject({ ok: false, reason: "invalid" });
+  });
+
+  it.each(["\u0000", "a\ud800", "\udc00b"])("refuses a text that not every database keeps: %j", (text) => {
+    for (const place of ["name", "unit", "source"]) {
+      expect(decodeBatch(tampered((_, series) => Object.assign(series, { [place]: text }))).ok).toBe(false);
+    }
+    for (const tags of [{ [text]: "value" }, { name: text }]) {
+      expect(decodeBatch(tampered((_, series) => Object.assign(series, { tags }))).ok).toBe(false);
+    }
   });
 
   it("never throws, whatever stands in the fields", () => {

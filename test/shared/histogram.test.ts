@@ -11,6 +11,7 @@ import {
   quantile,
   type SparseBuckets,
 } from "../../shared/histogram.js";
+import { runs } from "../support/property-runs.js";
 
 const inRange = fc.double({ min: 2 ** -30, max: 2 ** 50, noNaN: true });
 const anyValue = fc.double({ min: 0, noNaN: true, noDefaultInfinity: true });
@@ -39,7 +40,7 @@ describe("bucketIndex", () => {
         expect(value).toBeLessThanOrEqual(bucketUpperBound(index) * (1 + 1e-12));
         if (index > MIN_BUCKET_INDEX) expect(value).toBeGreaterThan(bucketUpperBound(index - 1) * (1 - 1e-12));
       }),
-      { numRuns: 5_000 },
+      { numRuns: runs(5_000) },
     );
   });
 
@@ -55,7 +56,7 @@ describe("bucketIndex", () => {
       fc.property(anyValue, anyValue, (a, b) => {
         expect(bucketIndex(Math.min(a, b))).toBeLessThanOrEqual(bucketIndex(Math.max(a, b)));
       }),
-      { numRuns: 2_000 },
+      { numRuns: runs(2_000) },
     );
   });
 
@@ -82,7 +83,7 @@ describe("quantile", () => {
     );
   });
 
-  it("rises with the share and stays within what was seen", () => {
+  it("I4: rises with the share and stays within what was seen", () => {
     fc.assert(
       fc.property(fc.array(anyValue, { minLength: 1, maxLength: 300, size: "max" }), (values) => {
         const seen = { min: Math.min(...values), max: Math.max(...values) };
@@ -102,7 +103,7 @@ describe("quantile", () => {
 });
 
 describe("mergeBuckets", () => {
-  it("does not depend on order or grouping, and loses no point", () => {
+  it("I4 I6: does not depend on order or grouping, and loses no point", () => {
     fc.assert(
       fc.property(buckets, buckets, buckets, (a, b, c) => {
         expect(mergeBuckets(a, b)).toEqual(mergeBuckets(b, a));

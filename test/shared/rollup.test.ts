@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { HistogramRecorder } from "../../shared/histogram.js";
-import { EMPTY_SUMMARY, mergeSummaries, seriesPoint, summaryValue } from "../../shared/rollup.js";
+import { countOf, HistogramRecorder } from "../../shared/histogram.js";
+import { EMPTY_SUMMARY, finite, mergeSummaries, seriesPoint, summaryValue } from "../../shared/rollup.js";
 import { type SeriesSummary, seriesKey } from "../../shared/series.js";
 
 function summaryOf(values: readonly number[]): SeriesSummary {
@@ -10,7 +10,7 @@ function summaryOf(values: readonly number[]): SeriesSummary {
   for (const value of values) recorder.record(value);
   return {
     count: values.length,
-    sum: values.reduce((sum, value) => sum + value, 0),
+    sum: finite(values.reduce((sum, value) => sum + value, 0)),
     min: Math.min(...values),
     max: Math.max(...values),
     last: values.at(-1) ?? 0,
@@ -23,7 +23,7 @@ const summaries = fc.array(fc.integer({ min: 0, max: 1e6 }), { maxLength: 300, s
 const orderless = ({ last: _, ...rest }: SeriesSummary) => rest;
 
 describe("mergeSummaries", () => {
-  it("does not depend on order or grouping, but for last", () => {
+  it("I6: does not depend on order or grouping, but for last", () => {
     fc.assert(
       fc.property(summaries, summaries, summaries, (a, b, c) => {
         expect(orderless(mergeSummaries(a, b))).toEqual(orderless(mergeSummaries(b, a)));
@@ -37,6 +37,27 @@ describe("mergeSummaries", () => {
     fc.assert(
       fc.property(values, values, (a, b) => {
         expect(mergeSummaries(summaryOf(a), summaryOf(b))).toEqual(summaryOf([...a, ...b]));
+      }),
+    );
+  });
+
+  it("I4: holds every point in one bucket, between min and max, whatever was merged", () => {
+    const anyValues = fc.array(fc.double({ min: 0, noNaN: true, noDefaultInfinity: true }), {
+      maxLength: 100,
+      size: "max",
+    });
+    fc.assert(
+      fc.property(fc.array(anyValues, { minLength: 1, maxLength: 5 }), (windows) => {
+        const { count, sum, min, max, buckets } = windows.map(summaryOf).reduce(mergeSummaries);
+        expect(countOf(buckets)).toBe(count);
+        expect(count).toBe(windows.flat().length);
+        if (count === 0) return;
+        const slack = 1e-9 * count * max;
+        expect(sum).toBeGreaterThanOrEqual(Math.min(count * min, Number.MAX_VALUE) - slack);
+        expect(sum).toBeLessThanOrEqual(count * max + slack);
+        const { p50, p95, p99 } = seriesPoint(0, { count, sum, min, max, buckets });
+        const rising = [min, p50 ?? Number.NaN, p95 ?? Number.NaN, p99 ?? Number.NaN, max];
+        expect(rising).toEqual([...rising].sort((a, b) => a - b));
       }),
     );
   });

@@ -13,8 +13,14 @@ export interface Child {
   kill(): Promise<void>;
 }
 
-export function startChild(script: URL, task: string, database: string): Child {
-  const child = spawn(process.execPath, ["--import", "tsx", fileURLToPath(script), task, database], {
+/**
+ * @param script TypeScript is compiled while it starts
+ * @param nodeOptions for the process, such as `["--expose-gc"]`
+ */
+export function startChild(script: URL, task: string, database: string, nodeOptions: readonly string[] = []): Child {
+  const file = fileURLToPath(script);
+  const compiler = file.endsWith(".ts") ? ["--import", "tsx"] : [];
+  const child = spawn(process.execPath, [...nodeOptions, ...compiler, file, task, database], {
     stdio: ["pipe", "pipe", "inherit"],
   });
   const lines = createInterface({ input: child.stdout })[Symbol.asyncIterator]();

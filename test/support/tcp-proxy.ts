@@ -9,6 +9,10 @@ export interface TcpProxy {
   blackhole(direction?: "to_server" | "to_client" | "both"): void;
   /** Answers every new connection with a reset, and resets those that are open. */
   refuse(): void;
+  /** Lets everything arrive in order and so much later, in both directions. */
+  slow(ms: number): void;
+  /** New connections go to this port; those that are open stay where they are. */
+  redirect(port: number): void;
   /** Lets everything pass again; what was swallowed stays swallowed. */
   resume(): void;
   close(): Promise<void>;
@@ -19,6 +23,8 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
   const sockets = new Set<Socket>();
   let swallowed: "none" | "to_server" | "to_client" | "both" = "none";
   let refusing = false;
+  let latencyMs = 0;
+  let targetPort = target.port;
 
   const keep = (socket: Socket) => {
     sockets.add(socket);
@@ -27,8 +33,18 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
     return socket;
   };
   const pump = (from: Socket, to: Socket, direction: "to_server" | "to_client") => {
+    let before: Promise<void> = Promise.resolve();
+    const write = (data: Buffer) => {
+      if (!to.destroyed) to.write(data);
+    };
     from.on("data", (data) => {
-      if (swallowed !== "both" && swallowed !== direction && !to.destroyed) to.write(data);
+      if (swallowed === "both" || swallowed === direction) return;
+      if (latencyMs === 0) {
+        before = before.then(() => write(data));
+        return;
+      }
+      const arrival = new Promise<void>((resolve) => setTimeout(resolve, latencyMs));
+      before = Promise.all([before, arrival]).then(() => write(data));
     });
     from.on("close", () => to.destroy());
   };
@@ -42,7 +58,7 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
       client.resetAndDestroy();
       return;
     }
-    const upstream = keep(dial(target.port, "127.0.0.1"));
+    const upstream = keep(dial(targetPort, "127.0.0.1"));
     pump(client, upstream, "to_server");
     pump(upstream, client, "to_client");
   });
@@ -59,9 +75,16 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
       refusing = true;
       cut();
     },
+    slow(ms) {
+      latencyMs = ms;
+    },
+    redirect(port) {
+      targetPort = port;
+    },
     resume() {
       refusing = false;
       swallowed = "none";
+      latencyMs = 0;
     },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));

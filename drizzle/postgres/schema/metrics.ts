@@ -61,7 +61,10 @@ export const rollupMarks = pgTable("paramedic_rollup_marks", {
   keptFrom: bigint("kept_from").notNull(),
 });
 
-/** Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. */
+/**
+ * Rollups told as one value each: mean of a histogram, sum of a counter, last of a gauge. Each point is in one row, that of
+ * the finest resolution that is kept for its time.
+ */
 export const systemHealthMetrics = pgView("system_health_metrics", {
   /** Unique: series, resolution and bucket. */
   id: cleanText("id").notNull(),
@@ -97,9 +100,20 @@ export const systemHealthMetrics = pgView("system_health_metrics", {
     r.min as min,
     r.max as max,
     r.buckets as buckets
-  from paramedic_series s join paramedic_rollups r on r.series_id = s.id`);
+  from paramedic_series s join paramedic_rollups r on r.series_id = s.id
+  where (
+    r.bucket >= coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms = r.resolution_ms), -9000000000000000)
+    and (r.resolution_ms = 10000 or r.bucket < coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms =
+      case r.resolution_ms when 60000 then 10000 when 3600000 then 60000 else 3600000 end), -9000000000000000))
+  ) or (
+    not r.compacted and r.resolution_ms < 86400000
+    and r.bucket < coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms = r.resolution_ms), -9000000000000000)
+  )`);
 
-/** Which batches are in the rollups: a batch whose row is here is never folded again. */
+/**
+ * Which batches are in the rollups: one whose row is here is never folded again. Rows go once the mark of their boot stands
+ * above them, which says the same in one number.
+ */
 export const ingestLedger = pgTable(
   "paramedic_ingest_ledger",
   {
@@ -110,6 +124,8 @@ export const ingestLedger = pgTable(
     windowEnd: bigint("window_end").notNull(),
     points: bigint("points").notNull(),
     committedAt: bigint("committed_at").notNull(),
+    /** Points of all batches of its boot up to this one, by the boot's own count. */
+    carried: bigint("carried").notNull().default(0),
   },
   (table) => [
     // Was this batch folded before?
@@ -119,7 +135,10 @@ export const ingestLedger = pgTable(
   ],
 );
 
-/** The ledger summed for each life of each process, so that accounting outlives the ledger's rows. */
+/**
+ * The ledger summed for each life of each process, so that accounting outlives the ledger's rows. The row without a name sums
+ * up those that ended long ago.
+ */
 export const ingestBoots = pgTable(
   "paramedic_ingest_boots",
   {
@@ -133,10 +152,43 @@ export const ingestBoots = pgTable(
     batches: bigint("batches").notNull(),
     firstAt: bigint("first_at").notNull(),
     lastAt: bigint("last_at").notNull(),
+    /** Points in its gaps. */
+    lost: bigint("lost").notNull().default(0),
+    /** The mark: each batch up to this one is folded, or in a gap. 0 before the first. */
+    settledSeq: bigint("settled_seq").notNull().default(0),
+    /** Of the batch at the mark, as in the ledger. */
+    settledCarried: bigint("settled_carried").notNull().default(0),
+    settledWindowStart: bigint("settled_window_start").notNull().default(0),
+    settledWindowEnd: bigint("settled_window_end").notNull().default(0),
   },
   (table) => [
     // The boot that a batch belongs to.
     primaryKey({ columns: [table.instance, table.boot] }),
+    // Retention: boots that ended.
+    index("paramedic_ingest_boots_last_at").on(table.lastAt),
+  ],
+);
+
+/** Batches below a mark that did not arrive: what they held is lost. One that comes after all is folded, and out of its gap. */
+export const ingestGaps = pgTable(
+  "paramedic_ingest_gaps",
+  {
+    instance: cleanText("instance").notNull(),
+    boot: cleanText("boot").notNull(),
+    firstSeq: bigint("first_seq").notNull(),
+    lastSeq: bigint("last_seq").notNull(),
+    /** The begin of the window before them, and the end of the one after. */
+    windowStart: bigint("window_start").notNull(),
+    windowEnd: bigint("window_end").notNull(),
+    points: bigint("points").notNull(),
+    /** Points of all batches of its boot before them, by the boot's own count. */
+    carriedBefore: bigint("carried_before").notNull(),
+  },
+  (table) => [
+    // Is this batch in a gap?
+    primaryKey({ columns: [table.instance, table.boot, table.firstSeq] }),
+    // The losses of a range, newest first; retention.
+    index("paramedic_ingest_gaps_window_end").on(table.windowEnd),
   ],
 );
 

@@ -122,7 +122,10 @@ export const systemHealthMetrics = sqliteView("system_health_metrics", {
     and r.bucket < coalesce((select kept_from from paramedic_rollup_marks m where m.resolution_ms = r.resolution_ms), -9e15)
   )`);
 
-/** Which batches are in the rollups: a batch whose row is here is never folded again. */
+/**
+ * Which batches are in the rollups: one whose row is here is never folded again. Rows go once the mark of their boot stands
+ * above them, which says the same in one number.
+ */
 export const ingestLedger = sqliteTable(
   "paramedic_ingest_ledger",
   {
@@ -133,6 +136,8 @@ export const ingestLedger = sqliteTable(
     windowEnd: integer("window_end").notNull(),
     points: integer("points").notNull(),
     committedAt: integer("committed_at").notNull(),
+    /** Points of all batches of its boot up to this one, by the boot's own count. */
+    carried: integer("carried").notNull().default(0),
   },
   (table) => [
     // Was this batch folded before?
@@ -142,7 +147,10 @@ export const ingestLedger = sqliteTable(
   ],
 );
 
-/** The ledger summed for each life of each process, so that accounting outlives the ledger's rows. */
+/**
+ * The ledger summed for each life of each process, so that accounting outlives the ledger's rows. The row without a name sums
+ * up those that ended long ago.
+ */
 export const ingestBoots = sqliteTable(
   "paramedic_ingest_boots",
   {
@@ -156,10 +164,43 @@ export const ingestBoots = sqliteTable(
     batches: integer("batches").notNull(),
     firstAt: integer("first_at").notNull(),
     lastAt: integer("last_at").notNull(),
+    /** Points in its gaps. */
+    lost: integer("lost").notNull().default(0),
+    /** The mark: each batch up to this one is folded, or in a gap. 0 before the first. */
+    settledSeq: integer("settled_seq").notNull().default(0),
+    /** Of the batch at the mark, as in the ledger. */
+    settledCarried: integer("settled_carried").notNull().default(0),
+    settledWindowStart: integer("settled_window_start").notNull().default(0),
+    settledWindowEnd: integer("settled_window_end").notNull().default(0),
   },
   (table) => [
     // The boot that a batch belongs to.
     primaryKey({ columns: [table.instance, table.boot] }),
+    // Retention: boots that ended.
+    index("paramedic_ingest_boots_last_at").on(table.lastAt),
+  ],
+);
+
+/** Batches below a mark that did not arrive: what they held is lost. One that comes after all is folded, and out of its gap. */
+export const ingestGaps = sqliteTable(
+  "paramedic_ingest_gaps",
+  {
+    instance: text("instance").notNull(),
+    boot: text("boot").notNull(),
+    firstSeq: integer("first_seq").notNull(),
+    lastSeq: integer("last_seq").notNull(),
+    /** The begin of the window before them, and the end of the one after. */
+    windowStart: integer("window_start").notNull(),
+    windowEnd: integer("window_end").notNull(),
+    points: integer("points").notNull(),
+    /** Points of all batches of its boot before them, by the boot's own count. */
+    carriedBefore: integer("carried_before").notNull(),
+  },
+  (table) => [
+    // Is this batch in a gap?
+    primaryKey({ columns: [table.instance, table.boot, table.firstSeq] }),
+    // The losses of a range, newest first; retention.
+    index("paramedic_ingest_gaps_window_end").on(table.windowEnd),
   ],
 );
 

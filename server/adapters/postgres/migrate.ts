@@ -27,20 +27,10 @@ export async function migratePostgres(
   options: MigrateOptions = {},
 ): Promise<{ readonly applied: number }> {
   const database = databaseNameOf(url);
-  const timeoutMs = options.timeoutMs ?? 30 * SECOND_MS;
   const migrations = readMigrationFiles({
     migrationsFolder: options.migrationsFolder ?? findMigrationsFolder("postgres"),
   });
-  const client = createClient(url, {
-    maxConnections: 1,
-    connectTimeoutMs: options.connectTimeoutMs ?? 5 * SECOND_MS,
-    lockTimeoutMs: timeoutMs,
-    statementTimeoutMs: timeoutMs,
-  });
-  const ask = async (statement: string, values: unknown[] = []): Promise<readonly Record<string, unknown>[]> =>
-    (await client.query(statement, values)).rows;
-  try {
-    await client.connect();
+  return withMigrator(url, { timeoutMs: 30 * SECOND_MS, ...options }, async (ask) => {
     if (pendingOf(await appliedTimes(ask), migrations, database).pending.length === 0) return { applied: 0 };
     await ask("begin");
     await ask(lockStatement("migrations"));
@@ -51,15 +41,32 @@ export async function migratePostgres(
     for (const migration of pending) await apply(ask, migration);
     await ask("commit");
     return { applied: pending.length };
+  });
+}
+
+export type Ask = (statement: string, values?: unknown[]) => Promise<readonly Record<string, unknown>[]>;
+
+/** Gives `work` a connection of its own; a transaction that it left open is undone with the connection's end. */
+export async function withMigrator<T>(
+  url: string,
+  { timeoutMs, connectTimeoutMs = 5 * SECOND_MS }: { readonly timeoutMs: number; readonly connectTimeoutMs?: number },
+  work: (ask: Ask) => Promise<T>,
+): Promise<T> {
+  const client = createClient(url, {
+    maxConnections: 1,
+    connectTimeoutMs,
+    lockTimeoutMs: timeoutMs,
+    statementTimeoutMs: timeoutMs,
+  });
+  try {
+    await client.connect();
+    return await work(async (statement, values = []) => (await client.query(statement, values)).rows);
   } catch (error) {
-    throw storeErrorOf(error, database);
+    throw storeErrorOf(error, databaseNameOf(url));
   } finally {
-    // Ends an open transaction too.
     await client.end().catch(() => undefined);
   }
 }
-
-type Ask = (statement: string, values?: unknown[]) => Promise<readonly Record<string, unknown>[]>;
 
 async function apply(ask: Ask, migration: MigrationMeta): Promise<void> {
   for (const statement of migration.sql) await ask(statement);
@@ -69,7 +76,8 @@ async function apply(ask: Ask, migration: MigrationMeta): Promise<void> {
   ]);
 }
 
-async function appliedTimes(ask: Ask): Promise<readonly number[]> {
+/** When each migration that the database has was made, oldest first. */
+export async function appliedTimes(ask: Ask): Promise<readonly number[]> {
   const [known] = await ask("select to_regclass($1) is not null as known", [MIGRATIONS_TABLE]);
   if (known?.known !== true) return [];
   const rows = await ask(`select created_at from ${MIGRATIONS_TABLE} order by created_at`);

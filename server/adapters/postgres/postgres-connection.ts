@@ -4,7 +4,7 @@ import pg from "pg";
 import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
 
-export type Db = Pick<NodePgDatabase, "select" | "insert" | "update" | "delete" | "execute">;
+export type Db = Pick<NodePgDatabase, "select" | "selectDistinct" | "insert" | "update" | "delete" | "execute">;
 
 export interface ConnectionLimits {
   readonly maxConnections: number;

@@ -7,17 +7,23 @@ import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
+import { commitEntry } from "../commit-entry.js";
 import { createCircuitQueries } from "./circuit-queries.js";
 import { commitTransition, holdCircuit, leaseProbes, recordOpinions, refreshCircuits } from "./circuit-statements.js";
+import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { settleBatches } from "./ledger-statements.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
 import { storeErrorOf } from "./postgres-errors.js";
+import { LANE_OF_KIND, pruneRecords } from "./prune-statements.js";
+import { createRangeQueries } from "./range-queries.js";
+import { createReadTurns } from "./read-turns.js";
 import { abandonExpired, completeRepair, leaseRepair, recordRescues } from "./recovery-statements.js";
 import { createRollupQueries } from "./rollup-queries.js";
 import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
-import { createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
+import { createSnapshot, createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
 
 export interface PostgresStoreDeps {
   readonly clock: Clock;
@@ -38,6 +44,8 @@ export interface PostgresStoreOptions {
   readonly lockTimeoutMs?: number | undefined;
   /** How long a statement may run, and a transaction stand idle; above lockTimeoutMs. @default lockTimeoutMs + 5_000 */
   readonly statementTimeoutMs?: number | undefined;
+  /** How long a range of many series may take to read, statement after statement. 1 to 600,000 ms. @default 15_000 */
+  readonly rangeTimeoutMs?: number | undefined;
   /** How long migrating may wait for other processes that migrate. @default 30_000 */
   readonly migrationTimeoutMs?: number | undefined;
 }
@@ -47,9 +55,12 @@ const DEFAULTS = {
   connectTimeoutMs: 5 * SECOND_MS,
   lockTimeoutMs: 5 * SECOND_MS,
   statementSlackMs: 5 * SECOND_MS,
+  rangeTimeoutMs: 15 * SECOND_MS,
   migrationTimeoutMs: 30 * SECOND_MS,
   /** A minute of writes at the usual pace; more waiting would only grow memory while the database hangs. */
   maxWaiting: 1_000,
+  /** Several pages of charts. */
+  maxRangesWaiting: 100,
 } as const;
 
 interface Connected {
@@ -58,8 +69,24 @@ interface Connected {
   readonly queries: ReturnType<typeof queriesOf>;
 }
 
-function queriesOf(db: Db) {
-  return { ...createRollupQueries(db), ...createFailureQueries(db), ...createCircuitQueries(db) };
+/** Connections that reads of ranges leave to writes: one for each lane. */
+const WRITING_CONNECTIONS = 3;
+
+function queriesOf(
+  { pool, clock }: { readonly pool: pg.Pool; readonly clock: Clock },
+  { maxConnections, rangeTimeoutMs }: { readonly maxConnections: number; readonly rangeTimeoutMs: number },
+) {
+  const db = drizzleOf(pool);
+  const turns = createReadTurns({
+    atOnce: maxConnections - WRITING_CONNECTIONS,
+    mostWaiting: DEFAULTS.maxRangesWaiting,
+  });
+  return {
+    ...createRollupQueries(db),
+    ...createRangeQueries({ clock, db, snapshot: createSnapshot(pool), turns }, { rangeTimeoutMs }),
+    ...createFailureQueries(db),
+    ...createCircuitQueries(db),
+  };
 }
 
 /**
@@ -90,6 +117,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
       600_000,
     ),
   };
+  const rangeTimeoutMs = within("rangeTimeoutMs", options.rangeTimeoutMs ?? DEFAULTS.rangeTimeoutMs, 1, 600_000);
   const migrationTimeoutMs = options.migrationTimeoutMs ?? DEFAULTS.migrationTimeoutMs;
 
   const series = createSeriesIds();
@@ -105,7 +133,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     connected = {
       pool,
       writes: createWriteTransactions({ pool, clock }, { maxWaiting: DEFAULTS.maxWaiting, turnTimeoutMs }),
-      queries: queriesOf(drizzleOf(pool)),
+      queries: queriesOf({ pool, clock }, { maxConnections: limits.maxConnections, rangeTimeoutMs }),
     };
   };
 
@@ -162,10 +190,20 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     },
 
     commitBatch: writeBatch,
+    commitEntry: (fields) => commitEntry(fields, writeBatch),
     saveDeadBatch: (dead) => write("rollups", (db) => saveDeadBatch(db, dead)),
+    settleBatches: (slice) => write("rollups", (db) => settleBatches(db, slice)),
+    compactRollups: (slice) => write("rollups", (db) => compactRollups(db, slice)),
+    pruneRollups: (slice) => write("rollups", (db) => pruneRollups(db, slice)),
+    pruneRecords: (slice) => write(LANE_OF_KIND[slice.kind], (db) => pruneRecords(db, slice)),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
+    readMetric: (metricName) => read(({ readMetric }) => readMetric(metricName)),
     readSeries: (query) => read(({ readSeries }) => readSeries(query)),
+    readHeatMap: (query) => read(({ readHeatMap }) => readHeatMap(query)),
+    readTopProcedures: (query) => read(({ readTopProcedures }) => readTopProcedures(query)),
+    readStretches: (range) => read(({ readStretches }) => readStretches(range)),
     ledger: () => read(({ ledger }) => ledger()),
+    listGaps: (query) => read(({ listGaps }) => listGaps(query)),
 
     recordFailures: (sightings) => write("story", (db) => recordFailures(db, sightings, clock.now())),
     listFailures: (query) => read(({ listFailures }) => listFailures(query)),

@@ -1,22 +1,21 @@
-/** Reads series and the ledger. A range touches only the keys of the series that are asked for. */
-import { and, asc, eq, gte, inArray, lt } from "drizzle-orm";
-import { ingestBoots, metricRollups, metricSeries } from "../../../drizzle/postgres/self-healing-schema.js";
-import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
-import type { LedgerEntry, RollupStore } from "../../ports/store.js";
-import { ROLLUP_RESOLUTION_MS } from "../folding.js";
-import { foldSteps, type PackedRollup } from "../packed-steps.js";
+/** Reads which series there are, the ledger and its gaps. */
+import { and, asc, desc, eq, gte, lt, sql } from "drizzle-orm";
+import { ingestBoots, ingestGaps, metricSeries } from "../../../drizzle/postgres/self-healing-schema.js";
+import type { BatchGap, SeriesDescriptor } from "../../../shared/series.js";
+import type { LedgerEntry, RangeStore, RollupStore } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
-import { carriesTags, checkStep, stepPoints } from "../series-steps.js";
+import { MOST_SERIES_COUNTED } from "../range-plan.js";
 import type { Db } from "./postgres-connection.js";
 
 export interface RollupQueries {
   listSeries(filter: Parameters<RollupStore["listSeries"]>[0]): Promise<readonly SeriesDescriptor[]>;
-  readSeries(query: Parameters<RollupStore["readSeries"]>[0]): Promise<readonly SeriesPoint[]>;
+  readMetric: RangeStore["readMetric"];
   ledger(): Promise<readonly LedgerEntry[]>;
+  listGaps(query: Parameters<RollupStore["listGaps"]>[0]): Promise<readonly BatchGap[]>;
 }
 
 export function createRollupQueries(db: Db): RollupQueries {
-  const { id, metricType, metricName, kind, unit, source, tags } = metricSeries;
+  const { metricType, metricName, kind, unit, source, tags } = metricSeries;
   const descriptor = { metricType, metricName, kind, unit, source, tags };
   const identity = [asc(metricName), asc(metricType), asc(source), asc(tags)];
 
@@ -30,22 +29,15 @@ export function createRollupQueries(db: Db): RollupQueries {
         .limit(checkLimit(filter.limit));
     },
 
-    async readSeries(query) {
-      const stepMs = checkStep(query.stepMs);
-      const limit = checkLimit(query.limit);
-      const series = await db.select({ id, tags }).from(metricSeries).where(eq(metricName, query.metricName));
-      const seriesIds = series.filter((one) => carriesTags(one.tags, query.tags)).map((one) => one.id);
-      if (seriesIds.length === 0) return [];
-      // The first `limit` steps of all series together lie within this many buckets of each of them.
-      const mostBuckets = limit * (stepMs / ROLLUP_RESOLUTION_MS);
-      const bySeries = new Map<number, PackedRollup[]>();
-      for (const row of await rangeQuery(db, { seriesIds, from: query.from, to: query.to, mostBuckets })) {
-        const rollups = bySeries.get(row.seriesId);
-        if (rollups) rollups.push(row);
-        else bySeries.set(row.seriesId, [row]);
-      }
-      const summaries = [...bySeries.values()].flatMap((rollups) => foldSteps(rollups, stepMs));
-      return stepPoints(summaries, stepMs, limit);
+    async readMetric(name) {
+      const ofMetric = eq(metricName, name);
+      const counted = db.select({ one: sql`1` }).from(metricSeries).where(ofMetric).limit(MOST_SERIES_COUNTED);
+      const [metric] = await db
+        .select({ kind, unit, series: sql<number>`(select count(*) from ${counted})::float8` })
+        .from(metricSeries)
+        .where(ofMetric)
+        .limit(1);
+      return metric;
     },
 
     async ledger() {
@@ -57,59 +49,36 @@ export function createRollupQueries(db: Db): RollupQueries {
           dropped: ingestBoots.dropped,
           rolledUp: ingestBoots.points,
           batches: ingestBoots.batches,
+          lost: ingestBoots.lost,
           lastAt: ingestBoots.lastAt,
         })
         .from(ingestBoots)
         .orderBy(asc(ingestBoots.firstAt));
     },
+
+    async listGaps({ from, to, limit }) {
+      return db
+        .select({
+          instance: ingestGaps.instance,
+          boot: ingestGaps.boot,
+          firstSeq: ingestGaps.firstSeq,
+          lastSeq: ingestGaps.lastSeq,
+          from: ingestGaps.windowStart,
+          to: ingestGaps.windowEnd,
+          points: ingestGaps.points,
+        })
+        .from(ingestGaps)
+        .where(
+          and(
+            from === undefined ? undefined : gte(ingestGaps.windowEnd, from),
+            to === undefined ? undefined : lt(ingestGaps.windowStart, to),
+          ),
+        )
+        .orderBy(desc(ingestGaps.windowEnd))
+        .limit(checkLimit(limit));
+    },
   };
 }
 
-export interface SeriesRange {
-  readonly seriesIds: readonly number[];
-  readonly from: number;
-  readonly to: number;
-  /** Of each series. */
-  readonly mostBuckets: number;
-}
-
-/** The range read, one walk along the key for each series, apart so that its query plan can be looked at. */
-export function rangeQuery(db: Db, { seriesIds, from, to, mostBuckets }: SeriesRange) {
-  const rollups = db
-    .select({
-      bucket: metricRollups.bucket,
-      count: metricRollups.count,
-      sum: metricRollups.sum,
-      min: metricRollups.min,
-      max: metricRollups.max,
-      last: metricRollups.last,
-      buckets: metricRollups.buckets,
-    })
-    .from(metricRollups)
-    .where(
-      and(
-        eq(metricRollups.seriesId, metricSeries.id),
-        eq(metricRollups.resolutionMs, ROLLUP_RESOLUTION_MS),
-        gte(metricRollups.bucket, from),
-        lt(metricRollups.bucket, to),
-      ),
-    )
-    .orderBy(asc(metricRollups.bucket))
-    .limit(mostBuckets)
-    .as("rollups");
-  return db
-    .select({
-      seriesId: metricSeries.id,
-      bucket: rollups.bucket,
-      count: rollups.count,
-      sum: rollups.sum,
-      min: rollups.min,
-      max: rollups.max,
-      last: rollups.last,
-      buckets: rollups.buckets,
-    })
-    .from(metricSeries)
-    .crossJoinLateral(rollups)
-    .where(inArray(metricSeries.id, [...seriesIds]))
-    .orderBy(asc(metricSeries.id), asc(rollups.bucket));
-}
+/** Rows that are in no coarser one; the words of the index that holds them. */
+export const isPending = sql`not compacted`;

@@ -1,42 +1,29 @@
-/** Folds batches into rollups, with their ledger, in the transaction of `db`: a handful of statements for any batch. */
-import { and, eq, inArray, sql } from "drizzle-orm";
-import {
-  deadBatches,
-  ingestBoots,
-  ingestLedger,
-  metricRollups,
-  metricSeries,
-} from "../../../drizzle/postgres/self-healing-schema.js";
-import { decodeBuckets, encodeBuckets } from "../../../shared/buckets-codec.js";
-import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
+/** Folds batches into rollups, once each by the ledger, in the transaction of `db`: a handful of statements for any batch. */
+import { sql } from "drizzle-orm";
+import { deadBatches, metricSeries } from "../../../drizzle/postgres/self-healing-schema.js";
+import { type Batch, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
 import type { RollupStore } from "../../ports/store.js";
-import { bucketOf, foldBoot, foldRollup, ROLLUP_RESOLUTION_MS, type Rollup } from "../folding.js";
+import { bucketOf, foldRollup, ROLLUP_RESOLUTION_MS, type Rollup } from "../folding.js";
 import { canonicalTags } from "../series-steps.js";
+import { addToLedger } from "./ledger-statements.js";
 import type { Db } from "./postgres-connection.js";
+import { foldIntoRows } from "./rollup-rows.js";
 
 /** `false` when the batch was there already, and then nothing is written. */
 export async function commitBatch(db: Db, series: SeriesIds, batch: Batch, now: number): Promise<boolean> {
-  const { instance, boot, seq, windowStart, windowEnd } = batch;
-  const points = pointsIn(batch);
-  const inserted = await db
-    .insert(ingestLedger)
-    .values({ instance, boot, seq, windowStart, windowEnd, points, committedAt: now })
-    .onConflictDoNothing()
-    .returning({ seq: ingestLedger.seq });
-  if (inserted.length === 0) return false;
-  await countBatch(db, batch, points, now);
-  if (batch.series.length === 0) return true;
-
+  if (!(await addToLedger(db, batch, now))) return false;
+  const { windowEnd } = batch;
   const ids = await series.idsOf(db, batch.series, now);
-  const bucket = bucketOf(windowEnd);
-  const rollups = await storedRollups(db, [...ids.values()], bucket);
+  const rollups = new Map<number, Rollup>();
   for (const entry of batch.series) {
     const id = ids.get(seriesKey(entry));
     if (id === undefined) throw new Error(`the series ${seriesKey(entry)} was written and is not there`);
     const before = rollups.get(id);
     rollups.set(id, before ? foldRollup(before, entry, windowEnd) : { ...entry, lastAt: windowEnd });
   }
-  await putRollups(db, rollups, bucket);
+  const bucket = bucketOf(windowEnd);
+  const placed = [...rollups].map(([seriesId, rollup]) => ({ seriesId, bucket, rollup }));
+  await foldIntoRows(db, ROLLUP_RESOLUTION_MS, placed);
   return true;
 }
 
@@ -46,53 +33,6 @@ export async function saveDeadBatch(db: Db, dead: Parameters<RollupStore["saveDe
     .insert(deadBatches)
     .values({ entryId, reason, payload, at })
     .onConflictDoNothing({ target: deadBatches.entryId });
-}
-
-async function countBatch(db: Db, batch: Batch, points: number, now: number): Promise<void> {
-  const { instance, boot } = batch;
-  const [known] = await db
-    .select()
-    .from(ingestBoots)
-    .where(and(eq(ingestBoots.instance, instance), eq(ingestBoots.boot, boot)));
-  const totals = foldBoot(known, batch, points, now);
-  await db
-    .insert(ingestBoots)
-    .values({ instance, boot, ...totals })
-    .onConflictDoUpdate({ target: [ingestBoots.instance, ingestBoots.boot], set: totals });
-}
-
-async function storedRollups(db: Db, seriesIds: readonly number[], bucket: number): Promise<Map<number, Rollup>> {
-  const { seriesId, resolutionMs, count, sum, min, max, last, lastAt, buckets } = metricRollups;
-  const rows = await db
-    .select({ seriesId, count, sum, min, max, last, lastAt, buckets })
-    .from(metricRollups)
-    .where(
-      and(inArray(seriesId, [...seriesIds]), eq(resolutionMs, ROLLUP_RESOLUTION_MS), eq(metricRollups.bucket, bucket)),
-    );
-  return new Map(rows.map(({ seriesId: id, ...row }) => [id, { ...row, buckets: decodeBuckets(row.buckets) }]));
-}
-
-/** Columns travel as arrays: ten parameters, however many rows, and a statement whose text never changes. */
-async function putRollups(db: Db, rollups: ReadonlyMap<number, Rollup>, bucket: number): Promise<void> {
-  const rows = [...rollups];
-  const column = <T>(read: (rollup: Rollup) => T) => sql.param(rows.map(([, rollup]) => read(rollup)));
-  await db.execute(sql`
-    insert into ${metricRollups}
-      (series_id, resolution_ms, bucket, count, sum, min, max, last, last_at, buckets)
-    select series_id, ${ROLLUP_RESOLUTION_MS}::bigint, ${bucket}::bigint, count, sum, min, max, last, last_at, buckets
-    from unnest(
-      ${sql.param(rows.map(([id]) => id))}::bigint[],
-      ${column(({ count }) => count)}::bigint[],
-      ${column(({ sum }) => sum)}::float8[],
-      ${column(({ min }) => min)}::float8[],
-      ${column(({ max }) => max)}::float8[],
-      ${column(({ last }) => last)}::float8[],
-      ${column(({ lastAt }) => lastAt)}::bigint[],
-      ${column(({ buckets }) => Buffer.from(encodeBuckets(buckets)))}::bytea[]
-    ) as rollup (series_id, count, sum, min, max, last, last_at, buckets)
-    on conflict (series_id, resolution_ms, bucket) do update set
-      count = excluded.count, sum = excluded.sum, min = excluded.min, max = excluded.max,
-      last = excluded.last, last_at = excluded.last_at, buckets = excluded.buckets`);
 }
 
 /** Ids of series are asked for once: this many are remembered, more than the cap on series of a process. */

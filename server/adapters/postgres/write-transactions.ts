@@ -20,6 +20,36 @@ export function lockStatement(lock: keyof typeof LOCKS): string {
   return `select pg_advisory_xact_lock(${LOCK_SPACE}, ${LOCKS[lock]})`;
 }
 
+/** One transaction on a connection of its own, which goes back to the pool only where it can be used again. */
+async function inTransaction<T>(pool: pg.Pool, begin: string, work: (db: Db) => Promise<T>): Promise<T> {
+  const client = await pool.connect();
+  let usable = false;
+  try {
+    await client.query(begin);
+    const result = await work(drizzleOf(client));
+    await client.query("commit");
+    usable = true;
+    return result;
+  } catch (error) {
+    if (leavesConnectionUsable(error)) {
+      usable = await client.query("rollback").then(
+        () => true,
+        () => false,
+      );
+    }
+    throw error;
+  } finally {
+    client.release(!usable);
+  }
+}
+
+/** Reads of several statements that see the database as it is at the first of them. */
+export type Snapshot = <T>(work: (db: Db) => Promise<T>) => Promise<T>;
+
+export function createSnapshot(pool: pg.Pool): Snapshot {
+  return (work) => inTransaction(pool, "begin isolation level repeatable read read only", work);
+}
+
 export interface WriteTransactions {
   /**
    * @param rolledBack told whenever what `work` did is void, before it is repeated
@@ -47,32 +77,10 @@ export function createWriteTransactions(
   const tails = new Map<Lane, Promise<unknown>>();
   const waiting = new Map<Lane, number>();
 
-  const attempt = async <T>(lane: Lane, work: (db: Db) => Promise<T>): Promise<T> => {
-    const client = await pool.connect();
-    let usable = false;
-    try {
-      await client.query(`begin; ${lockStatement(lane)}`);
-      const result = await work(drizzleOf(client));
-      await client.query("commit");
-      usable = true;
-      return result;
-    } catch (error) {
-      if (leavesConnectionUsable(error)) {
-        usable = await client.query("rollback").then(
-          () => true,
-          () => false,
-        );
-      }
-      throw error;
-    } finally {
-      client.release(!usable);
-    }
-  };
-
   const repeatedly = async <T>(lane: Lane, work: (db: Db) => Promise<T>, rolledBack?: () => void): Promise<T> => {
     for (let attempts = 1; ; attempts += 1) {
       try {
-        return await attempt(lane, work);
+        return await inTransaction(pool, `begin; ${lockStatement(lane)}`, work);
       } catch (error) {
         rolledBack?.();
         if (attempts >= MOST_ATTEMPTS || !isWorthRepeating(error)) throw error;

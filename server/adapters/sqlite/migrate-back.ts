@@ -1,18 +1,13 @@
 /** Takes a database back to an earlier schema, after a copy: what the newer one alone can hold is only in the copy then. */
-import { existsSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import { readMigrationFiles } from "drizzle-orm/migrator";
-import { z } from "zod";
-import { ParamedicError } from "../../../shared/errors.js";
+import { existsSync } from "node:fs";
 import { SECOND_MS } from "../../../shared/units.js";
 import { findMigrationsFolder } from "../migrations-folder.js";
 import { MIGRATIONS_TABLE } from "../pending-migrations.js";
+import { changedMeanwhile, stepsDown } from "../steps-down.js";
 import { identityOf } from "./database-file.js";
 import { appliedTimes, backUp, type MigrateOptions } from "./migrate.js";
 import { openForWriting } from "./sqlite-connection.js";
 import { storeErrorOf } from "./sqlite-errors.js";
-
-const journalSchema = z.object({ entries: z.array(z.object({ tag: z.string() })) });
 
 /**
  * Undoes the newest migrations until `version` of them are left, all or nothing. The database is copied first, to
@@ -57,46 +52,6 @@ export function migrateSqliteBack(
   } catch (error) {
     throw storeErrorOf(error, path);
   }
-}
-
-interface StepDown {
-  /** Of the migration that it undoes. */
-  readonly time: number;
-  readonly statements: readonly string[];
-}
-
-/** Newest first. */
-function stepsDown(folder: string, applied: readonly number[], version: number, path: string): readonly StepDown[] {
-  if (!Number.isInteger(version) || version < 1 || version > applied.length) {
-    throw new ParamedicError(
-      "STORE_REQUEST_INVALID",
-      `the database ${path} has schema version ${applied.length}: it goes back to a version from 1 to that, got ${version}`,
-    );
-  }
-  const { entries } = journalSchema.parse(JSON.parse(readFileSync(join(folder, "meta", "_journal.json"), "utf8")));
-  const known = new Map(
-    readMigrationFiles({ migrationsFolder: folder }).map(({ folderMillis }, at) => [folderMillis, entries[at]?.tag]),
-  );
-  return applied
-    .slice(version)
-    .reverse()
-    .map((time) => {
-      const file = join(folder, "down", `${known.get(time) ?? ""}.sql`);
-      if (!known.has(time) || !existsSync(file)) {
-        throw new ParamedicError(
-          "STORE_SCHEMA_NEWER",
-          `the database ${path} has a schema that this version of paramedic cannot take back; use the version that made it`,
-        );
-      }
-      return { time, statements: readFileSync(file, "utf8").split("--> statement-breakpoint") };
-    });
-}
-
-function changedMeanwhile(path: string): ParamedicError {
-  return new ParamedicError(
-    "STORE_UNAVAILABLE",
-    `the schema of ${path} was changed by another process meanwhile; stop what uses it and try again`,
-  );
 }
 
 function freeName(stem: string): string {

@@ -3,6 +3,7 @@ import { existsSync, linkSync, rmSync } from "node:fs";
 import { type MigrationMeta, readMigrationFiles } from "drizzle-orm/migrator";
 import { SECOND_MS } from "../../../shared/units.js";
 import { findMigrationsFolder } from "../migrations-folder.js";
+import { isOwnTable } from "../own-tables.js";
 import { MIGRATIONS_TABLE, pendingOf } from "../pending-migrations.js";
 import { makePrivate, prepareFile } from "./database-file.js";
 import { openForWriting, type RawConnection } from "./sqlite-connection.js";
@@ -73,15 +74,6 @@ export function appliedTimes(raw: RawConnection): readonly number[] {
     .map((time) => Number(time));
 }
 
-/** The tables whose names are the system's and not prefixed. */
-const NAMED_TABLES: ReadonlySet<string> = new Set([
-  "circuit_breaker_states",
-  "circuit_transitions",
-  "failure_events",
-  "recovery_actions",
-  "system_health_baselines",
-]);
-
 /** No table of anybody else. */
 function isOurs(raw: RawConnection): boolean {
   const names = raw
@@ -89,7 +81,7 @@ function isOurs(raw: RawConnection): boolean {
     .pluck()
     .all()
     .map((name) => String(name));
-  return names.length > 0 && names.every((name) => name.startsWith("paramedic_") || NAMED_TABLES.has(name));
+  return names.length > 0 && names.every(isOwnTable);
 }
 
 /** Whole or not at all: written beside, then linked to its name. The first copy of one name is the one that is kept. */

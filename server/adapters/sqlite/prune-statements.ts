@@ -6,18 +6,20 @@ import {
   circuitTransitions,
   deadBatches,
   failureEvents,
+  ingestGaps,
   recoveryActions,
 } from "../../../drizzle/self-healing-schema.js";
 import type { PrunableKind } from "../../ports/store.js";
 import { OPEN_ACTIONS } from "../recovery-leases.js";
 import { checkSlice } from "../rollup-slices.js";
+import type { RollupStatements } from "./rollup-statements.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface PruneStatements {
   pruneRecords(slice: { readonly kind: PrunableKind; readonly before: number; readonly limit: number }): number;
 }
 
-export function createPruneStatements(db: Db): PruneStatements {
+export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStatements, "pruneBoots">): PruneStatements {
   const before = sql.placeholder("before");
   const oldest = (table: SQLiteTable, id: SQLiteColumn, at: SQLiteColumn, isOver?: SQL) => {
     const ids = db
@@ -70,11 +72,19 @@ export function createPruneStatements(db: Db): PruneStatements {
       circuitTransitions.at,
       notExists(presentState),
     ),
-  } satisfies Record<PrunableKind, unknown>;
+    gaps: db
+      .delete(ingestGaps)
+      .where(
+        sql`rowid in (select rowid from ${ingestGaps} where ${lt(ingestGaps.windowEnd, before)}
+          order by ${ingestGaps.windowEnd} limit ${sql.placeholder("limit")})`,
+      )
+      .prepare(),
+  } satisfies Record<Exclude<PrunableKind, "boots">, unknown>;
 
   return {
     pruneRecords(slice) {
       const { kind, before: until, limit } = checkSlice(slice);
+      if (kind === "boots") return pruneBoots({ before: until, limit });
       return statements[kind].run({ before: until, limit }).changes;
     },
   };

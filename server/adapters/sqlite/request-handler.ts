@@ -2,9 +2,9 @@
 import { migrateSqlite } from "./migrate.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteWriter, type SqliteWriter } from "./sqlite-writer.js";
-import { plainErrorOf, type WriterOptions, type WriterReply, type WriterRequest } from "./writer-protocol.js";
+import { plainErrorOf, type ThreadReply, type WriterOptions, type WriterRequest } from "./thread-protocol.js";
 
-export function createRequestHandler(options: WriterOptions): (request: WriterRequest) => WriterReply {
+export function createRequestHandler(options: WriterOptions): (request: WriterRequest) => ThreadReply {
   const { path, busyTimeoutMs, migrationTimeoutMs } = options;
   let writer: SqliteWriter | undefined;
 
@@ -31,11 +31,17 @@ export function createRequestHandler(options: WriterOptions): (request: WriterRe
     }
   };
 
-  return ({ id, command, args }) => {
-    try {
-      return { id, ok: true, result: run(command, args) };
-    } catch (error) {
-      return { id, ok: false, error: plainErrorOf(storeErrorOf(error, path)) };
-    }
-  };
+  return ({ id, command, args }) => answerOf({ id, path }, () => run(command, args));
+}
+
+/** What a thread says of a request, whatever becomes of it. */
+export function answerOf(
+  { id, path }: { readonly id: number; readonly path: string },
+  run: () => unknown,
+): ThreadReply {
+  try {
+    return { id, ok: true, result: run() };
+  } catch (error) {
+    return { id, ok: false, error: plainErrorOf(storeErrorOf(error, path)) };
+  }
 }

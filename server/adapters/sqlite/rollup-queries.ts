@@ -1,33 +1,37 @@
-/** Reads series and the ledger. A range touches only the keys of the series that are asked for. */
-import { and, asc, eq, gte, lt, sql } from "drizzle-orm";
-import { ingestBoots, metricRollups, metricSeries, rollupMarks } from "../../../drizzle/self-healing-schema.js";
-import { finerThan, stretchesOf } from "../../../shared/resolutions.js";
-import type { SeriesDescriptor, SeriesPoint } from "../../../shared/series.js";
-import type { LedgerEntry, RollupStore } from "../../ports/store.js";
-import { foldSteps } from "../packed-steps.js";
+/** Reads which series there are, the ledger and its gaps. */
+import { and, asc, count, desc, eq, gte, lt, sql } from "drizzle-orm";
+import { ingestBoots, ingestGaps, metricSeries } from "../../../drizzle/self-healing-schema.js";
+import type { BatchGap, SeriesDescriptor } from "../../../shared/series.js";
+import type { LedgerEntry, MetricSummary, RollupStore } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
-import { type BucketSummary, carriesTags, checkStep, stepPoints } from "../series-steps.js";
+import { MOST_SERIES_COUNTED } from "../range-plan.js";
 import type { Db } from "./sqlite-connection.js";
 
 export interface RollupQueries {
   listSeries(filter: Parameters<RollupStore["listSeries"]>[0]): readonly SeriesDescriptor[];
-  readSeries(query: Parameters<RollupStore["readSeries"]>[0]): readonly SeriesPoint[];
+  readMetric(metricName: string): MetricSummary | undefined;
   ledger(): readonly LedgerEntry[];
+  listGaps(query: Parameters<RollupStore["listGaps"]>[0]): readonly BatchGap[];
 }
 
 export function createRollupQueries(db: Db): RollupQueries {
-  const { id, metricType, metricName, kind, unit, source, tags } = metricSeries;
+  const { metricType, metricName, kind, unit, source, tags } = metricSeries;
   const descriptor = { metricType, metricName, kind, unit, source, tags };
   const identity = [asc(metricName), asc(metricType), asc(source), asc(tags)];
 
-  const seriesOfMetric = db
-    .select({ id, tags })
-    .from(metricSeries)
-    .where(eq(metricName, sql.placeholder("metricName")))
+  const isOfMetric = eq(metricName, sql.placeholder("metricName"));
+  const findMetric = db.select({ kind, unit }).from(metricSeries).where(isOfMetric).limit(1).prepare();
+  const countSeries = db
+    .select({ series: count() })
+    .from(
+      db
+        .select({ one: sql`1`.as("one") })
+        .from(metricSeries)
+        .where(isOfMetric)
+        .limit(MOST_SERIES_COUNTED)
+        .as("counted"),
+    )
     .prepare();
-  const readRange = rangeQuery(db).prepare();
-  const readPending = pendingQuery(db).prepare();
-  const readMarks = db.select().from(rollupMarks).prepare();
   const readLedger = db
     .select({
       instance: ingestBoots.instance,
@@ -36,6 +40,7 @@ export function createRollupQueries(db: Db): RollupQueries {
       dropped: ingestBoots.dropped,
       rolledUp: ingestBoots.points,
       batches: ingestBoots.batches,
+      lost: ingestBoots.lost,
       lastAt: ingestBoots.lastAt,
     })
     .from(ingestBoots)
@@ -53,55 +58,36 @@ export function createRollupQueries(db: Db): RollupQueries {
         .all();
     },
 
-    readSeries(query) {
-      const stepMs = checkStep(query.stepMs);
-      const limit = checkLimit(query.limit);
-      const stretches = stretchesOf(query, new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom])));
-      const summaries: BucketSummary[] = [];
-      for (const series of seriesOfMetric.all({ metricName: query.metricName })) {
-        if (!carriesTags(series.tags, query.tags)) continue;
-        for (const { resolutionMs, from, to } of stretches) {
-          // The first `limit` steps of all series together lie within this many buckets of each of them.
-          const mostBuckets = limit * Math.max(1, stepMs / resolutionMs);
-          const place = { seriesId: series.id, resolutionMs, from, to, mostBuckets };
-          summaries.push(...foldSteps(readRange.all(place), stepMs));
-          for (const finer of finerThan(resolutionMs)) {
-            summaries.push(...foldSteps(readPending.all({ ...place, resolutionMs: finer }), stepMs));
-          }
-        }
-      }
-      return stepPoints(summaries, stepMs, limit);
+    readMetric(name) {
+      const metric = findMetric.get({ metricName: name });
+      return metric && { ...metric, series: countSeries.get({ metricName: name })?.series ?? 0 };
     },
 
     ledger: () => readLedger.all(),
+
+    listGaps({ from, to, limit }) {
+      return db
+        .select({
+          instance: ingestGaps.instance,
+          boot: ingestGaps.boot,
+          firstSeq: ingestGaps.firstSeq,
+          lastSeq: ingestGaps.lastSeq,
+          from: ingestGaps.windowStart,
+          to: ingestGaps.windowEnd,
+          points: ingestGaps.points,
+        })
+        .from(ingestGaps)
+        .where(
+          and(
+            from === undefined ? undefined : gte(ingestGaps.windowEnd, from),
+            to === undefined ? undefined : lt(ingestGaps.windowStart, to),
+          ),
+        )
+        .orderBy(desc(ingestGaps.windowEnd))
+        .limit(checkLimit(limit))
+        .all();
+    },
   };
-}
-
-const READ_COLUMNS = {
-  bucket: metricRollups.bucket,
-  count: metricRollups.count,
-  sum: metricRollups.sum,
-  min: metricRollups.min,
-  max: metricRollups.max,
-  last: metricRollups.last,
-  buckets: metricRollups.buckets,
-};
-
-const isInRange = and(
-  eq(metricRollups.seriesId, sql.placeholder("seriesId")),
-  eq(metricRollups.resolutionMs, sql.placeholder("resolutionMs")),
-  gte(metricRollups.bucket, sql.placeholder("from")),
-  lt(metricRollups.bucket, sql.placeholder("to")),
-);
-
-/** The range read of one series, apart so that its query plan can be looked at. */
-export function rangeQuery(db: Db) {
-  return db
-    .select(READ_COLUMNS)
-    .from(metricRollups)
-    .where(isInRange)
-    .orderBy(asc(metricRollups.bucket))
-    .limit(sql.placeholder("mostBuckets"));
 }
 
 /**
@@ -123,12 +109,3 @@ export const PENDING = {
     buckets: sql<Buffer>`buckets`,
   },
 };
-
-/** What of a range no coarser row holds yet. */
-export function pendingQuery(db: Db) {
-  return db
-    .select(PENDING.columns)
-    .from(PENDING.table)
-    .where(and(isInRange, PENDING.isPending))
-    .orderBy(asc(metricRollups.bucket));
-}

@@ -1,9 +1,10 @@
-/** Folds batches into rollups, with their ledger, in whatever transaction is open. */
+/** Folds batches into rollups, once each by the ledger, in whatever transaction is open. */
 import { and, eq, sql } from "drizzle-orm";
-import { deadBatches, ingestBoots, ingestLedger, metricSeries } from "../../../drizzle/self-healing-schema.js";
-import { type Batch, pointsIn, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
-import { bucketOf, foldBoot, ROLLUP_RESOLUTION_MS } from "../folding.js";
+import { deadBatches, metricSeries } from "../../../drizzle/self-healing-schema.js";
+import { type Batch, type SeriesDescriptor, seriesKey } from "../../../shared/series.js";
+import { bucketOf, ROLLUP_RESOLUTION_MS } from "../folding.js";
 import { canonicalTags } from "../series-steps.js";
+import { createLedgerRows, type LedgerRows } from "./ledger-rows.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createRollupRows } from "./rollup-rows.js";
 import type { Db } from "./sqlite-connection.js";
@@ -15,7 +16,7 @@ export interface DeadBatch {
   readonly at: number;
 }
 
-export interface RollupStatements {
+export interface RollupStatements extends Pick<LedgerRows, "settleBatches" | "pruneBoots"> {
   /** `false` when the batch was there already, and then nothing is written. */
   commitBatch(batch: Batch, now: number): boolean;
   saveDeadBatch(dead: DeadBatch): void;
@@ -32,29 +33,7 @@ export function createRollupStatements(db: Db): RollupStatements {
   const seriesIds = new Map<string, number>();
   const newIds = new Map<string, number>();
 
-  const findBatch = db
-    .select({ seq: ingestLedger.seq })
-    .from(ingestLedger)
-    .where(
-      and(
-        eq(ingestLedger.instance, sql.placeholder("instance")),
-        eq(ingestLedger.boot, sql.placeholder("boot")),
-        eq(ingestLedger.seq, sql.placeholder("seq")),
-      ),
-    )
-    .prepare();
-  const insertBatch = prepareInsert(db, ingestLedger);
-
-  const findBoot = db
-    .select()
-    .from(ingestBoots)
-    .where(and(eq(ingestBoots.instance, sql.placeholder("instance")), eq(ingestBoots.boot, sql.placeholder("boot"))))
-    .prepare();
-  const putBoot = prepareInsert(db, ingestBoots, {
-    target: [ingestBoots.instance, ingestBoots.boot],
-    set: ["seq", "recorded", "dropped", "points", "batches", "lastAt"],
-  });
-
+  const ledger = createLedgerRows(db);
   const findSeries = db
     .select({ id: metricSeries.id })
     .from(metricSeries)
@@ -101,11 +80,8 @@ export function createRollupStatements(db: Db): RollupStatements {
 
   return {
     commitBatch(batch, now) {
-      const { instance, boot, seq, windowStart, windowEnd } = batch;
-      if (findBatch.get({ instance, boot, seq })) return false;
-      const points = pointsIn(batch);
-      insertBatch({ instance, boot, seq, windowStart, windowEnd, points, committedAt: now });
-      putBoot({ instance, boot, ...foldBoot(findBoot.get({ instance, boot }), batch, points, now) });
+      if (!ledger.add(batch, now)) return false;
+      const { windowEnd } = batch;
       const bucket = bucketOf(windowEnd);
       for (const entry of batch.series) {
         const seriesId = seriesIdOf(entry, now);
@@ -113,6 +89,9 @@ export function createRollupStatements(db: Db): RollupStatements {
       }
       return true;
     },
+
+    settleBatches: ledger.settleBatches,
+    pruneBoots: ledger.pruneBoots,
 
     saveDeadBatch(dead) {
       insertDead.run({ ...dead });

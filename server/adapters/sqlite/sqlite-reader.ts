@@ -1,12 +1,13 @@
-/** The connection of the main thread: it only reads, and in WAL mode no writer makes it wait. */
+/** A connection that only reads, and that in WAL mode no writer makes wait: the main thread's, and that of the reader's thread. */
 import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
+import { createRangeQueries, type RangeQueries } from "./range-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
 import { drizzleOf, openForReading } from "./sqlite-connection.js";
 
 export interface SqliteReader {
-  readonly queries: RollupQueries & FailureQueries & CircuitQueries;
+  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -19,7 +20,12 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
   try {
     const db = drizzleOf(raw);
     return {
-      queries: { ...createRollupQueries(db), ...createFailureQueries(db), ...createCircuitQueries(db) },
+      queries: {
+        ...createRollupQueries(db),
+        ...createRangeQueries(db),
+        ...createFailureQueries(db),
+        ...createCircuitQueries(db),
+      },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),
     };

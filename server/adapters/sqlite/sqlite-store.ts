@@ -1,12 +1,19 @@
-/** The store in an SQLite file: writes go to a worker thread, reads to a connection of this thread that cannot write. */
+/**
+ * The store in an SQLite file: writes go to one worker thread, ranges of many series to another, and what is read in a moment
+ * is read by a connection of this thread that cannot write.
+ */
 import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
-import type { CompactingStore } from "../../ports/store.js";
+import type { SeriesQuery, Store } from "../../ports/store.js";
+import type { ReadCommands } from "./range-queries.js";
+import { spawnReader, spawnWriter } from "./spawn-thread.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
-import { createWriterClient, type WriterClientDeps } from "./writer-client.js";
+import type { WriteCommands } from "./sqlite-writer.js";
+import { createThreadClient, type StoreThread } from "./thread-client.js";
+import type { ReaderOptions, WriterOptions } from "./thread-protocol.js";
 
 export interface SqliteStoreDeps {
   readonly clock: Clock;
@@ -15,7 +22,9 @@ export interface SqliteStoreDeps {
   /** Told of faults of the store's own machinery, such as a crash of its thread. @default logged */
   readonly onFault?: ((error: unknown) => void) | undefined;
   /** What writes. @default a worker thread */
-  readonly spawn?: WriterClientDeps["spawn"];
+  readonly spawn?: ((options: WriterOptions) => StoreThread) | undefined;
+  /** What reads ranges of many series. @default a worker thread, from the first such read on */
+  readonly spawnReader?: ((options: ReaderOptions) => StoreThread) | undefined;
 }
 
 export interface SqliteStoreOptions {
@@ -27,6 +36,8 @@ export interface SqliteStoreOptions {
   readonly readBusyTimeoutMs?: number | undefined;
   /** How long a write may wait for its turn, and then how long it may run; above busyTimeoutMs. @default busyTimeoutMs + 5_000 */
   readonly requestTimeoutMs?: number | undefined;
+  /** How long a range of many series may wait for its turn, and then how long it may take to read. 1 to 600,000 ms. @default 15_000 */
+  readonly rangeTimeoutMs?: number | undefined;
   /** How long migrating may wait for other processes that migrate. @default 30_000 */
   readonly migrationTimeoutMs?: number | undefined;
 }
@@ -35,9 +46,12 @@ const DEFAULTS = {
   busyTimeoutMs: 5 * SECOND_MS,
   readBusyTimeoutMs: 100,
   requestSlackMs: 5 * SECOND_MS,
+  rangeTimeoutMs: 15 * SECOND_MS,
   migrationTimeoutMs: 30 * SECOND_MS,
   /** A minute of writes at the usual pace; more waiting would only grow memory while the disk hangs. */
   maxWaiting: 1_000,
+  /** Several pages of charts. */
+  maxRangesWaiting: 100,
 } as const;
 
 /**
@@ -46,7 +60,7 @@ const DEFAULTS = {
  * const store = createSqliteStore({ clock: systemClock }, { path: "./paramedic.db" });
  * await store.open();
  */
-export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOptions): CompactingStore {
+export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOptions): Store {
   const { clock } = deps;
   const { path } = options;
   const logger = deps.logger ?? silentLogger;
@@ -67,15 +81,28 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     600_000,
   );
 
-  const writer = createWriterClient(
-    { clock, onFault, spawn: deps.spawn },
+  const rangeTimeoutMs = within("rangeTimeoutMs", options.rangeTimeoutMs ?? DEFAULTS.rangeTimeoutMs, 1, 600_000);
+
+  const spawn = deps.spawn ?? spawnWriter;
+  const writer = createThreadClient<WriteCommands>(
+    { clock, onFault, spawn: () => spawn({ path, busyTimeoutMs, migrationTimeoutMs }) },
     {
       path,
-      busyTimeoutMs,
-      migrationTimeoutMs,
+      work: "write",
       requestTimeoutMs,
       openTimeoutMs: migrationTimeoutMs + requestTimeoutMs,
       maxWaiting: DEFAULTS.maxWaiting,
+    },
+  );
+  const startReader = deps.spawnReader ?? spawnReader;
+  const ranges = createThreadClient<ReadCommands>(
+    { clock, onFault, spawn: () => startReader({ path, busyTimeoutMs }) },
+    {
+      path,
+      work: "read",
+      requestTimeoutMs: rangeTimeoutMs,
+      openTimeoutMs: rangeTimeoutMs,
+      maxWaiting: DEFAULTS.maxRangesWaiting,
     },
   );
   let reader: SqliteReader | undefined;
@@ -129,13 +156,16 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
   const read = async <T>(query: (queries: SqliteReader["queries"]) => T): Promise<T> =>
     translated(() => query(opened().queries));
 
+  /** What is over in a moment costs less than the way to the thread and back. */
+  const isSmall = (query: SeriesQuery): Promise<boolean> => read((queries) => queries.isSmall(query));
+
   /** Refuses what comes before `open` or after `close`. */
   const write: typeof writer.call = async (command, ...args) => {
     opened();
     return writer.call(command, ...args);
   };
 
-  return Object.freeze<CompactingStore>({
+  return Object.freeze<Store>({
     async open() {
       if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
       await open();
@@ -152,19 +182,36 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
         await opening?.catch(() => undefined);
         // The writer last: only a connection that may write can fold the WAL into the file as it goes.
         reader?.close();
+        await ranges.close();
         await writer.close();
       })();
       await closing;
     },
 
+    commitEntry: (fields) => write("commitEntry", fields, clock.now()),
     commitBatch: (batch) => write("commitBatch", batch, clock.now()),
     saveDeadBatch: (dead) => write("saveDeadBatch", dead),
+    settleBatches: (slice) => write("settleBatches", slice),
     compactRollups: (slice) => write("compactRollups", slice),
     pruneRollups: (slice) => write("pruneRollups", slice),
     pruneRecords: (slice) => write("pruneRecords", slice),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
-    readSeries: (query) => read(({ readSeries }) => readSeries(query)),
+    readMetric: (metricName) => read(({ readMetric }) => readMetric(metricName)),
+    async readSeries(query) {
+      if (await isSmall(query)) return read(({ readSeries }) => readSeries(query));
+      return ranges.call("readSeries", query);
+    },
+    async readHeatMap(query) {
+      if (await isSmall(query)) return read(({ readHeatMap }) => readHeatMap(query));
+      return ranges.call("readHeatMap", query);
+    },
+    async readTopProcedures(query) {
+      opened();
+      return ranges.call("readTopProcedures", query);
+    },
+    readStretches: (range) => read(({ readStretches }) => readStretches(range)),
     ledger: () => read(({ ledger }) => ledger()),
+    listGaps: (query) => read(({ listGaps }) => listGaps(query)),
 
     recordFailures: (sightings) => write("recordFailures", sightings, clock.now()),
     listFailures: (query) => read(({ listFailures }) => listFailures(query)),

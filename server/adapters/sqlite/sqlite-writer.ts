@@ -1,6 +1,7 @@
 /** The one connection of a process that writes: each command is one transaction, done whole or not at all. */
 import { operatorAudit } from "../../../drizzle/self-healing-schema.js";
-import type { AuditEntry } from "../../ports/store.js";
+import type { AuditEntry, EntryOutcome } from "../../ports/store.js";
+import { commitEntrySync } from "../commit-entry.js";
 import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
@@ -13,12 +14,13 @@ import { drizzleOf, openForWriting } from "./sqlite-connection.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 
 /** What can be asked of a writer. Arguments and results pass between threads. */
-export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch"> &
+export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch" | "settleBatches"> &
   Pick<FailureStatements, "recordFailures" | "resolveFailure" | "resolveQuietFailures"> &
   RecoveryStatements &
   CircuitStatements &
   CompactionStatements &
   PruneStatements & {
+    commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
     ping(): void;
@@ -44,7 +46,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const recoveries = createRecoveryStatements(db, failures);
       const circuits = createCircuitStatements(db, failures);
       const compaction = createCompactionStatements(db);
-      const retention = createPruneStatements(db);
+      const retention = createPruneStatements(db, rollups);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -63,10 +65,13 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           });
       };
 
+      const commitBatch = atomically(rollups.commitBatch);
       return {
         commands: {
-          commitBatch: atomically(rollups.commitBatch),
+          commitBatch,
+          commitEntry: (fields, now) => commitEntrySync(fields, (batch) => commitBatch(batch, now)),
           saveDeadBatch: atomically(rollups.saveDeadBatch),
+          settleBatches: atomically(rollups.settleBatches),
           compactRollups: atomically(compaction.compactRollups),
           pruneRollups: atomically(compaction.pruneRollups),
           pruneRecords: atomically(retention.pruneRecords),

@@ -78,7 +78,7 @@ describe("a PostgreSQL database", () => {
     expect(await child.ended).toBe(0);
   });
 
-  it("loses nothing that was acknowledged and counts nothing twice when a writer is killed", async () => {
+  it("I2: loses nothing that was acknowledged and counts nothing twice when a writer is killed", async () => {
     const child = start("write-until-killed");
     let acknowledged = 0;
     while (acknowledged < 20) acknowledged = Number(await child.nextLine());

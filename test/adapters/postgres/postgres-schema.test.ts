@@ -1,7 +1,7 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { getTableColumns, getTableName, is, sql } from "drizzle-orm";
+import { getTableColumns, getTableName, is } from "drizzle-orm";
 import { readMigrationFiles } from "drizzle-orm/migrator";
 import { drizzle } from "drizzle-orm/node-postgres";
 import { PgTable } from "drizzle-orm/pg-core";
@@ -11,9 +11,8 @@ import * as relations from "../../../drizzle/postgres/relations.js";
 import * as schema from "../../../drizzle/postgres/self-healing-schema.js";
 import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { migratePostgres } from "../../../server/adapters/postgres/migrate.js";
-import { drizzleOf } from "../../../server/adapters/postgres/postgres-connection.js";
+import { migratePostgresBack } from "../../../server/adapters/postgres/migrate-back.js";
 import { createPostgresStore } from "../../../server/adapters/postgres/postgres-store.js";
-import { rangeQuery } from "../../../server/adapters/postgres/rollup-queries.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
   batchOf,
@@ -28,6 +27,7 @@ import {
 import { createTestDatabase, type TestDatabase } from "../../services/postgres-database.js";
 import { type PostgresServer, startPostgres } from "../../services/postgres-server.js";
 
+/** As many as ship with the package. */
 const SHIPPED = readMigrationFiles({ migrationsFolder: findMigrationsFolder("postgres") }).length;
 
 describe("the PostgreSQL schema", () => {
@@ -131,6 +131,80 @@ describe("the PostgreSQL schema", () => {
     await store.close();
   });
 
+  it("goes back and up again, after a copy beside its tables: batches stay counted, losses stay known", async () => {
+    const batches = [10, 20, 30, 40, 50].map((points, index, all) => ({
+      ...batchOf({ seq: index + 1, windowEnd: START + (index + 1) * 1_000 }, Array(points).fill(1)),
+      recordedTotal: all.slice(0, index + 1).reduce((sum, one) => sum + one, 0),
+    }));
+    const [one, two, , four, five] = batches;
+    if (!one || !two || !four || !five) throw new Error("there are five");
+    const sighting = sightingOf();
+    const settleAll = { before: 9e12, limit: 100 };
+    await withStore(async (store) => {
+      for (const batch of [one, two, four]) await store.commitBatch(batch);
+      await store.settleBatches(settleAll);
+      await store.commitBatch(five);
+      await store.recordFailures([sighting]);
+      await store.compactRollups({ resolutionMs: 10_000, before: START + 60_000, limit: 100 });
+    });
+    const rollups = "select series_id, bucket, count, sum from paramedic_rollups where resolution_ms = 10000";
+    const before = await database.run(rollups);
+    const columns =
+      "select table_name, column_name, data_type, is_nullable from information_schema.columns where table_schema = 'public' order by 1, 2";
+    const newSchema = await database.run(columns);
+
+    expect(await migratePostgresBack(database.url, SHIPPED)).toEqual({ undone: 0, backup: undefined });
+    expect(await migratePostgresBack(database.url, 1)).toEqual({
+      undone: SHIPPED - 1,
+      backup: `paramedic_before_${SHIPPED}_to_1`,
+    });
+    expect(await database.run(rollups)).toEqual(before);
+    expect(await database.run("select event_id from failure_events")).toEqual([{ event_id: sighting.failure.eventId }]);
+    expect(await database.run("select seq from paramedic_ingest_ledger order by seq")).toEqual(
+      [1, 2, 4, 5].map((seq) => ({ seq: String(seq) })),
+    );
+    const copied = await database.run(
+      `select lost from paramedic_before_${SHIPPED}_to_1.paramedic_ingest_boots union all select points from paramedic_before_${SHIPPED}_to_1.paramedic_ingest_gaps`,
+    );
+    expect(copied).toEqual([{ lost: "30" }, { lost: "30" }]);
+
+    expect(await migratePostgres(database.url)).toEqual({ applied: SHIPPED - 1 });
+    expect(await database.run(columns)).toEqual(newSchema);
+    await withStore(async (store) => {
+      for (const batch of [one, two, four, five]) expect(await store.commitBatch(batch)).toBe(false);
+      await store.settleBatches(settleAll);
+      expect(await store.listGaps({ limit: 10 })).toMatchObject([{ firstSeq: 3, lastSeq: 3, points: 30 }]);
+      expect(await store.ledger()).toMatchObject([{ recorded: 150, rolledUp: 120, lost: 30 }]);
+      expect(await store.compactRollups({ resolutionMs: 10_000, before: START + 60_000, limit: 100 })).toBe(1);
+    });
+    expect((await migratePostgresBack(database.url, 1)).backup).toBe(`paramedic_before_${SHIPPED}_to_1_2`);
+  });
+
+  it("goes back wholly or not at all, and neither forwards nor past a migration that is not known", async () => {
+    const next = nextVersion("create table paramedic_next (id integer)");
+    mkdirSync(join(next, "down"), { recursive: true });
+    writeFileSync(
+      join(next, "down", "9999_next.sql"),
+      "drop table paramedic_next;\n--> statement-breakpoint\nnot sql at all",
+    );
+    await migratePostgres(database.url, { migrationsFolder: next });
+    for (const version of [0, SHIPPED + 2, 1.5]) {
+      await expect(migratePostgresBack(database.url, version)).rejects.toMatchObject({ code: "STORE_REQUEST_INVALID" });
+    }
+    await expect(migratePostgresBack(database.url, 1)).rejects.toMatchObject({ code: "STORE_SCHEMA_NEWER" });
+    await expect(migratePostgresBack(database.url, SHIPPED, { migrationsFolder: next })).rejects.toMatchObject({
+      code: "STORE_UNAVAILABLE",
+    });
+    expect(await database.run("select 1 as there from pg_tables where tablename = 'paramedic_next'")).toHaveLength(1);
+    expect(await database.run("select 1 from pg_namespace where nspname like 'paramedic_before%'")).toEqual([]);
+  });
+
+  it("has a way back for each migration but the first", () => {
+    const migrations = findMigrationsFolder("postgres");
+    const { entries } = JSON.parse(readFileSync(join(migrations, "meta", "_journal.json"), "utf8"));
+    for (const { tag } of entries.slice(1)) expect(existsSync(join(migrations, "down", `${tag}.sql`)), tag).toBe(true);
+  });
+
   it("is found by what ships, and not taken from a host app", () => {
     const host = join(folder, "drizzle", "postgres", "migrations", "meta");
     mkdirSync(host, { recursive: true });
@@ -159,6 +233,33 @@ describe("the PostgreSQL schema", () => {
     expect(rows[0]).toMatchObject({ timestamp: START, tags: durations.tags, source: durations.source, count: 3 });
   });
 
+  it("carries each point once in the view, in the finest row that is kept, whatever is compacted and deleted", async () => {
+    const DAY = 86_400_000;
+    const told = async () => {
+      const [row] = await database.run(
+        "select coalesce(sum(count), 0)::int as points, array_agg(distinct resolution_ms::int) as widths from system_health_metrics",
+      );
+      return row;
+    };
+    await withStore(async (store) => {
+      for (const [index, offset] of [0, 15_000, 70_000, DAY].entries()) {
+        await store.commitBatch(batchOf({ seq: index + 1, windowEnd: START + offset + 1 }));
+      }
+      expect(await told()).toEqual({ points: 12, widths: [10_000] });
+      for (const resolutionMs of [10_000, 60_000, 3_600_000]) {
+        await store.compactRollups({ resolutionMs, before: START + 2 * DAY, limit: 100 });
+        expect(await told()).toEqual({ points: 12, widths: [10_000] });
+      }
+      await store.pruneRollups({ resolutionMs: 10_000, before: START + DAY, limit: 100 });
+      expect(await told()).toEqual({ points: 12, widths: [10_000, 60_000] });
+      await store.pruneRollups({ resolutionMs: 60_000, before: START + DAY, limit: 100 });
+      await store.pruneRollups({ resolutionMs: 3_600_000, before: START + DAY, limit: 100 });
+      expect(await told()).toEqual({ points: 12, widths: [10_000, DAY] });
+      await store.commitBatch(batchOf({ seq: 9, windowEnd: START + 20_001 }));
+      expect(await told()).toEqual({ points: 15, widths: [10_000, DAY] });
+    });
+  });
+
   it("fits the relations: a failure is read with its recovery actions and transitions in one query", async () => {
     const sighting = sightingOf();
     const { eventId } = sighting.failure;
@@ -175,25 +276,5 @@ describe("the PostgreSQL schema", () => {
     expect(found).toMatchObject([
       { eventId, recoveryActions: [{ status: "succeeded" }], transitions: [{ circuit: { version: 1 } }] },
     ]);
-  });
-
-  it("lets a range read touch only the keys of its series", async () => {
-    await migratePostgres(database.url);
-    await database.run(`
-      insert into paramedic_series (metric_type, metric_name, kind, unit, source, tags, created_at)
-        select 'operation', 'm' || n, 'histogram', 'ms', 's', '{}', 0 from generate_series(1, 100) n;
-      insert into paramedic_rollups (series_id, resolution_ms, bucket, count, sum, min, max, last, last_at, buckets)
-        select s.id, 10000, n * 10000, 1, 1, 1, 1, 1, 0, '' from paramedic_series s, generate_series(1, 1000) n;
-      analyze`);
-    const plan = await withDrizzle(async (client) => {
-      const db = drizzleOf(client);
-      const query = rangeQuery(db, { seriesIds: [7], from: 5_000_000, to: 6_000_000, mostBuckets: 1_000 });
-      const { rows } = await db.execute(sql`explain (analyze, buffers, format json) ${query}`);
-      return JSON.stringify(rows);
-    });
-    expect(plan).toContain('"Index Name":"paramedic_rollups_series_id_resolution_ms_bucket_pk"');
-    expect(plan).not.toMatch(/"Node Type":"Seq Scan"[^{}]*"Relation Name":"paramedic_rollups"/);
-    expect(plan).toMatch(/"Actual Rows":100\b/);
-    expect(plan).not.toMatch(/"Rows Removed by (Filter|Index Recheck)":[1-9]\d{2,}/);
   });
 });

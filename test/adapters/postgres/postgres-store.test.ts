@@ -11,10 +11,10 @@ describe("PostgreSQL", () => {
   let store: Store;
   let second: Store;
   let truncate: string;
+  const clock = createFakeClock();
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    const clock = createFakeClock();
     store = createPostgresStore({ clock }, { url: database.url });
     second = createPostgresStore({ clock }, { url: database.url });
     await Promise.all([store.open(), second.open()]);
@@ -30,6 +30,6 @@ describe("PostgreSQL", () => {
 
   describeStore("the PostgreSQL store", async () => {
     await database.run(truncate);
-    return { store, second, dispose: async () => undefined };
+    return { clock, store, second, dispose: async () => undefined };
   });
 });

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCircuitQueries } from "../../../server/adapters/sqlite/circuit-queries.js";
 import { createFailureQueries } from "../../../server/adapters/sqlite/failure-queries.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
-import { pendingQuery, rangeQuery } from "../../../server/adapters/sqlite/rollup-queries.js";
+import { createRangeQueries, stepQuery, totalQuery } from "../../../server/adapters/sqlite/range-queries.js";
+import { createRollupQueries } from "../../../server/adapters/sqlite/rollup-queries.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
 describe("query plans", () => {
@@ -29,28 +30,44 @@ describe("query plans", () => {
       .all(...params)
       .map((row) => (typeof row === "object" && row !== null && "detail" in row ? String(row.detail) : ""));
 
-  it("read a range of one series by its key and nothing else", () => {
-    const { sql, params } = rangeQuery(drizzle(raw)).toSQL();
-    expect(
-      planOf(
-        sql,
-        params.map(() => 0),
-      ),
-    ).toEqual([
-      "SEARCH paramedic_rollups USING PRIMARY KEY (series_id=? AND resolution_ms=? AND bucket>? AND bucket<?)",
+  const ranges = { steps: stepQuery, totals: totalQuery };
+  const rollupsIn = (query: typeof stepQuery | typeof totalQuery, onlyPending: boolean) => {
+    const { sql, params } = query(drizzle(raw), onlyPending).toSQL();
+    const plan = planOf(
+      sql,
+      params.map(() => 0),
+    );
+    return plan.filter((line) => /^(SEARCH|SCAN) (?!asked VIRTUAL TABLE)/.test(line));
+  };
+
+  it.each(Object.entries(ranges))("read a range in %s by the keys of its series and nothing else", (_, query) => {
+    expect(rollupsIn(query, false)).toEqual([
+      "SEARCH r USING PRIMARY KEY (series_id=? AND resolution_ms=? AND bucket>? AND bucket<?)",
     ]);
   });
 
-  it("read what coarser rows lack from the index that holds nothing else", () => {
-    const { sql, params } = pendingQuery(drizzle(raw)).toSQL();
-    expect(
-      planOf(
-        sql,
-        params.map(() => 0),
-      ),
-    ).toEqual([
-      "SEARCH paramedic_rollups USING INDEX paramedic_rollups_pending (resolution_ms=? AND series_id=? AND bucket>? AND bucket<?)",
+  it.each(Object.entries(ranges))("read what coarser rows lack in %s from the index of nothing else", (_, query) => {
+    expect(rollupsIn(query, true)).toEqual([
+      "SEARCH r USING INDEX paramedic_rollups_pending (resolution_ms=? AND series_id=? AND bucket>? AND bucket<?)",
     ]);
+  });
+
+  it("find the series of a metric, and those of all procedures, by their names", () => {
+    const queries = createRangeQueries(logged());
+    queries.readSeries({ metricName: "trpc.ask.duration", from: 0, to: 10_000, stepMs: 10_000, limit: 1 });
+    queries.readTopProcedures({ from: 0, to: 10_000, by: "calls", limit: 1 });
+    const plans = asked
+      .filter(({ sql }) => sql.includes('from "paramedic_series"'))
+      .map(({ sql, params }) => planOf(sql, params));
+    expect(plans).toEqual([
+      ["SEARCH paramedic_series USING COVERING INDEX paramedic_series_identity (metric_name=?)"],
+      ["SEARCH paramedic_series USING COVERING INDEX paramedic_series_identity (metric_name>? AND metric_name<?)"],
+    ]);
+  });
+
+  it("list the gaps of a range from an index, sorted as it stands", () => {
+    createRollupQueries(logged()).listGaps({ from: 1, to: 2, limit: 10 });
+    expectIndexed("paramedic_ingest_gaps_window_end");
   });
 
   const failures = {

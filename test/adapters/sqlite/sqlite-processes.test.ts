@@ -47,7 +47,7 @@ describe("an SQLite database shared by processes", () => {
     raw.close();
   });
 
-  it("loses nothing that was acknowledged and counts nothing twice when its writer is killed", async () => {
+  it("I2: loses nothing that was acknowledged and counts nothing twice when its writer is killed", async () => {
     const child = start("write-until-killed");
     let acknowledged = 0;
     while (acknowledged < 20) acknowledged = Number(await child.nextLine());

@@ -1,24 +1,21 @@
 import { EventEmitter } from "node:events";
 import { afterAll } from "vitest";
+import { createReadHandler } from "../../../server/adapters/sqlite/read-handler.js";
 import { createRequestHandler } from "../../../server/adapters/sqlite/request-handler.js";
 import { createSqliteStore, type SqliteStoreDeps } from "../../../server/adapters/sqlite/sqlite-store.js";
-import type { WriterThread } from "../../../server/adapters/sqlite/writer-client.js";
-import type { WriterOptions, WriterRequest } from "../../../server/adapters/sqlite/writer-protocol.js";
-import { describeCompaction } from "../../conformance/compaction.js";
+import type { StoreThread } from "../../../server/adapters/sqlite/thread-client.js";
+import type { ThreadReply, ThreadRequest } from "../../../server/adapters/sqlite/thread-protocol.js";
 import { describeStore } from "../../conformance/store.js";
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder } from "./temp-database.js";
 
 /** The thread's work done in this thread, where a debugger and a coverage report can see it. */
-class InThread extends EventEmitter implements WriterThread {
-  readonly #handle: ReturnType<typeof createRequestHandler>;
-
-  constructor(options: WriterOptions) {
+class InThread<Command extends string> extends EventEmitter implements StoreThread {
+  constructor(private readonly handle: (request: ThreadRequest<Command>) => ThreadReply) {
     super();
-    this.#handle = createRequestHandler(options);
   }
-  postMessage(request: WriterRequest) {
-    const reply = structuredClone(this.#handle(structuredClone(request)));
+  postMessage(request: ThreadRequest<Command>) {
+    const reply = structuredClone(this.handle(structuredClone(request)));
     queueMicrotask(() => this.emit("message", reply));
   }
   ref() {}
@@ -27,11 +24,11 @@ class InThread extends EventEmitter implements WriterThread {
 }
 
 /** Each test finds a new file: the stores notice that theirs is gone and open the path anew, in the threads they have. */
-function describeSqliteStore(name: string, spawn?: SqliteStoreDeps["spawn"]): void {
+function describeSqliteStore(name: string, threads: Pick<SqliteStoreDeps, "spawn" | "spawnReader"> = {}): void {
   const { path, removeDatabase, remove } = createTempFolder();
   const clock = createFakeClock();
-  const store = createSqliteStore({ clock, spawn }, { path });
-  const second = createSqliteStore({ clock, spawn }, { path });
+  const store = createSqliteStore({ clock, ...threads }, { path });
+  const second = createSqliteStore({ clock, ...threads }, { path });
 
   afterAll(async () => {
     await Promise.all([store.close(), second.close()]);
@@ -41,11 +38,13 @@ function describeSqliteStore(name: string, spawn?: SqliteStoreDeps["spawn"]): vo
   const create = async () => {
     removeDatabase();
     await Promise.all([store.open(), second.open()]);
-    return { store, second, dispose: async () => undefined };
+    return { clock, store, second, dispose: async () => undefined };
   };
   describeStore(name, create);
-  describeCompaction(name, create);
 }
 
 describeSqliteStore("the SQLite store");
-describeSqliteStore("the SQLite store without its thread", (options) => new InThread(options));
+describeSqliteStore("the SQLite store without its threads", {
+  spawn: (options) => new InThread(createRequestHandler(options)),
+  spawnReader: (options) => new InThread(createReadHandler(options)),
+});

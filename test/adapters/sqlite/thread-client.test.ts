@@ -1,20 +1,21 @@
 import { EventEmitter } from "node:events";
 import { beforeEach, describe, expect, it } from "vitest";
+import type { WriteCommands } from "../../../server/adapters/sqlite/sqlite-writer.js";
 import {
-  createWriterClient,
-  type WriterClient,
-  type WriterThread,
-} from "../../../server/adapters/sqlite/writer-client.js";
-import type { WriterReply, WriterRequest } from "../../../server/adapters/sqlite/writer-protocol.js";
+  createThreadClient,
+  type StoreThread,
+  type ThreadClient,
+} from "../../../server/adapters/sqlite/thread-client.js";
+import type { ThreadReply, ThreadRequest } from "../../../server/adapters/sqlite/thread-protocol.js";
 import { createFakeClock, type FakeClock, settle } from "../../support/fake-clock.js";
 
 /** A thread that answers when it is told to. */
-class FakeThread extends EventEmitter implements WriterThread {
-  readonly requests: WriterRequest[] = [];
+class FakeThread extends EventEmitter implements StoreThread {
+  readonly requests: ThreadRequest<string>[] = [];
   keepsAlive = true;
   terminated = false;
 
-  postMessage(request: WriterRequest) {
+  postMessage(request: ThreadRequest<string>) {
     this.requests.push(structuredClone(request));
   }
   ref() {
@@ -27,15 +28,14 @@ class FakeThread extends EventEmitter implements WriterThread {
     this.terminated = true;
     return 1;
   }
-  answer(reply: Omit<Extract<WriterReply, { ok: true }>, "id" | "ok"> = { result: undefined }) {
+  answer(reply: Omit<Extract<ThreadReply, { ok: true }>, "id" | "ok"> = { result: undefined }) {
     this.emit("message", { id: this.requests.at(-1)?.id, ok: true, ...reply });
   }
 }
 
 const options = {
   path: "/data/paramedic.db",
-  busyTimeoutMs: 100,
-  migrationTimeoutMs: 1_000,
+  work: "write" as const,
   requestTimeoutMs: 500,
   openTimeoutMs: 2_000,
   maxWaiting: 3,
@@ -45,7 +45,7 @@ describe("the writer's client", () => {
   let clock: FakeClock;
   let threads: FakeThread[];
   let faults: unknown[];
-  let client: WriterClient;
+  let client: ThreadClient<WriteCommands>;
 
   beforeEach(() => {
     clock = createFakeClock();
@@ -56,7 +56,7 @@ describe("the writer's client", () => {
       threads.push(thread);
       return thread;
     };
-    client = createWriterClient({ clock, onFault: (error) => faults.push(error), spawn }, options);
+    client = createThreadClient<WriteCommands>({ clock, onFault: (error) => faults.push(error), spawn }, options);
   });
 
   const thread = (index = 0): FakeThread => threads[index] ?? expect.fail(`thread ${index} was not started`);
@@ -177,7 +177,7 @@ describe("the writer's client", () => {
   });
 
   it("rejects when no thread can be started", async () => {
-    const failing = createWriterClient(
+    const failing = createThreadClient<WriteCommands>(
       {
         clock,
         onFault: () => undefined,

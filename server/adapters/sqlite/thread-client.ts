@@ -1,22 +1,17 @@
 /**
- * The main thread's end of the writer: one command at a time, in order, each settles. A thread that crashed or hangs is
- * replaced by the next command; the command it had may or may not be done, which its ids make harmless. While nothing is
- * asked of it, the thread does not keep the process alive.
+ * The main thread's end of a thread of the store: one command at a time, in order, each settles. A thread that crashed or
+ * hangs is replaced by the next command; the command it had may or may not be done, which a write's ids make harmless. While
+ * nothing is asked of it, the thread does not keep the process alive.
  */
 import { ParamedicError } from "../../../shared/errors.js";
 import type { Clock, Timer } from "../../ports/clock.js";
-import { spawnWriter } from "./spawn-writer.js";
-import type { WriteCommands } from "./sqlite-writer.js";
-import {
-  asParamedicError,
-  type CommandName,
-  errorOf,
-  type WriterOptions,
-  type WriterReply,
-  type WriterRequest,
-} from "./writer-protocol.js";
+import { asParamedicError, errorOf, type ThreadReply, type ThreadRequest } from "./thread-protocol.js";
 
-export interface WriterClientOptions extends WriterOptions {
+export interface ThreadClientOptions {
+  /** The database. */
+  readonly path: string;
+  /** What is asked of the thread, for messages. */
+  readonly work: "write" | "read";
   /** How long a command may wait for its turn, and then how long it may run. */
   readonly requestTimeoutMs: number;
   readonly openTimeoutMs: number;
@@ -24,49 +19,57 @@ export interface WriterClientOptions extends WriterOptions {
   readonly maxWaiting: number;
 }
 
-export interface WriterClientDeps {
+export interface ThreadClientDeps {
   readonly clock: Clock;
   readonly onFault: (error: unknown) => void;
-  /** @default the real thread */
-  readonly spawn?: ((options: WriterOptions) => WriterThread) | undefined;
+  readonly spawn: () => StoreThread;
 }
 
 /** What is used of a thread. */
-export interface WriterThread {
-  on(event: "message", listener: (reply: WriterReply) => void): unknown;
+export interface StoreThread {
+  on(event: "message", listener: (reply: ThreadReply) => void): unknown;
   on(event: "error", listener: (error: unknown) => void): unknown;
   on(event: "exit", listener: () => void): unknown;
   removeAllListeners(event: "message"): unknown;
-  postMessage(request: WriterRequest): void;
+  postMessage(request: ThreadRequest<string>): void;
   ref(): void;
   unref(): void;
   terminate(): Promise<unknown>;
 }
 
-export interface WriterClient {
-  call<Name extends CommandName>(
-    command: Name,
-    ...args: Parameters<WriteCommands[Name]>
-  ): Promise<ReturnType<WriteCommands[Name]>>;
+/** Functions that arguments and results of can be copied between threads. */
+export type Commands<C> = { readonly [Name in keyof C]: (...args: never[]) => unknown };
+
+export interface ThreadClient<C extends Commands<C>> {
+  call<Name extends keyof C & string>(command: Name, ...args: Parameters<C[Name]>): Promise<ReturnType<C[Name]>>;
   open(): Promise<void>;
   /** Lets what waits be done, then ends the thread. */
   close(): Promise<void>;
 }
 
 interface Pending {
-  readonly request: WriterRequest;
+  readonly request: ThreadRequest<string>;
   readonly runTimeoutMs: number;
   readonly resolve: (result: unknown) => void;
   readonly reject: (error: ParamedicError) => void;
   timer: Timer | undefined;
 }
 
-export function createWriterClient(deps: WriterClientDeps, options: WriterClientOptions): WriterClient {
-  const { clock, onFault } = deps;
-  const spawn = deps.spawn ?? spawnWriter;
+/**
+ * @example
+ * const writer = createThreadClient<WriteCommands>({ clock, onFault, spawn }, { path, work: "write", … });
+ * await writer.call("commitBatch", batch, clock.now());
+ */
+export function createThreadClient<C extends Commands<C>>(
+  deps: ThreadClientDeps,
+  options: ThreadClientOptions,
+): ThreadClient<C> {
+  const { clock, onFault, spawn } = deps;
+  const { work } = options;
+  const threadName = THREAD_NAMES[work];
   const waiting: Pending[] = [];
   let running: Pending | undefined;
-  let worker: WriterThread | undefined;
+  let worker: StoreThread | undefined;
   let lastId = 0;
 
   const unavailable = (what: string, cause?: unknown) =>
@@ -82,18 +85,18 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
     sendNext();
   };
 
-  const lose = (lost: WriterThread, error: ParamedicError) => {
+  const lose = (lost: StoreThread, error: ParamedicError) => {
     if (worker !== lost) return;
     worker = undefined;
     lost.removeAllListeners("message");
     settle(({ reject }) => reject(error));
   };
 
-  const start = (): WriterThread => {
-    const started = spawn(options);
+  const start = (): StoreThread => {
+    const started = spawn();
     started.unref();
     let crash: unknown;
-    started.on("message", (reply: WriterReply) => {
+    started.on("message", (reply: ThreadReply) => {
       if (reply.id !== running?.request.id) return;
       settle(({ resolve, reject }) => (reply.ok ? resolve(reply.result) : reject(errorOf(reply.error))));
     });
@@ -102,7 +105,7 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
       onFault(error);
     });
     started.on("exit", () => {
-      lose(started, unavailable("its writer thread ended; the next write starts a new one", crash));
+      lose(started, unavailable(`its ${threadName} thread ended; the next ${work} starts a new one`, crash));
     });
     return started;
   };
@@ -123,7 +126,7 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
     next.timer = clock.setTimer(() => {
       const stuck = worker;
       if (running !== next || !stuck) return;
-      const error = unavailable(`no answer within ${next.runTimeoutMs} ms; its writer thread is replaced`);
+      const error = unavailable(`no answer within ${next.runTimeoutMs} ms; its ${threadName} thread is replaced`);
       onFault(error);
       lose(stuck, error);
       void stuck.terminate();
@@ -140,12 +143,12 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
             cause: error,
           },
         )
-      : asParamedicError(error, `the database ${options.path}: its writer thread cannot be started`);
+      : asParamedicError(error, `the database ${options.path}: its ${threadName} thread cannot be started`);
 
-  const ask = (command: WriterRequest["command"], args: readonly unknown[], runTimeoutMs: number): Promise<unknown> =>
+  const ask = (command: string, args: readonly unknown[], runTimeoutMs: number): Promise<unknown> =>
     new Promise((resolve, reject) => {
       if (waiting.length >= options.maxWaiting) {
-        reject(unavailable(`${options.maxWaiting} writes already wait for it`));
+        reject(unavailable(`${options.maxWaiting} ${work}s already wait for it`));
         return;
       }
       lastId += 1;
@@ -160,14 +163,14 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
         const place = waiting.indexOf(pending);
         if (place < 0) return;
         waiting.splice(place, 1);
-        reject(unavailable(`a write waited ${options.requestTimeoutMs} ms for its turn; it was not begun`));
+        reject(unavailable(`a ${work} waited ${options.requestTimeoutMs} ms for its turn; it was not begun`));
       }, options.requestTimeoutMs);
       waiting.push(pending);
       sendNext();
     });
 
   return {
-    call: (command, ...args) => ask(command, args, options.requestTimeoutMs).then(resultOf<typeof command>),
+    call: (command, ...args) => ask(command, args, options.requestTimeoutMs).then(resultOf<C, typeof command>),
     open: async () => void (await ask("open", [], options.openTimeoutMs)),
     async close() {
       if (!worker && !running && waiting.length === 0) return;
@@ -177,7 +180,9 @@ export function createWriterClient(deps: WriterClientDeps, options: WriterClient
   };
 }
 
-/** The worker answers a command with what that command returned: both ends share `WriteCommands`. */
-function resultOf<Name extends CommandName>(result: unknown): ReturnType<WriteCommands[Name]> {
-  return result as ReturnType<WriteCommands[Name]>;
+const THREAD_NAMES = { write: "writer", read: "reader" } as const;
+
+/** The thread answers a command with what that command returned: both ends share the type of the commands. */
+function resultOf<C extends Commands<C>, Name extends keyof C & string>(result: unknown): ReturnType<C[Name]> {
+  return result as ReturnType<C[Name]>;
 }

@@ -1,23 +1,28 @@
-/** What passes between the main thread and the writer's thread. */
+/** What passes between the main thread and the threads of the store: the one that writes and the one that reads much. */
 import { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../../../shared/errors.js";
+import type { ReadCommands } from "./range-queries.js";
 import type { WriteCommands } from "./sqlite-writer.js";
 
-export type CommandName = keyof WriteCommands;
-
-/** `open` migrates and connects, or connects anew; `close` ends the thread once it is answered. */
-export interface WriterRequest {
+/** `open` connects, or connects anew, the writer after migrating; `close` ends the thread once it is answered. */
+export interface ThreadRequest<Command extends string> {
   readonly id: number;
-  readonly command: CommandName | "open" | "close";
+  readonly command: Command | "open" | "close";
   readonly args: readonly unknown[];
 }
 
-export type WriterReply =
+export type WriterRequest = ThreadRequest<keyof WriteCommands>;
+export type ReaderRequest = ThreadRequest<keyof ReadCommands>;
+
+export type ThreadReply =
   | { readonly id: number; readonly ok: true; readonly result: unknown }
   | { readonly id: number; readonly ok: false; readonly error: PlainError };
 
-export interface WriterOptions {
+export interface ReaderOptions {
   readonly path: string;
   readonly busyTimeoutMs: number;
+}
+
+export interface WriterOptions extends ReaderOptions {
   readonly migrationTimeoutMs: number;
 }
 

@@ -1,0 +1,1 @@
+DROP TABLE "paramedic_circuit_opinions";

@@ -1,0 +1,85 @@
+/** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
+import { and, asc, eq, exists, inArray, lt, notExists, notInArray, type SQL } from "drizzle-orm";
+import type { AnyPgColumn, PgTable } from "drizzle-orm/pg-core";
+import {
+  circuitBreakerStates,
+  circuitTransitions,
+  deadBatches,
+  failureEvents,
+  recoveryActions,
+} from "../../../drizzle/postgres/self-healing-schema.js";
+import type { CompactionStore, PrunableKind } from "../../ports/store.js";
+import { OPEN_ACTIONS } from "../recovery-leases.js";
+import { checkSlice } from "../rollup-slices.js";
+import { pruneBoots, pruneGaps } from "./ledger-statements.js";
+import type { Db } from "./postgres-connection.js";
+import type { Lane } from "./write-transactions.js";
+
+type Slice = Parameters<CompactionStore["pruneRecords"]>[0];
+
+/** Where the rows of a kind are written, and so deleted. */
+export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
+  dead_batches: "rollups",
+  recovery_actions: "story",
+  failure_events: "story",
+  circuit_transitions: "story",
+  gaps: "rollups",
+  boots: "rollups",
+};
+
+export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
+  const { kind, before } = checkSlice(slice);
+  const oldest = async (table: PgTable, id: AnyPgColumn, at: AnyPgColumn, isOver?: SQL): Promise<number> => {
+    const ids = db
+      .select({ id })
+      .from(table)
+      .where(and(lt(at, before), isOver))
+      .orderBy(asc(at))
+      .limit(slice.limit);
+    return (await db.delete(table).where(inArray(id, ids))).rowCount ?? 0;
+  };
+  switch (kind) {
+    case "dead_batches":
+      return oldest(deadBatches, deadBatches.id, deadBatches.at);
+    case "recovery_actions": {
+      const resolvedEvent = db
+        .select({ eventId: failureEvents.eventId })
+        .from(failureEvents)
+        .where(and(eq(failureEvents.eventId, recoveryActions.failureEventId), eq(failureEvents.resolved, true)));
+      const isOver = and(
+        lt(recoveryActions.lastAt, before),
+        notInArray(recoveryActions.status, [...OPEN_ACTIONS]),
+        exists(resolvedEvent),
+      );
+      return oldest(recoveryActions, recoveryActions.id, recoveryActions.timestamp, isOver);
+    }
+    case "failure_events": {
+      const actionsOfEvent = db
+        .select({ id: recoveryActions.id })
+        .from(recoveryActions)
+        .where(eq(recoveryActions.failureEventId, failureEvents.eventId));
+      const isOver = and(
+        eq(failureEvents.resolved, true),
+        lt(failureEvents.lastSeenAt, before),
+        notExists(actionsOfEvent),
+      );
+      return oldest(failureEvents, failureEvents.id, failureEvents.timestamp, isOver);
+    }
+    case "circuit_transitions": {
+      const presentState = db
+        .select({ id: circuitBreakerStates.id })
+        .from(circuitBreakerStates)
+        .where(
+          and(
+            eq(circuitBreakerStates.circuitName, circuitTransitions.circuitName),
+            eq(circuitBreakerStates.version, circuitTransitions.version),
+          ),
+        );
+      return oldest(circuitTransitions, circuitTransitions.id, circuitTransitions.at, notExists(presentState));
+    }
+    case "gaps":
+      return pruneGaps(db, slice);
+    case "boots":
+      return pruneBoots(db, slice);
+  }
+}

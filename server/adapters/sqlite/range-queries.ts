@@ -1,0 +1,190 @@
+/** Reads ranges of series: adds rollups up in SQL, series by series along their own keys, and folds what comes out of it. */
+import { count, eq, type SQL, sql } from "drizzle-orm";
+import { metricSeries, rollupMarks } from "../../../drizzle/self-healing-schema.js";
+import { type HeatMap, heatMapOf } from "../../../shared/heat-map.js";
+import { type KeptFrom, type Stretch, stretchesOf } from "../../../shared/resolutions.js";
+import type { SeriesPoint, Tags } from "../../../shared/series.js";
+import { createStepFold, pointOf, type StepSummary } from "../../../shared/step-fold.js";
+import type { SummaryPart } from "../../../shared/summary-fold.js";
+import { createProcedureFold, PROCEDURE_PREFIX, type ProcedureTotals } from "../../../shared/top-procedures.js";
+import { DAY_MS } from "../../../shared/units.js";
+import type { RangeStore, SeriesQuery } from "../../ports/store.js";
+import { checkLimit } from "../page-cursor.js";
+import { LARGEST_SUM, type Pass, partOf, passesOf, rowsOfOne, slicesOf } from "../range-plan.js";
+import { carriesTags, checkBands, checkStep } from "../series-steps.js";
+import type { Db } from "./sqlite-connection.js";
+
+export interface RangeQueries {
+  readSeries(query: SeriesQuery): readonly SeriesPoint[];
+  readHeatMap(query: Parameters<RangeStore["readHeatMap"]>[0]): HeatMap;
+  readTopProcedures(query: Parameters<RangeStore["readTopProcedures"]>[0]): readonly ProcedureTotals[];
+  readStretches(range: Parameters<RangeStore["readStretches"]>[0]): readonly Stretch[];
+  /** Whether a read is over so soon that it may be done on the thread that serves calls. */
+  isSmall(query: SeriesQuery): boolean;
+}
+
+/** What can be asked of the thread that reads. */
+export type ReadCommands = Pick<RangeQueries, "readSeries" | "readHeatMap" | "readTopProcedures">;
+
+/** Rows that one statement adds up: a few megabytes of distributions, whatever the number of series. */
+const MOST_ROWS = 10_000;
+/** A day of one series in minutes is 1,440 rows and some two milliseconds; what is more goes elsewhere. */
+const SMALL_ROWS = 2_000;
+const SMALL_SERIES = 16;
+
+export function createRangeQueries(db: Db): RangeQueries {
+  const { id, metricType, metricName, tags } = metricSeries;
+  const seriesOfMetric = db
+    .select({ id, tags })
+    .from(metricSeries)
+    .where(eq(metricName, sql.placeholder("metricName")))
+    .limit(sql.placeholder("limit"))
+    .prepare();
+  const seriesOfProcedures = db
+    .select({ id, metricName, tags })
+    .from(metricSeries)
+    .where(sql`${metricName} >= ${PROCEDURE_PREFIX} and ${metricName} < ${AFTER_PROCEDURES}
+      and ${metricType} = 'operation'`)
+    .prepare();
+  const readMarks = db.select().from(rollupMarks).prepare();
+  const steps = { all: stepQuery(db, false).prepare(), pending: stepQuery(db, true).prepare() };
+  const totals = { all: totalQuery(db, false).prepare(), pending: totalQuery(db, true).prepare() };
+
+  const countPending = db.select({ rows: count() }).from(rollupsOf(true)).where(isRead(true)).prepare();
+
+  const keptFrom = (): KeptFrom => new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom]));
+
+  const seriesOf = (query: { metricName: string; tags?: Tags | undefined }, most = NO_LIMIT) =>
+    seriesOfMetric.all({ metricName: query.metricName, limit: most });
+
+  /** All statements of one read see the same rows: compaction moves points from row to row between them. */
+  const atOnce = <T>(read: () => T): T => db.transaction(read);
+
+  /** As many series at once as `MOST_ROWS` allow; of pending rows nobody knows without counting how many there are. */
+  const slicesIn = (pass: Pass, ids: readonly number[]): readonly (readonly number[])[] => {
+    if (!pass.onlyPending) return slicesOf(ids, rowsOfOne(pass), MOST_ROWS);
+    const rows = countPending.get({ ...boundsOf(pass), seriesIds: JSON.stringify(ids) })?.rows ?? 0;
+    return rows === 0 ? [] : slicesOf(ids, rows / ids.length, MOST_ROWS);
+  };
+
+  const readSteps = ({ stepMs, limit, ...query }: SeriesQuery): readonly StepSummary[] => {
+    const fold = createStepFold({ stepMs: checkStep(stepMs), limit: checkLimit(limit) });
+    return atOnce(() => {
+      const ids = seriesOf(query)
+        .filter((series) => carriesTags(series.tags, query.tags))
+        .map((series) => series.id);
+      for (const pass of passesOf({ ...query, stepMs }, keptFrom())) {
+        for (const slice of slicesIn(pass, ids)) {
+          const statement = pass.onlyPending ? steps.pending : steps.all;
+          const asked = { ...boundsOf(pass), seriesIds: JSON.stringify(slice), stepMs, limit };
+          for (const row of statement.values(asked).map(addedUpOf)) fold.add(row.place, row);
+        }
+      }
+      return fold.take();
+    });
+  };
+
+  return {
+    readSeries: (query) => readSteps(query).map(pointOf),
+
+    readHeatMap: ({ mostBands, ...query }) => heatMapOf(readSteps(query), checkBands(mostBands)),
+
+    readTopProcedures({ from, to, by, limit }) {
+      const most = checkLimit(limit);
+      const fold = createProcedureFold();
+      return atOnce(() => {
+        const series = new Map(seriesOfProcedures.all().map((row) => [row.id, row]));
+        for (const pass of passesOf({ from, to, stepMs: DAY_MS }, keptFrom())) {
+          for (const slice of slicesIn(pass, [...series.keys()])) {
+            const statement = pass.onlyPending ? totals.pending : totals.all;
+            const asked = { ...boundsOf(pass), seriesIds: JSON.stringify(slice) };
+            for (const row of statement.values(asked).map(addedUpOf)) {
+              const found = series.get(row.place);
+              if (found) fold.add(found, row);
+            }
+          }
+        }
+        return fold.top(by, most);
+      });
+    },
+
+    readStretches: (range) => stretchesOf({ ...range, stepMs: checkStep(range.stepMs) }, keptFrom()),
+
+    isSmall(query) {
+      const few = seriesOf(query, SMALL_SERIES + 1);
+      if (few.length > SMALL_SERIES) return false;
+      // What is pending is left out: it is little, and soon none.
+      const rowsOfEach = passesOf({ ...query, stepMs: checkStep(query.stepMs) }, keptFrom())
+        .filter(({ onlyPending }) => !onlyPending)
+        .reduce((rows, pass) => rows + rowsOfOne(pass), 0);
+      return few.length * rowsOfEach <= SMALL_ROWS;
+    },
+  };
+}
+
+/** SQLite's word for none. */
+const NO_LIMIT = -1;
+
+/** The text after all that begins with the prefix: its last character is the one that follows a full stop. */
+const AFTER_PROCEDURES = `${PROCEDURE_PREFIX.slice(0, -1)}/`;
+
+function boundsOf({ resolutionMs, from, to }: Pass) {
+  return { resolutionMs, from, to };
+}
+
+interface AddedUp extends SummaryPart {
+  /** The start of the step, or the series. */
+  readonly place: number;
+}
+
+/** A row as an array: Drizzle's way to an object takes longer than the fold. Its order is that of `addedUp`. */
+function addedUpOf(row: unknown): AddedUp {
+  const [place, count, sum, min, max, joined] = row as [number, number, number, number, number, string | null];
+  return { place, ...partOf({ count, sum, min, max, buckets: Buffer.from(joined ?? "", "hex") }) };
+}
+
+/** Rows added up, their distributions joined: as hex text, because SQLite joins text alone and knows it in several encodings. */
+const addedUp = (place: SQL<number>) => ({
+  place: place.as("place"),
+  count: sql<number>`sum(r.count)`,
+  sum: sql<number>`sum(max(min(r.sum, ${sql.raw(String(LARGEST_SUM))}), ${sql.raw(String(-LARGEST_SUM))}))`,
+  min: sql<number>`min(r.min)`,
+  max: sql<number>`max(r.max)`,
+  joined: sql<string | null>`group_concat(nullif(hex(r.buckets), ''), '00')`,
+});
+
+/**
+ * What no coarser row holds yet is read by the index that holds nothing else. It is named, because SQLite would look through
+ * all rows of the range in the primary key.
+ */
+function rollupsOf(onlyPending: boolean) {
+  const index = onlyPending ? sql`indexed by paramedic_rollups_pending` : sql``;
+  return sql`json_each(${sql.placeholder("seriesIds")}) asked cross join paramedic_rollups r ${index}`;
+}
+
+function isRead(onlyPending: boolean) {
+  return sql`r.series_id = asked.value and r.resolution_ms = ${sql.placeholder("resolutionMs")}
+    and r.bucket >= ${sql.placeholder("from")} and r.bucket < ${sql.placeholder("to")}
+    ${onlyPending ? sql`and r.compacted = 0` : sql``}`;
+}
+
+/** The steps of some series together, apart so that its query plan can be looked at. */
+export function stepQuery(db: Db, onlyPending: boolean) {
+  const stepMs = sql.placeholder("stepMs");
+  return db
+    .select(addedUp(sql`r.bucket - ((r.bucket % ${stepMs}) + ${stepMs}) % ${stepMs}`))
+    .from(rollupsOf(onlyPending))
+    .where(isRead(onlyPending))
+    .groupBy(sql`place`)
+    .orderBy(sql`place`)
+    .limit(sql.placeholder("limit"));
+}
+
+/** Each of some series over the whole range. */
+export function totalQuery(db: Db, onlyPending: boolean) {
+  return db
+    .select(addedUp(sql`r.series_id`))
+    .from(rollupsOf(onlyPending))
+    .where(isRead(onlyPending))
+    .groupBy(sql`place`);
+}
