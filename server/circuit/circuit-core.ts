@@ -64,8 +64,8 @@ export class CircuitCore {
   #shadow: ShadowRule | undefined = undefined;
   /** Somebody wants to know how long calls take. */
   #measures = false;
-  /** The ticket of every call that begins while the circuit is closed; undefined where each needs its own. */
-  #closedTicket: CallTicket | undefined = undefined;
+  /** The ticket of every call that begins now; undefined where each needs its own, or none may begin unasked. */
+  #freeTicket: CallTicket | undefined = undefined;
   /** The hold under which an opening was told already. */
   #noticedHold: PlacedHold | undefined = undefined;
   #lastError: Error | undefined = undefined;
@@ -75,8 +75,7 @@ export class CircuitCore {
     this.deps = deps;
     this.#config = config;
     this.#status = initialStatus(config);
-    this.become(this.#status);
-    this.#renewTicket();
+    this.#retune(config, undefined);
   }
 
   get status(): CircuitStatus {
@@ -89,11 +88,8 @@ export class CircuitCore {
   }
 
   reconfigure(config: CircuitConfig): void {
-    const { status } = this;
     const before = this.#config;
-    this.#config = config;
-    this.#renewTicket();
-    this.become(status);
+    this.#retune(config, this.#shadow);
     this.apply({ type: "circuit.reconfigured", before }, this.deps.clock.monotonic());
   }
 
@@ -106,13 +102,14 @@ export class CircuitCore {
     const { clock, random } = this.deps;
     const onOpening = (reason: TransitionReason, failureCount: number) =>
       this.#notice({ rule: "shadow", reason, failureCount });
-    this.#shadow = config && new ShadowRule(config, { clock, random, onOpening });
-    this.#renewTicket();
+    this.#retune(this.#config, config && new ShadowRule(config, { clock, random, onOpening }));
   }
 
   /** The ticket of an admitted call; undefined when it is refused, here or above. */
   admit(now: number | undefined): CallTicket | undefined {
     const above = this.deps.above?.();
+    // What the machine would answer, without asking it, where nearly every call is.
+    if (above === undefined && this.#freeTicket !== undefined) return this.#freeTicket;
     if (above === undefined || above.admitsAll) return this.#admitHere(now);
     const at = now ?? this.deps.clock.monotonic();
     const permits = above.admitBelow(at);
@@ -126,9 +123,7 @@ export class CircuitCore {
   }
 
   get admitsAll(): boolean {
-    const status = this.#status;
-    const admitsHere = status.state === "closed" && status.rampUntil === undefined && status.hold === undefined;
-    return admitsHere && (this.deps.above?.()?.admitsAll ?? true);
+    return this.#isFree && (this.deps.above?.()?.admitsAll ?? true);
   }
 
   /** A call of a circuit below counts here as a probe only: how it fares says nothing of this circuit while it is closed. */
@@ -155,19 +150,16 @@ export class CircuitCore {
 
   #admitHere(now: number | undefined): CallTicket | undefined {
     const status = this.#status;
-    // What the machine would answer, without asking it, where nearly every call is: closed, or open in a storm of calls.
-    if (status.hold === undefined && this.#closedTicket !== undefined) {
-      if (status.state === "closed" && status.rampUntil === undefined) return this.#closedTicket;
-      if (status.state === "open") {
-        const at = now ?? this.deps.clock.monotonic();
-        if ((this.leased || at < status.retryAt) && this.#enforced()) {
-          if (at >= status.retryAt) this.probeAskedAt = at;
-          return undefined;
-        }
-        return this.#admitByMachine(at);
+    if (this.#freeTicket !== undefined) return this.#freeTicket;
+    const at = now ?? this.deps.clock.monotonic();
+    // The same for an open circuit in a storm of calls.
+    if (status.state === "open" && status.hold === undefined && this.#shadow === undefined) {
+      if ((this.leased || at < status.retryAt) && this.#enforced()) {
+        if (at >= status.retryAt) this.probeAskedAt = at;
+        return undefined;
       }
     }
-    return this.#admitByMachine(now ?? this.deps.clock.monotonic());
+    return this.#admitByMachine(at);
   }
 
   #admitByMachine(now: number): CallTicket | undefined {
@@ -195,7 +187,7 @@ export class CircuitCore {
 
   succeeded(ticket: CallTicket, at: number): void {
     this.lastSuccessAt = at;
-    if (ticket === this.#closedTicket && at < this.#quietUntil) {
+    if (ticket === this.#freeTicket && at < this.#quietUntil) {
       this.#untold += 1;
       return;
     }
@@ -274,11 +266,21 @@ export class CircuitCore {
   }
 
   become(status: CircuitStatus): void {
-    const isAnother = status.version !== this.#status.version;
+    const { version } = status;
     this.#untold = 0;
     this.#status = status;
     this.#quietUntil = quietUntil(status, this.#config);
-    if (isAnother) this.#renewTicket();
+    if (!this.#isFree || this.#measures || this.#shadow !== undefined) this.#freeTicket = undefined;
+    else if (this.#freeTicket?.version !== version) this.#freeTicket = { version, probe: 0, beganAt: Number.NaN };
+  }
+
+  /** The settings changed, or who looks on. */
+  #retune(config: CircuitConfig, shadow: ShadowRule | undefined): void {
+    const { status } = this;
+    this.#config = config;
+    this.#shadow = shadow;
+    this.#measures = config.slowCallMs !== undefined || shadow?.config.slowCallMs !== undefined;
+    this.become(status);
   }
 
   refusal(now: number | undefined): CircuitBreakerError {
@@ -296,11 +298,10 @@ export class CircuitCore {
     });
   }
 
-  #renewTicket(): void {
-    this.#measures = this.#config.slowCallMs !== undefined || this.#shadow?.config.slowCallMs !== undefined;
-    const { version } = this.#status;
-    this.#closedTicket =
-      this.#measures || this.#shadow !== undefined ? undefined : { version, probe: 0, beganAt: Number.NaN };
+  /** Closed, and nothing else keeps a call away. */
+  get #isFree(): boolean {
+    const status = this.#status;
+    return status.state === "closed" && status.rampUntil === undefined && status.hold === undefined;
   }
 
   #tell(from: CircuitState, to: CircuitState, reason: TransitionReason, failureEventId: string | undefined): void {
