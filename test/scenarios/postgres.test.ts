@@ -102,16 +102,16 @@ describe("a Paramedic on PostgreSQL", () => {
     for (let i = 0; i < 50; i += 1) expect(await app.api.good()).toBe("good");
     await expect(app.api.broken()).rejects.toThrow("broken");
     await server.restart();
-    await expect.poll(() => services(app), { timeout: 15_000 }).toEqual(["trpc.broken"]);
+    await expect.poll(() => services(app), { timeout: 40_000 }).toEqual(["trpc.broken"]);
     await expect
-      .poll(() => app.api.paramedic.metrics.accounting(), { timeout: 15_000 })
+      .poll(() => app.api.paramedic.metrics.accounting(), { timeout: 40_000 })
       .toMatchObject({ lost: 0, inFlight: 0, dropped: {} });
     await paramedic.shutdown();
     const [metric] = await database.run(
       "select sum(count)::int as calls from system_health_metrics where metric_name = 'trpc.good.duration'",
     );
     expect(metric).toEqual({ calls: 51 });
-  });
+  }, 120_000);
 
   it("lets two instances fold into the same tables, each with its own books", async () => {
     const instances = [start({ PARAMEDIC_INSTANCE: "a" }), start({ PARAMEDIC_INSTANCE: "b" })];
