@@ -48,7 +48,7 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
   switch (classification.verdict) {
     case "failure":
-      failPart(parts, blamed, { error, failureEventId });
+      failPart(parts, blamed, { error, failureEventId, openForMs: classification.holdMs });
       if (blamed === undefined) permit?.failure({ error, failureEventId });
       else permit?.ignored();
       break;
@@ -60,7 +60,8 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
       break;
   }
   service.record(outcomeOf(error, classification), durationMs);
-  if (classification.holdMs !== undefined && call.permits(service).circuits) {
+  // A part that is to blame rests by its own circuit; what else the service offers goes on.
+  if (classification.holdMs !== undefined && blamed === undefined && call.permits(service).circuits) {
     service.rest(classification.holdMs, now + durationMs);
   }
 }

@@ -39,6 +39,23 @@ describe("parts of a service", () => {
     expect(failures()[0]).toMatchObject({ affectedService: "llm:a", context: { circuit: "llm:a:key" } });
   });
 
+  it("stay open as long as the failure asked, and the service takes no rest for them", async () => {
+    const { run, target, registry, clock, guards } = harness();
+    const hinted = () => {
+      throw httpError(401, { "retry-after": "20" });
+    };
+    const quota = () => {
+      throw httpError(402, { "retry-after": "20" });
+    };
+    const ACCOUNT: ServicePart = { circuit: "llm:a:account", takes: ["quota_exceeded"], resetTimeoutMs: 5_000 };
+    await run(target("llm:a", quota, { parts: [KEY, ACCOUNT] }));
+    expect(registry.get("llm:a:account")?.getState().nextRetryTime).toBe(clock.now() + 20_000);
+    expect(guards.guard("llm:a").snapshot().cooldownMs).toBe(0);
+    // A refused key does not come back by waiting, whatever is said beside it.
+    await run(target("llm:b", hinted, { parts: [KEY] }));
+    expect(registry.get("llm:a:key")?.getState().nextRetryTime).toBe(clock.now() + 5_000);
+  });
+
   it("leave other failures to the service", async () => {
     const { run, target, registry, state, failures } = harness();
     await run(target("llm:a", fail(501), { parts: PARTS }));
