@@ -1,4 +1,5 @@
 /** Measures requests to LLM providers under OpenTelemetry's GenAI names: time, tokens and cost, never what was said. */
+import { classify } from "../../../shared/classify.js";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { SeriesDescriptor, Tags } from "../../../shared/series.js";
 import { SECOND_MS } from "../../../shared/units.js";
@@ -65,6 +66,25 @@ export function startMeter(clock: Clock, sink: MetricSink, request: GenAiRequest
     },
     failed: (errorType) => record("gen_ai.client.operation.duration", "s", passedS(), { "error.type": errorType }),
   };
+}
+
+/**
+ * Runs one request and records how it failed, if it does. What a deadline or a caller ended failed for that reason, whatever
+ * a client makes of it.
+ *
+ * @example await measured(meter, { service, signal }, () => ask())
+ */
+export async function measured<T>(
+  meter: GenAiMeter | undefined,
+  { service, signal }: { readonly service: string; readonly signal: AbortSignal },
+  ask: () => Promise<T>,
+): Promise<T> {
+  try {
+    return await ask();
+  } catch (error) {
+    meter?.failed(classify(signal.aborted ? signal.reason : error, service).reason);
+    throw error;
+  }
 }
 
 export interface Tokens {

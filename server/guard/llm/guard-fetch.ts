@@ -1,5 +1,4 @@
 /** A guarded `fetch`, for people with a client of their own: each request is an attempt of the service's guard. */
-import { classify } from "../../../shared/classify.js";
 import { readProperty } from "../../../shared/error-facts.js";
 import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
@@ -10,7 +9,7 @@ import type { GuardContext } from "../guard.js";
 import { GuardError } from "../guard-error.js";
 import type { Guards } from "../guards.js";
 import { FailedResponse, refusalResponse } from "./failed-response.js";
-import { type GenAiMeter, startMeter } from "./gen-ai-meter.js";
+import { type GenAiMeter, measured, startMeter } from "./gen-ai-meter.js";
 import { copyOf, type HttpRequest, readRequest } from "./http-request.js";
 import { linkedController } from "./linked-controller.js";
 import type { NestedRetries } from "./nested-retries.js";
@@ -25,7 +24,7 @@ import { watchStream } from "./stream/watch-stream.js";
 export interface GuardFetchOptions {
   /** Sending a request twice does no harm. @default true for `llm:*`, and for GET, HEAD, OPTIONS, PUT and DELETE */
   readonly idempotent?: boolean | undefined;
-  /** The longest silence between two pieces of a stream's content; 1 to 2^31-1 ms. @default 30_000 */
+  /** Of `llm:*`: the longest silence between two pieces of a stream's content; 1 to 2^31-1 ms. @default 30_000 */
   readonly stallTimeoutMs?: number | undefined;
   /** Who pays: keys of one account share its spent quota. @default each key's own */
   readonly account?: string | undefined;
@@ -44,7 +43,7 @@ export interface GuardFetchDeps {
  * marked so that the SDKs of OpenAI and Anthropic do not ask again. What the guard refuses is an answer for them too (503, 504
  * or 429), and an error for every other client.
  *
- * A streamed answer is given once its first content came; until then it may be asked for again. Later it ends with a
+ * A streamed answer of `llm:*` is given once its first content came; until then it may be asked for again. Later it ends with a
  * `StreamBrokenError` when it is cut, stalls or fails.
  *
  * @param fetch @default the platform's
@@ -76,7 +75,8 @@ export function createGuardFetch(
     const hangUp = linkedController([context.signal, request.signal]);
     const response = await send(copyOf(input), { ...init, signal: hangUp.signal });
     if (response.status >= 400) throw await FailedResponse.of(response);
-    if (!response.headers.get("content-type")?.includes("text/event-stream") || response.body === null) {
+    // Only of an LLM is it known what a stream should hold, and how long it may be silent.
+    if (!isLlm || response.body === null || !isEventStream(response)) {
       meter?.succeeded(meter === undefined ? undefined : await usageIn(response));
       // It was read to its end already, to find failures in it: nothing is left to hang up on.
       if (isLlm && isJson(response)) hangUp.abort();
@@ -111,7 +111,7 @@ export function createGuardFetch(
           {
             service,
             parts: isLlm ? partsOf({ service, model, apiKey, account }) : undefined,
-            async run(context) {
+            run(context) {
               const meter =
                 isLlm && model !== undefined
                   ? startMeter(clock, sink, {
@@ -121,13 +121,8 @@ export function createGuardFetch(
                       model,
                     })
                   : undefined;
-              try {
-                return await attempt(input, init, request, run, context, meter);
-              } catch (error) {
-                const { signal } = context;
-                meter?.failed(classify(signal.aborted ? signal.reason : error, service).reason);
-                throw error;
-              }
+              const { signal } = context;
+              return measured(meter, { service, signal }, () => attempt(input, init, request, run, context, meter));
             },
           },
         ],
@@ -173,6 +168,10 @@ async function usageIn(response: Response): Promise<unknown> {
   } catch {
     return undefined;
   }
+}
+
+function isEventStream(response: Response): boolean {
+  return response.headers.get("content-type")?.includes("text/event-stream") === true;
 }
 
 function isJson(response: Response): boolean {

@@ -2,7 +2,6 @@
  * A language model of the Vercel AI SDK that is several: each call is asked of the first model that can answer it. Built on
  * the part of the specification that versions 3 and 4 share, so that it needs neither at run time.
  */
-import { classify } from "../../../shared/classify.js";
 import { readProperty } from "../../../shared/error-facts.js";
 import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
@@ -12,7 +11,7 @@ import type { GuardContext } from "../guard.js";
 import type { Guards } from "../guards.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
-import { type GenAiMeter, startMeter } from "./gen-ai-meter.js";
+import { type GenAiMeter, measured, startMeter } from "./gen-ai-meter.js";
 import { linkedController } from "./linked-controller.js";
 import { finalModelError } from "./model-call-error.js";
 import { requireTimeout } from "./provider.js";
@@ -83,20 +82,14 @@ export function createGuardedModel<M extends AnyLanguageModel>(
         ...windows[index],
         // The model holds its key to itself.
         parts: partsOf({ service, model: model.modelId, apiKey: undefined }),
-        async run(context) {
+        run(context) {
           const meter = startMeter(clock, sink, {
             service,
             operation: "chat",
             provider: model.provider,
             model: model.modelId,
           });
-          try {
-            return await ask(target, context, meter);
-          } catch (error) {
-            const { signal } = context;
-            meter.failed(classify(signal.aborted ? signal.reason : error, service).reason);
-            throw error;
-          }
+          return measured(meter, { service, signal: context.signal }, () => ask(target, context, meter));
         },
       };
     });

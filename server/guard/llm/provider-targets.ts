@@ -1,12 +1,11 @@
 /** Ways to ask each provider for one request, with what the guard must know of each: its circuits, its window, its measurements. */
 import type OpenAI from "openai";
-import { classify } from "../../../shared/classify.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
-import { type GenAiMeter, type GenAiOperation, startMeter } from "./gen-ai-meter.js";
+import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
 import type { ModelChoice } from "./llm-requests.js";
 import type { OpenAiClients } from "./openai-client.js";
 import type { LlmProvider } from "./provider.js";
@@ -70,15 +69,10 @@ export function providerTargets<T>(
           apiKey: typeof provider.apiKey === "string" ? provider.apiKey : undefined,
           account: provider.account,
         }),
-        async run(context) {
+        run(context) {
           const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price });
-          try {
-            return await ask({ provider, model, service, client, context, meter });
-          } catch (error) {
-            const { signal } = context;
-            meter.failed(classify(signal.aborted ? signal.reason : error, service).reason);
-            throw error;
-          }
+          const { signal } = context;
+          return measured(meter, { service, signal }, () => ask({ provider, model, service, client, context, meter }));
         },
       };
     }),

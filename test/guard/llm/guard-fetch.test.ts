@@ -380,13 +380,24 @@ describe("a guarded fetch", () => {
     await expect(ask(guardedFetch as typeof fetch)).rejects.toMatchObject({ circuitName: "http:billing" });
   });
 
+  const events = [": hello\n\n", "event: tick\r\ndata: 1\r\n\r\n", 'data: {"a":"é"}\n\n'];
+
   it("passes events of an unknown kind on, byte by byte, and takes an orderly end for the end", async () => {
-    const events = [": hello\n\n", "event: tick\r\ndata: 1\r\n\r\n", 'data: {"a":"é"}\n\n', "id: 7\ndata: x\n\n"];
-    provider.behaves({ kind: "events", events: [...events.slice(0, 3)] });
-    const { guardedFetch } = makeFetch({}, {}, "http:ticks");
+    provider.behaves({ kind: "events", events });
+    const { guardedFetch } = makeFetch({}, {}, "llm:ticks");
     const response = await ask(guardedFetch as typeof fetch);
     expect(response.headers.get("content-type")).toContain("text/event-stream");
-    expect(await response.text()).toBe(events.slice(1, 3).join(""));
+    // A comment is no event.
+    expect(await response.text()).toBe(events.slice(1).join(""));
+  });
+
+  it("leaves the streams of other services alone, which may be silent as long as they like", async () => {
+    provider.behaves({ kind: "events", events });
+    const { guardedFetch, registry } = makeFetch({}, {}, "http:ticks");
+    const response = await ask(guardedFetch as typeof fetch);
+    expect(response.url).toBe(`${provider.origin}/invoices`);
+    expect(await response.text()).toBe(events.join(""));
+    expect(registry.getAll().map(({ name }) => name)).toEqual(["http:ticks"]);
   });
 
   it("reads Google's own streams", async () => {

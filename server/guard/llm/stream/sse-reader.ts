@@ -13,12 +13,10 @@ export class SseReader implements StreamReader<SseEvent> {
   #toolCalls = false;
   /** Some event belonged to an API whose grammar is known here. */
   #isKnown = false;
-  /** No LLM answers with nothing at all. */
-  #mayEnd: boolean;
+  #isEmpty = true;
 
   constructor(service: string) {
     this.#service = service;
-    this.#mayEnd = !service.startsWith("llm:");
   }
 
   get finished(): boolean {
@@ -26,7 +24,7 @@ export class SseReader implements StreamReader<SseEvent> {
   }
 
   get endsWithConnection(): boolean {
-    return this.#mayEnd && !this.#isKnown;
+    return !this.#isEmpty && !this.#isKnown;
   }
 
   /** No text is kept: the client that reads the bytes has it. */
@@ -46,7 +44,7 @@ export class SseReader implements StreamReader<SseEvent> {
     if (name === "error" || readProperty(message, "type") === "error") throw streamedError(message);
     if (readProperty(message, "error")) throw streamedError(message);
     if (message === undefined) return false;
-    this.#mayEnd = true;
+    this.#isEmpty = false;
     return this.#readChat(message) ?? this.#readTyped(message) ?? this.#readGoogle(message) ?? data !== "";
   }
 

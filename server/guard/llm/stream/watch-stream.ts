@@ -71,7 +71,8 @@ async function passOn<T>(stream: WatchedStream<T>, silence: Silence): Promise<vo
 
   try {
     for await (const item of source) {
-      if (context.signal.aborted || silence.isOver) return;
+      if (context.signal.aborted) throw context.signal.reason;
+      if (silence.isOver) return;
       const hasContent = reader.read(item);
       if (hasContent) silence.broken();
       if (begun) {
