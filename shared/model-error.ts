@@ -8,6 +8,8 @@ import { type ErrorFacts, factsOf } from "./error-facts.js";
 /** As much of a message as is looked for in other texts: enough to be sure of it. */
 const TELLING_LENGTH = 200;
 const MAX_WORDS = 3;
+/** More of a text than is ever kept of it; what comes later is not looked at. */
+const MAX_READ = 65_536;
 
 /** A word of a vocabulary (`server_is_overloaded`), not somebody's text. */
 const WORD = /^[a-z][\w.:-]{0,63}$/;
@@ -19,7 +21,7 @@ const WORD = /^[a-z][\w.:-]{0,63}$/;
  */
 export function withoutModelWords(text: string, error: unknown): string {
   if (text === "") return text;
-  let kept = withoutSnippet(text);
+  let kept = withoutSnippet(text.slice(0, MAX_READ));
   const chain = factsOf(error);
   for (const facts of chain) {
     if (!isModelError(facts)) continue;
