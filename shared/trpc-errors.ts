@@ -13,6 +13,9 @@ export function trpcClassOf(facts: ErrorFacts): ErrorClass | undefined {
       return "database_outcome_unknown";
     case "no_connection":
       return "database_saturated";
+    // The body went on after a statement that had failed.
+    case "rolled_back":
+      return "transaction_aborted";
   }
   switch (outcomeOfCode(facts.code)) {
     case "client_error":

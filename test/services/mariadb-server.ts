@@ -62,12 +62,16 @@ async function startIn(folder: string, { args = [], diskMegabytes }: MariadbSett
   const account = isRoot ? NOBODY : undefined;
   const data = join(folder, "data");
   const seed = diskMegabytes === undefined ? data : join(folder, "seed");
-  for (const path of [data, join(seed, "mysql")]) mkdirSync(path, { recursive: true });
+  const temporary = join(folder, "tmp");
+  for (const path of [data, temporary, join(seed, "mysql")]) mkdirSync(path, { recursive: true });
   chmodSync(folder, 0o755);
-  if (isRoot) for (const path of [folder, data, seed, join(seed, "mysql")]) chownSync(path, NOBODY.uid, NOBODY.gid);
+  if (isRoot)
+    for (const path of [folder, data, temporary, seed, join(seed, "mysql")]) chownSync(path, NOBODY.uid, NOBODY.gid);
   const env = { ...process.env, ...binary.env };
   const common = [
     "--no-defaults",
+    // Its temporary files are named after its process, which another name space may have too.
+    `--tmpdir=${temporary}`,
     `--lc-messages-dir=${binary.messages}`,
     `--character-sets-dir=${join(binary.messages, "charsets")}`,
     "--innodb-flush-log-at-trx-commit=2",

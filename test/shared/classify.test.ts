@@ -5,9 +5,12 @@ import fc from "fast-check";
 import { ReplyError } from "ioredis";
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
+import { DatabaseError } from "../../server/guard/database/database-error.js";
+import { TransactionError } from "../../server/guard/database/transaction-error.js";
 import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../../server/testing/provider-bodies.js";
 import { BLAMES, VERDICTS } from "../../shared/classification.js";
 import { classify, errorCategoryOf, severityOf } from "../../shared/classify.js";
+import { databaseCodeOf } from "../../shared/database-errors.js";
 import { ERROR_CLASSES, type ErrorClass } from "../../shared/error-classes.js";
 import { ERROR_CATEGORIES, FAILURE_CATEGORIES, FAILURE_TYPES, SEVERITIES } from "../../shared/failure.js";
 import { REJECTION } from "../../shared/rejection.js";
@@ -371,6 +374,50 @@ describe("a database", () => {
     [1064, "caller_error", "ignored"],
   ] as const)("MySQL %i", (errno, reason, verdict) => {
     expect(classify(mysql(errno), DB)).toMatchObject({ reason, verdict });
+  });
+
+  it.each([
+    ["CONNECTION_CLOSED", "database_connection"],
+    ["CONNECTION_ENDED", "database_closed"],
+    ["CONNECT_TIMEOUT", "database_unreachable"],
+    ["UNDEFINED_VALUE", "caller_error"],
+  ] as const)("postgres.js %s", (code, reason) => {
+    expect(classify(withCode(code), DB).reason).toBe(reason);
+  });
+
+  it.each([
+    ["outcome_unknown", "database_outcome_unknown", false],
+    ["rolled_back", "transaction_aborted", false],
+    ["transaction_open", "database_busy", true],
+  ] as const)("a transaction that ended as %s", (ended, reason, retryable) => {
+    expect(classify(new TransactionError(ended), DB)).toMatchObject({ reason, retryable });
+  });
+
+  it.each([
+    ["no_connection", "database_saturated", "failure"],
+    ["statement_timeout", "timeout", "failure"],
+    ["read_only", "rejected", "ignored"],
+  ] as const)("what its guard refused or ended: %s", (why, reason, verdict) => {
+    expect(classify(new DatabaseError(why, DB, "no"), DB)).toMatchObject({ reason, verdict });
+  });
+
+  it("tells MySQL's read-only server and full disk from what else one number stands for", () => {
+    const said = (errno: number, message: string) => classify(Object.assign(mysql(errno), { message }), DB).reason;
+    const option = (name: string) => `The MariaDB server is running with the ${name} option so it cannot execute this`;
+    expect(said(1290, option("--read-only"))).toBe("database_readonly");
+    expect(said(1290, option("--super-read-only"))).toBe("database_readonly");
+    expect(said(1290, option("--secure-file-priv"))).toBe("caller_error");
+    expect(said(1030, 'Got error 28 "No space left on device" from storage engine InnoDB')).toBe("disk_full");
+    expect(said(1026, "Error writing file './x' (errno: 28)")).toBe("disk_full");
+    expect(said(1030, "Got error 168 from storage engine")).toBe("database_internal");
+  });
+
+  it("has a code of its own, found through what wraps it", () => {
+    expect(databaseCodeOf(new DrizzleQueryError("insert into x", ["s3cret"], pg("40001")))).toBe("40001");
+    expect(databaseCodeOf(mysql(1213))).toBe("1213");
+    expect(databaseCodeOf(withCode("SQLITE_BUSY_SNAPSHOT"))).toBe("SQLITE_BUSY_SNAPSHOT");
+    expect(databaseCodeOf(withCode("ECONNRESET"))).toBeUndefined();
+    expect(databaseCodeOf(undefined)).toBeUndefined();
   });
 
   it("is found behind Drizzle, whose message carries the parameters", () => {

@@ -1,5 +1,6 @@
 /** Does work on a database again as long as its failures ask for it and there is time, and writes down the story in one row. */
 import { classify } from "../../../shared/classify.js";
+import { readProperty } from "../../../shared/error-facts.js";
 import type { Failure } from "../../../shared/failure.js";
 import { permitsOf } from "../../../shared/mode.js";
 import { isRejection } from "../../../shared/rejection.js";
@@ -70,7 +71,7 @@ export async function repeat<T>(deps: RepeatDeps, work: RepeatedWork<T>): Promis
       return value;
     } catch (error) {
       // The circuit opened meanwhile: what opened it says more.
-      if (last !== undefined && isRejection(error)) {
+      if (last !== undefined && isRejection(error) && readProperty(error, "circuitName") !== undefined) {
         story?.ended("failed", attempt - 1);
         throw last.error;
       }

@@ -97,6 +97,7 @@ export function createTransaction(deps: TransactionDeps): Transaction {
     const stop = makeStop(clock, deadlineAt - now, [call?.signal, options.signal]);
     const service = guard?.service ?? options.service ?? UNGUARDED;
     const { signal } = stop;
+    guard?.deps.budget.earn();
     try {
       return await run.inTurn(signal, () =>
         repeat(deps, {

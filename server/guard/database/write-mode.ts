@@ -80,7 +80,7 @@ export function createWriteMode(service: string, { clock, journal, probe }: Writ
 
   const run = async (): Promise<void> => {
     const { mode } = state;
-    if (mode === "writable" || isProbing || isStopped) return;
+    if (mode === "writable" || isProbing) return;
     isProbing = true;
     const finding = await probe(state.reason).catch((): WriteFinding => "unreachable");
     isProbing = false;

@@ -202,6 +202,19 @@ describe("a guarded SQLite database that takes no writes", () => {
     await db.insert(users).values({ name: "ada" });
   });
 
+  it("is neither probed nor refused anything while circuit breakers are switched off", async () => {
+    const flags = { enabled: true, circuitBreakers: false, autoRecovery: true, retry: true };
+    const { guardDatabase, databases, rescues } = makeGuards({ flags });
+    const db = guardDatabase("db:main", opened.db);
+    opened.client.pragma("query_only = on");
+    for (let i = 0; i < 3; i += 1) {
+      expect(await errorOf(db.insert(users).values({ name: "lost" }))).toMatchObject({ code: "SQLITE_READONLY" });
+    }
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(databases()[0]?.degradedBecause()).toBeUndefined();
+    expect(rescues()).toEqual([]);
+  });
+
   it("is probed no more once its guards are stopped", async () => {
     const guards = makeGuards();
     const db = guards.guardDatabase("db:main", opened.db);
