@@ -1,7 +1,13 @@
 /** The public door of the package: everything that is promised, by name. */
 
 export type { Role } from "../shared/access.js";
-export type { CircuitHold, CircuitSharing, CircuitSnapshot, CircuitState, CircuitTransition } from "../shared/circuit.js";
+export type {
+  CircuitHold,
+  CircuitSharing,
+  CircuitSnapshot,
+  CircuitState,
+  CircuitTransition,
+} from "../shared/circuit.js";
 export { CIRCUIT_PRESETS, type CircuitConfig, type CircuitPreset } from "../shared/circuit-config.js";
 export { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../shared/errors.js";
 export type {

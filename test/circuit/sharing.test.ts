@@ -298,9 +298,15 @@ describe("clocks that do not agree", () => {
     await stopFleet();
     const b = await startInstance(skewedClock(clock, -300_000), store, { circuit, name: "b" });
     let firstAt: number | undefined;
-    await callUntil(clock, 45_000, [b], () => {
-      firstAt ??= clock.monotonic() - from;
-    }, 50);
+    await callUntil(
+      clock,
+      45_000,
+      [b],
+      () => {
+        firstAt ??= clock.monotonic() - from;
+      },
+      50,
+    );
     expect(firstAt).toBeGreaterThanOrEqual(40_000);
     expect(firstAt).toBeLessThanOrEqual(40_500);
   });
