@@ -240,6 +240,9 @@ describe("what one instance did", () => {
     );
     await clock.advance(5_001);
     expect([a.svc().tryAcquire(), b.svc().tryAcquire()]).toEqual([undefined, undefined]);
+    const shared = await startInstance(clock, store, { circuit, name: "s" });
+    shared.svc().forceOpen("operator");
+    await settle();
     const late = await startInstance(clock, store, { circuit, name: "c", sharing: () => "local" });
     expect(late.svc().tryAcquire()).toBeUndefined();
     expect(late.svc().state).toBe("closed");
