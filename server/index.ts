@@ -1,7 +1,13 @@
 /** The public door of the package: everything that is promised, by name. */
 
 export type { Role } from "../shared/access.js";
-export type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../shared/circuit.js";
+export type {
+  CircuitHold,
+  CircuitSharing,
+  CircuitSnapshot,
+  CircuitState,
+  CircuitTransition,
+} from "../shared/circuit.js";
 export { CIRCUIT_PRESETS, type CircuitConfig, type CircuitPreset } from "../shared/circuit-config.js";
 export { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../shared/errors.js";
 export type {
@@ -42,9 +48,10 @@ export {
   type CircuitCounts,
 } from "./circuit/circuit-breaker.js";
 export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-breaker-error.js";
-export { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
+export { CircuitBreakerRegistry, type CircuitBreakerRegistryOptions } from "./circuit/circuit-breaker-registry.js";
 export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";
 export type { CircuitNotice } from "./circuit/circuit-notice.js";
+export type { PanicReport } from "./circuit/panic-threshold.js";
 export type { ShadowReport } from "./circuit/shadow-rule.js";
 export type { Judgement } from "./circuit/verdict.js";
 export type { ExpressOptions, Paramedic } from "./door.js";

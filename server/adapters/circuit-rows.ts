@@ -22,7 +22,9 @@ export function transitioned(
 ): StoredCircuit {
   return {
     ...snapshot,
-    nextRetryAt: deadline(snapshot.nextRetryAt, instant),
+    // With the deadline: how long it is open in all is their difference.
+    openedAt: onDatabaseClock(snapshot.openedAt, instant),
+    nextRetryAt: onDatabaseClock(snapshot.nextRetryAt, instant),
     lastFailureAt: latest(stored?.lastFailureAt, snapshot.lastFailureAt),
     lastSuccessAt: latest(stored?.lastSuccessAt, snapshot.lastSuccessAt),
     held: stored?.held,
@@ -50,7 +52,8 @@ export function refreshed(stored: StoredCircuit, snapshot: CircuitSnapshot, at: 
 export function unseen(snapshot: CircuitSnapshot, { at, now }: WriteInstant): StoredCircuit {
   return {
     ...snapshot,
-    nextRetryAt: deadline(snapshot.nextRetryAt, { at, now }),
+    openedAt: onDatabaseClock(snapshot.openedAt, { at, now }),
+    nextRetryAt: onDatabaseClock(snapshot.nextRetryAt, { at, now }),
     held: undefined,
     updatedAt: at,
     probeLease: undefined,
@@ -67,7 +70,7 @@ export function held(
 ): StoredCircuit {
   return {
     ...(stored ?? heldAlone(name, instant)),
-    held: hold && { ...hold, until: deadline(hold.until, instant) },
+    held: hold && { ...hold, until: onDatabaseClock(hold.until, instant) },
     updatedAt: instant.at,
   };
 }
@@ -126,8 +129,8 @@ export function isSameTransition(a: CircuitTransition, b: CircuitTransition): bo
   );
 }
 
-function deadline(by: number | undefined, { at, now }: WriteInstant): number | undefined {
-  return by === undefined ? undefined : now + (by - at);
+function onDatabaseClock(time: number | undefined, { at, now }: WriteInstant): number | undefined {
+  return time === undefined ? undefined : now + (time - at);
 }
 
 function latest(a: number | undefined, b: number | undefined): number | undefined {

@@ -115,7 +115,7 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
       if (!isUsed) waitUntil(turn, now, now);
     }
     turn.own = undefined;
-    if (!breaker.wantsProbe(now)) return;
+    if (!breaker.wantsProbe(now) || letsNobodyProbe(breaker)) return;
     const isBusy = breaker.probeAskedAt !== undefined && breaker.probeAskedAt >= turn.since;
     if (now >= (isBusy ? turn.busyAt : turn.idleAt)) take(breaker, turn, now);
   }
@@ -206,6 +206,12 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
       return localProbes;
     },
   };
+}
+
+/** By hand, its calls are refused, or pass and count for nothing. */
+function letsNobodyProbe(breaker: CircuitBreaker): boolean {
+  const held = breaker.snapshot().held?.state;
+  return held === "forced_open" || held === "disabled";
 }
 
 /** How long to wait before the next try makes sense. */

@@ -247,8 +247,8 @@ export interface ProbeLease {
 }
 
 /**
- * A circuit as it is kept. Its deadlines (`nextRetryAt`, the ends of hold and lease) are by the database's clock, as `readAt`
- * is: what is left of them is their difference to `readAt`, whatever other clocks say.
+ * A circuit as it is kept. `openedAt` and its deadlines (`nextRetryAt`, the ends of hold and lease) are by the database's
+ * clock, as `readAt` is: what is left of them is their difference to `readAt`, whatever other clocks say.
  */
 export interface StoredCircuit extends CircuitSnapshot {
   readonly updatedAt: number;

@@ -109,6 +109,20 @@ describe("probes of a fleet", () => {
     ]);
   });
 
+  it("leave a moment between two turns of an idle owner, in which one with calls comes first", async () => {
+    const { clock, store, instances } = await fleetOf(["a"]);
+    instances[0]?.fail(2);
+    await clock.advance(10_100);
+    let free = 0;
+    for (let passed = 0; passed < 2 * PROBE_TURN_MS; passed += 10) {
+      await clock.advance(10);
+      const row = await store.row();
+      if ((row?.probeLease?.until ?? 0) <= (row?.readAt ?? 0)) free += 10;
+    }
+    expect(free).toBeGreaterThanOrEqual(200);
+    expect(free).toBeLessThan(1_000);
+  });
+
   it("last as long as they need: a turn with a probe in flight is prolonged", async () => {
     const { clock, store, instances } = await fleetOf(["a", "b"]);
     await openEverywhere(clock, instances);
@@ -226,6 +240,9 @@ describe("what one instance did", () => {
     );
     await clock.advance(5_001);
     expect([a.svc().tryAcquire(), b.svc().tryAcquire()]).toEqual([undefined, undefined]);
+    const shared = await startInstance(clock, store, { circuit, name: "s" });
+    shared.svc().forceOpen("operator");
+    await settle();
     const late = await startInstance(clock, store, { circuit, name: "c", sharing: () => "local" });
     expect(late.svc().tryAcquire()).toBeUndefined();
     expect(late.svc().state).toBe("closed");
@@ -237,7 +254,9 @@ describe("what one instance did", () => {
     const hold = { state: "forced_open", by: "ada", reason: "migration", until: clock.now() + 30_000 } as const;
     await store.inner.holdCircuit("svc", hold, clock.now());
     await clock.advance(5_001);
+    store.asked.length = 0;
     await callUntil(clock, 20_000, instances, () => expect.unreachable("a call passed the hold"), 100);
+    expect(store.asked).not.toContain("lease");
     const probes: Permit[] = [];
     await callUntil(clock, 12_000, instances, (permit) => probes.push(permit), 100);
     expect(probes.length).toBeGreaterThan(0);
@@ -271,6 +290,29 @@ describe("clocks that do not agree", () => {
       expect(firstAt).toBeLessThanOrEqual(10_500);
     },
   );
+
+  it("B5: also where a wait is longer than the circuit's usual one, because the service asked for it", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(skewedClock(clock, 300_000), store, { circuit, name: "a" });
+    const from = clock.monotonic();
+    a.svc().tryAcquire()?.failure({ openForMs: 40_000 });
+    await settle();
+    await stopFleet();
+    const b = await startInstance(skewedClock(clock, -300_000), store, { circuit, name: "b" });
+    let firstAt: number | undefined;
+    await callUntil(
+      clock,
+      45_000,
+      [b],
+      () => {
+        firstAt ??= clock.monotonic() - from;
+      },
+      50,
+    );
+    expect(firstAt).toBeGreaterThanOrEqual(40_000);
+    expect(firstAt).toBeLessThanOrEqual(40_500);
+  });
 
   it("B5: and a wall clock that steps while the circuit is open changes nothing for who runs", async () => {
     const clock = createFakeClock();

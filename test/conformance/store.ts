@@ -693,6 +693,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
           ...open,
           updatedAt: START,
           probeLease: undefined,
+          openedAt: (present?.nextRetryAt ?? 0) - 5_000,
           nextRetryAt: expect.any(Number),
           readAt: expect.any(Number),
         });
@@ -746,7 +747,14 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         const here = { probeLease: undefined, readAt: expect.any(Number), updatedAt: START + 100 };
         expect(all).toEqual([
           { ...circuitOf({ name: "db:main", failureCount: 1 }), ...here },
-          { ...open, ...here, failureCount: 7, lastFailureAt: START + 9, nextRetryAt: expect.any(Number) },
+          {
+            ...open,
+            ...here,
+            failureCount: 7,
+            lastFailureAt: START + 9,
+            openedAt: expect.any(Number),
+            nextRetryAt: expect.any(Number),
+          },
         ]);
         expectLeft(all[1]?.nextRetryAt, all[1], 5_000);
         expect((await store.loadCircuits(["llm:openai", "http:none"])).map(({ name }) => name)).toEqual(["llm:openai"]);
