@@ -60,6 +60,8 @@ export interface Scenario {
   readonly name: string;
   /** It runs in this many, one after another, and medians count: one process compiles and lays out its code by chance. @default 1 */
   readonly processes?: number;
+  /** Options of Node's for them. */
+  readonly execArgv?: readonly string[];
   run(): Promise<ScenarioResult>;
 }
 

@@ -4,21 +4,21 @@ import { type Budget, type Group, type Measurement, median, type Scenario, type 
 
 /** One scenario's code must not make another's slower: types seen, hooks switched on. */
 export async function runInProcesses(
-  { name, processes = 1 }: Scenario,
+  { name, processes = 1, execArgv = [] }: Scenario,
   file: string,
   args: readonly string[],
 ): Promise<readonly ScenarioResult[]> {
   const results: ScenarioResult[] = [];
   for (let at = 1; at <= processes; at += 1) {
     process.stderr.write(`${name}${processes > 1 ? ` ${at} of ${processes}` : ""} …\n`);
-    results.push(await runInProcess(file, [...args, name]));
+    results.push(await runInProcess(file, [...args, name], execArgv));
   }
   return results;
 }
 
-function runInProcess(file: string, args: readonly string[]): Promise<ScenarioResult> {
+function runInProcess(file: string, args: readonly string[], execArgv: readonly string[]): Promise<ScenarioResult> {
   return new Promise((resolve, reject) => {
-    const child = fork(file, args);
+    const child = fork(file, args, { execArgv: [...process.execArgv, ...execArgv] });
     let result: ScenarioResult | undefined;
     // The child is this program: what it sends is what the scenario's `run` gave.
     child.once("message", (message) => {

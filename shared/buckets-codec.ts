@@ -3,27 +3,27 @@
  * count. Neighbouring buckets with small counts take two bytes each. No step is zero, so lists that a database joined with a
  * zero byte between them (`JOINT`) are told apart, and a thousand rows can be read as one.
  */
-import type { SparseBuckets } from "./histogram.js";
+import { forEachBucket, type SparseBuckets } from "./histogram.js";
 
 /**
  * @param buckets sorted by index, no index twice; counts are whole and not negative, up to 2^53 - 1
- * @example decodeBuckets(encodeBuckets([[-3, 1], [40, 7]])) // [[-3, 1], [40, 7]]
+ * @example decodeBuckets(encodeBuckets([-3, 1, 40, 7])) // [-3, 1, 40, 7]
  */
 export function encodeBuckets(buckets: SparseBuckets): Uint8Array {
   const bytes: number[] = [];
   let previous: number | undefined;
-  for (const [index, count] of buckets) {
+  forEachBucket(buckets, (index, count) => {
     writeVarint(bytes, previous === undefined ? zigzag(index) : index - previous);
     writeVarint(bytes, count);
     previous = index;
-  }
+  });
   return Uint8Array.from(bytes);
 }
 
 /** @throws RangeError when the bytes end inside a number. */
 export function decodeBuckets(bytes: Uint8Array): SparseBuckets {
-  const buckets: [number, number][] = [];
-  addBuckets(bytes, { add: (index, count) => buckets.push([index, count]) });
+  const buckets: number[] = [];
+  addBuckets(bytes, { add: (index, count) => buckets.push(index, count) });
   return buckets;
 }
 

@@ -1,6 +1,6 @@
 /** Exponential buckets folded into the few explicit bounds that scrapers and dashboards expect. */
 import type { BoundedCounts } from "./cumulative-series.js";
-import { bucketIndex, MAX_BUCKET_INDEX, type SparseBuckets } from "./histogram.js";
+import { bucketIndex, forEachBucket, MAX_BUCKET_INDEX, type SparseBuckets } from "./histogram.js";
 
 /** OpenTelemetry's advice for `rpc.server.call.duration`; seconds. */
 export const DURATION_BOUNDS_S: readonly number[] = Object.freeze([
@@ -44,8 +44,8 @@ export function addToBounds(
 ): void {
   const lastBuckets = LAST_BUCKETS.get(bounds) ?? bounds.map(bucketIndex);
   let at = 0;
-  for (const [index, count] of buckets) {
+  forEachBucket(buckets, (index, count) => {
     while (index > (lastBuckets[at] ?? MAX_BUCKET_INDEX)) at += 1;
     counts[at] = (counts[at] ?? 0) + count;
-  }
+  });
 }

@@ -2,7 +2,13 @@
  * How often which durations were seen, by time: each step's distribution in bands. A band is 2^n whole buckets, so no point is
  * split or guessed, and the bounds of one answer are those of the next.
  */
-import { bucketUpperBound, MAX_BUCKET_INDEX, MIN_BUCKET_INDEX, type SparseBuckets } from "./histogram.js";
+import {
+  bucketUpperBound,
+  forEachBucket,
+  MAX_BUCKET_INDEX,
+  MIN_BUCKET_INDEX,
+  type SparseBuckets,
+} from "./histogram.js";
 import type { StepSummary } from "./step-fold.js";
 
 /** Values above one bound and up to another, in the unit of the metric. */
@@ -39,8 +45,8 @@ export function heatMapOf(steps: readonly StepSummary[], mostBands: number): Hea
   let lowest = Number.POSITIVE_INFINITY;
   let highest = Number.NEGATIVE_INFINITY;
   for (const { buckets } of measured) {
-    lowest = Math.min(lowest, buckets[0]?.[0] ?? lowest);
-    highest = Math.max(highest, buckets.at(-1)?.[0] ?? highest);
+    lowest = Math.min(lowest, buckets[0] ?? lowest);
+    highest = Math.max(highest, buckets.at(-2) ?? highest);
   }
   if (lowest > highest) return { bands: [], steps: [] };
   let halvings = 0;
@@ -61,10 +67,10 @@ function countsOf(
   { halvings, first, bands }: { readonly halvings: number; readonly first: number; readonly bands: number },
 ): readonly number[] {
   const counts = new Array<number>(bands).fill(0);
-  for (const [index, count] of buckets) {
+  forEachBucket(buckets, (index, count) => {
     const at = (index >> halvings) - first;
     counts[at] = (counts[at] ?? 0) + count;
-  }
+  });
   return counts;
 }
 

@@ -3,7 +3,7 @@
  * added where they lie instead of merging lists pair by pair.
  */
 import { addBuckets } from "./buckets-codec.js";
-import { HistogramRecorder, type SparseBuckets } from "./histogram.js";
+import { forEachBucket, HistogramRecorder, type SparseBuckets } from "./histogram.js";
 import { finite } from "./rollup.js";
 import type { MergedSummary } from "./series.js";
 
@@ -32,7 +32,7 @@ export class SummaryFold {
     this.min = Math.min(this.min, min);
     this.max = Math.max(this.max, max);
     if (buckets instanceof Uint8Array) addBuckets(buckets, this.distribution);
-    else for (const [index, times] of buckets) this.distribution.add(index, times);
+    else forEachBucket(buckets, (index, times) => this.distribution.add(index, times));
   }
 
   /** Gives what was added and begins again at nothing. */

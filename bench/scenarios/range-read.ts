@@ -18,6 +18,7 @@ import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { DAY_MS, MINUTE_MS } from "../../shared/units.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
 import { longestTurn } from "../longest-turn.js";
+import { openRunDelay } from "../run-delay.js";
 
 const SERIES = 1_000;
 const READS = 300;
@@ -26,7 +27,7 @@ const MANY_READS = 20;
 const WARM_UP_READS = 30;
 
 /** A distribution as a busy procedure has it in ten seconds: thirty neighbouring buckets. */
-const BUCKETS = Buffer.from(encodeBuckets(Array.from({ length: 30 }, (_, at) => [100 + at, 1 + (at % 7)] as const)));
+const BUCKETS = Buffer.from(encodeBuckets(Array.from({ length: 30 }, (_, at) => [100 + at, 1 + (at % 7)]).flat()));
 
 export const rangeRead: Scenario = {
   name: "range-read",
@@ -127,21 +128,23 @@ async function readMany(store: Store, from: number) {
   const waits: number[] = [];
   const blocks: number[] = [];
   const idle: number[] = [];
+  const delay = openRunDelay();
   const query = { metricName: "many", from, to: from + MINUTE_MS, stepMs: RESOLUTIONS_MS[0], limit: 1_000 };
   for (let read = -1; read < MANY_READS; read += 1) {
     let waited = 0;
-    const block = await longestTurn(async () => {
+    const block = await longestTurn(delay, async () => {
       const startedAt = performance.now();
       const points = await store.readSeries(query);
       waited = performance.now() - startedAt;
       if (points[0]?.count !== MANY_SERIES * 103) throw new Error("not all series were read");
     });
-    const alone = await longestTurn(() => new Promise((resolve) => setTimeout(resolve, waited)));
+    const alone = await longestTurn(delay, () => new Promise((resolve) => setTimeout(resolve, waited)));
     // The first read starts the thread.
     if (read < 0) continue;
     waits.push(waited);
     blocks.push(block);
     idle.push(alone);
   }
+  delay.close();
   return { waits, blocks, idle };
 }

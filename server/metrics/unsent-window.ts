@@ -79,7 +79,7 @@ export class UnsentWindow {
 
 /** About how many characters a series takes in an entry. */
 function weightOf(descriptor: SeriesDescriptor, summary: SeriesSummary): number {
-  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 16;
+  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 8;
   for (const [name, value] of Object.entries(descriptor.tags)) weight += name.length + value.length + 6;
   return weight;
 }

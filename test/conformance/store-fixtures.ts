@@ -29,7 +29,7 @@ export function summaryOf(values: readonly number[]): SeriesSummary {
     min: Math.min(...values),
     max: Math.max(...values),
     last: values.at(-1) ?? 0,
-    buckets: [...counts].sort(([a], [b]) => a - b),
+    buckets: [...counts].sort(([a], [b]) => a - b).flat(),
   };
 }
 

@@ -27,11 +27,7 @@ const sample: Batch = {
       min: 1,
       max: 3,
       last: 3,
-      buckets: [
-        [-1, 1],
-        [31, 1],
-        [50, 1],
-      ],
+      buckets: [-1, 1, 31, 1, 50, 1],
     },
   ],
 };

@@ -8,24 +8,24 @@ const buckets = fc
     maxLength: 300,
     size: "max",
   })
-  .map((pairs) => pairs.sort(([a], [b]) => a - b));
+  .map((pairs) => pairs.sort(([a], [b]) => a - b).flat());
 
 describe("buckets codec", () => {
   it("gives back what it packed", () => {
     fc.assert(
-      fc.property(buckets, (pairs) => {
-        expect(decodeBuckets(encodeBuckets(pairs))).toEqual(pairs);
+      fc.property(buckets, (packed) => {
+        expect(decodeBuckets(encodeBuckets(packed))).toEqual(packed);
       }),
     );
   });
 
   it("packs neighbouring buckets with small counts into two bytes each", () => {
-    const pairs = Array.from({ length: 40 }, (_, step) => [-20 + step, 3] as const);
-    expect(encodeBuckets(pairs)).toHaveLength(80);
+    const neighbours = Array.from({ length: 40 }, (_, step) => [-20 + step, 3]).flat();
+    expect(encodeBuckets(neighbours)).toHaveLength(80);
   });
 
   it("refuses bytes that end inside a number", () => {
-    const packed = encodeBuckets([[5, 300]]);
+    const packed = encodeBuckets([5, 300]);
     expect(() => decodeBuckets(packed.subarray(0, packed.length - 1))).toThrow(RangeError);
     expect(() => decodeBuckets(packed.subarray(0, 1))).toThrow(RangeError);
   });
