@@ -3,6 +3,8 @@ import { defineConfig } from "tsdown";
 export default defineConfig({
   entry: {
     index: "server/index.ts",
+    "ai-sdk": "server/ai-sdk.ts",
+    testing: "server/testing.ts",
     schema: "drizzle/self-healing-schema.ts",
     relations: "drizzle/relations.ts",
     "postgres/schema": "drizzle/postgres/self-healing-schema.ts",

@@ -13,6 +13,7 @@ export default defineConfig({
     testTimeout: isLongRun ? 3_600_000 : 20_000,
     hookTimeout: 60_000,
     restoreMocks: true,
+    expect: { poll: { timeout: 10_000 } },
     coverage: {
       provider: "v8",
       include: ["server/**/*.ts", "shared/**/*.ts"],

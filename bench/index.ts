@@ -14,13 +14,14 @@ import { guard } from "./scenarios/guard.js";
 import { http } from "./scenarios/http.js";
 import { middleware } from "./scenarios/middleware.js";
 import { points } from "./scenarios/points.js";
+import { rangeRead } from "./scenarios/range-read.js";
 import { record } from "./scenarios/record.js";
 import { checkTableOf, tableOf } from "./table.js";
 
-const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, http, call];
+const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, rangeRead, http, call];
 /** Names for several. */
 const SUITES: Readonly<Record<string, readonly string[]>> = {
-  metrics: ["middleware", "record", "points", "commit", "http"],
+  metrics: ["middleware", "record", "points", "commit", "range-read", "http"],
 };
 const ATTEMPTS = 3;
 const CHILD = "--child";

@@ -5,10 +5,12 @@ import type { createHealthProcedure } from "./api/health-procedure.js";
 import type { HttpHandler } from "./api/http-handler.js";
 import type { ParamedicRouter } from "./api/router.js";
 import type { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
-import type { DatabasePolicy } from "./guard/database.js";
+import type { DatabasePolicy } from "./guard/database/guard-database.js";
+import type { Transaction } from "./guard/database/transaction.js";
 import type { Guards } from "./guard/guards.js";
-import type { Llm, LlmOptions } from "./guard/llm.js";
-import type { Transaction } from "./guard/transaction.js";
+import type { GuardFetchOptions } from "./guard/llm/guard-fetch.js";
+import type { Llm, LlmOptions } from "./guard/llm/llm.js";
+import type { Fetch } from "./guard/llm/reveal-failures.js";
 import type { HealthCheckRegistry } from "./health/health-check-registry.js";
 import type { InstrumentRouter } from "./instrumentation/instrument-router.js";
 import type { Middleware } from "./instrumentation/middleware.js";
@@ -51,7 +53,9 @@ export interface Paramedic<Context extends object = object> {
   readonly run: Guards["run"];
   /** OpenAI-compatible providers in order of preference; needs the `openai` package. */
   llm(options: LlmOptions): Llm;
-  /** Guards a Drizzle database on better-sqlite3; gives back what it got. */
+  /** A guarded `fetch` for a client of your own: `new Anthropic({ fetch: paramedic.guardFetch("llm:anthropic"), maxRetries: 0 })`. */
+  guardFetch(service: string, fetch?: Fetch, options?: GuardFetchOptions): Fetch;
+  /** Guards a Drizzle database on better-sqlite3, node-postgres, postgres.js or mysql2; gives back what it got. */
   guardDatabase<Db extends object>(name: string, db: Db, policy?: DatabasePolicy): Db;
   readonly transaction: Transaction;
   readonly metrics: MetricSink & { accounting(): Promise<Accounting> };

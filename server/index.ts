@@ -48,14 +48,32 @@ export type { CircuitNotice } from "./circuit/circuit-notice.js";
 export type { ShadowReport } from "./circuit/shadow-rule.js";
 export type { Judgement } from "./circuit/verdict.js";
 export type { ExpressOptions, Paramedic } from "./door.js";
+export { DatabaseError, type DatabaseErrorReason } from "./guard/database/database-error.js";
+export type { DatabasePolicy } from "./guard/database/guard-database.js";
+export type { TransactionOptions } from "./guard/database/transaction.js";
+export { TransactionError, type TransactionErrorReason } from "./guard/database/transaction-error.js";
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
-export type { ChatCompletion, ChatRequest, Llm, LlmOptions, LlmProvider } from "./guard/llm.js";
+export type { GuardFetchOptions } from "./guard/llm/guard-fetch.js";
+export type { Llm, LlmFallback, LlmOptions } from "./guard/llm/llm.js";
+export type {
+  ChatChunk,
+  ChatCompletion,
+  ChatOptions,
+  ChatRequest,
+  ChatStream,
+  EmbeddingResponse,
+  EmbedRequest,
+  ParsedChatCompletion,
+  ParseRequest,
+} from "./guard/llm/llm-requests.js";
+export type { LlmPrice, LlmProvider } from "./guard/llm/provider.js";
+export type { Fetch } from "./guard/llm/reveal-failures.js";
+export { type StreamBreak, StreamBrokenError } from "./guard/llm/stream/stream-broken-error.js";
 export type { Operation, OperationDefinition } from "./guard/operation.js";
-export type { RunDefinition } from "./guard/run.js";
-export type { TransactionOptions } from "./guard/transaction.js";
-export { TransactionError } from "./guard/transaction-error.js";
+export type { RunDefinition, RunTarget, TargetTraits } from "./guard/run.js";
+export type { ServicePart } from "./guard/service-part.js";
 export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";
 export { HealthCheckRegistry } from "./health/health-check-registry.js";
 export { HealthMonitorService } from "./health/health-monitor-service.js";

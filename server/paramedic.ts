@@ -28,10 +28,12 @@ import type { Paramedic } from "./door.js";
 import { readEnvironment } from "./env.js";
 import { createExposition } from "./exposition.js";
 import { createFaults } from "./faults.js";
-import { createDatabaseGuards } from "./guard/database-guards.js";
+import { createDatabaseGuards } from "./guard/database/database-guards.js";
 import type { GuardFlags } from "./guard/guard-engine.js";
 import { createGuards } from "./guard/guards.js";
-import { createLlm, type LlmOptions } from "./guard/llm.js";
+import { createGuardFetch } from "./guard/llm/guard-fetch.js";
+import { createLlm, type LlmOptions } from "./guard/llm/llm.js";
+import { createNestedRetries } from "./guard/llm/nested-retries.js";
 import { registerBuiltInHealthChecks, registerDatabaseHealthCheck } from "./health/built-in-checks.js";
 import { readCores } from "./health/cpu-check.js";
 import { HealthCheckRegistry } from "./health/health-check-registry.js";
@@ -217,11 +219,22 @@ export function createParamedic<Context extends object = object>(
     },
     { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
   );
+  const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
   const strategies = createBuiltInStrategies(
     {
       clock,
       random,
-      circuits: { channel, circuitState: (name) => circuits.get(name)?.getState().state },
+      circuits: {
+        channel,
+        circuitState: (name) => circuits.get(name)?.getState().state,
+        staysUsable: ({ failureType, affectedService }) =>
+          (failureType === "database_readonly" || failureType === "disk_full") &&
+          guardedDatabase(affectedService) !== undefined,
+      },
+      reconnectable(name) {
+        const database = guardedDatabase(name);
+        return database?.reconnect === undefined ? undefined : { reconnect: database.reconnect, ping: database.ping };
+      },
     },
     {
       maxAttempts: settled.maxRetryAttempts,
@@ -251,6 +264,10 @@ export function createParamedic<Context extends object = object>(
   const policy = { timeoutMs, failureThreshold, successThreshold, resetTimeoutMs };
   const guards = createGuards(guardDeps, policy);
   const databases = createDatabaseGuards(guardDeps, policy);
+  const nestedRetries = createNestedRetries({ callContext, logger, onFault: faults.at("nested retries") });
+  const watchRetries = (name: string): void => {
+    if (enabled && name.startsWith("llm:")) nestedRetries.start();
+  };
 
   // Health. Calls succeed without the store of ours and the stream, so neither takes the app out of service.
   const health = new HealthCheckRegistry(
@@ -279,7 +296,10 @@ export function createParamedic<Context extends object = object>(
   const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {
     const known = databases.databases().length;
     const guarded = databases.guardDatabase(name, db, databasePolicy);
-    for (const database of databases.databases().slice(known)) registerDatabaseHealthCheck(health, database, { clock });
+    for (const database of databases.databases().slice(known)) {
+      registerDatabaseHealthCheck(health, database, { clock });
+      monitor.poke();
+    }
     return guarded;
   };
 
@@ -386,6 +406,8 @@ export function createParamedic<Context extends object = object>(
       timeoutMs: settled.shutdownTimeoutMs,
       async stopSources() {
         stopMeasuring();
+        databases.stop();
+        nestedRetries.stop();
         exposition.stop();
         bridge?.stop();
         await monitor.stop();
@@ -445,10 +467,18 @@ export function createParamedic<Context extends object = object>(
     },
     router,
     healthProcedure: createHealthProcedure({ health: report, access }),
-    guard: guards.guard,
-    operation: guards.operation,
+    guard(name, guardPolicy) {
+      watchRetries(name);
+      return guards.guard(name, guardPolicy);
+    },
+    operation(name, definition) {
+      Object.keys(definition.targets ?? {}).forEach(watchRetries);
+      return guards.operation(name, definition);
+    },
     run: guards.run,
-    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink }, llmOptions),
+    llm: (llmOptions: LlmOptions) => createLlm({ guards, clock, sink, callContext }, llmOptions),
+    guardFetch: (service, fetch, fetchOptions) =>
+      createGuardFetch({ guards, clock, sink, nestedRetries }, service, fetch, fetchOptions),
     guardDatabase,
     transaction: databases.transaction,
     metrics: Object.freeze({

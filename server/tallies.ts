@@ -38,9 +38,10 @@ export function createTallies(): Tallies {
           break;
         }
         case "rescue.ended": {
-          const { actionType, actionStrategy, status, target, dryRun } = entry.rescue;
-          const dry_run = String(dryRun);
-          actions.add({ scope: "call", type: actionType, strategy: actionStrategy, status, target, dry_run });
+          const { actionType, actionStrategy, status, target, dryRun, scope = "call" } = entry.rescue;
+          const labels = { scope, type: actionType, strategy: actionStrategy, status, target, dry_run: String(dryRun) };
+          // What was done for everybody is counted as a row.
+          if (scope === "call") actions.add(labels);
           break;
         }
         // Told by the circuit itself, whether or not there is a journal behind it.

@@ -23,19 +23,24 @@ export function encodeBuckets(buckets: SparseBuckets): Uint8Array {
 /** @throws RangeError when the bytes end inside a number. */
 export function decodeBuckets(bytes: Uint8Array): SparseBuckets {
   const buckets: [number, number][] = [];
-  visitBuckets(bytes, (index, count) => buckets.push([index, count]));
+  addBuckets(bytes, { add: (index, count) => buckets.push([index, count]) });
   return buckets;
 }
 
 /** What stands between two lists that were joined. Neither of them is empty. */
 export const JOINT = 0;
 
+/** What buckets are added to. An object and not a function, which the compiler could not take in: half of the time. */
+export interface BucketSink {
+  add(index: number, count: number): void;
+}
+
 /**
  * The buckets one by one, without a list of them; of joined lists, those of one after those of another.
  *
  * @throws RangeError when the bytes end inside a number
  */
-export function visitBuckets(bytes: Uint8Array, visit: (index: number, count: number) => void): void {
+export function addBuckets(bytes: Uint8Array, sink: BucketSink): void {
   const reader = { bytes, at: 0 };
   let index: number | undefined;
   while (reader.at < bytes.length) {
@@ -45,7 +50,7 @@ export function visitBuckets(bytes: Uint8Array, visit: (index: number, count: nu
       continue;
     }
     index = index === undefined ? unzigzag(step) : index + step;
-    visit(index, readVarint(reader));
+    sink.add(index, readVarint(reader));
   }
 }
 

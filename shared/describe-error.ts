@@ -1,4 +1,5 @@
 /** Turns whatever user code threw into a few safe strings: the only way in which an error leaves the call it belongs to. */
+import { withoutModelWords } from "./model-error.js";
 import { safeText } from "./redaction.js";
 
 /** An error that may be logged and stored: redacted, bounded, well-formed text. */
@@ -22,8 +23,8 @@ const CAUSE_DEPTH = 5;
 
 /**
  * What an error says, whatever it is: `undefined`, a symbol, a revoked proxy, an error whose getters throw, one with cyclic
- * causes or a message of 10 MB. Never throws, changes nothing in `error`, and reads only `name`, `message`, `stack`, `code`
- * and `cause`.
+ * causes or a message of 10 MB. Never throws and changes nothing in `error`. What an LLM provider answered is told by its status
+ * and its words for it, never by its text.
  *
  * @example describeError(new TypeError("no such host db.internal")).message // "no such host db.internal"
  * @example describeError(undefined) // { name: "undefined", message: "undefined was thrown" }
@@ -47,8 +48,8 @@ export function describeError(error: unknown): SafeError {
 
 function describeObject(error: object): SafeError {
   const name = safeText(textIn(error, "name"), LENGTHS.name);
-  const message = safeText(textIn(error, "message"), LENGTHS.message);
-  const stack = safeText(textIn(error, "stack"), LENGTHS.stack);
+  const message = safeText(withoutModelWords(textIn(error, "message"), error), LENGTHS.message);
+  const stack = safeText(withoutModelWords(textIn(error, "stack"), error), LENGTHS.stack);
   const trpcCode = trpcCodeOf(error);
   const code = codeOf(error);
   return {

@@ -87,7 +87,8 @@ export const ERROR_CLASSES = {
   database_connection: { ...TARGET, failureType: "database_connection" },
   database_unreachable: { ...TARGET, failureType: "database_connection", nothingSent: true },
   database_saturated: { ...TARGET, failureType: "database_connection" },
-  database_outcome_unknown: { ...TARGET, failureType: "database_connection" },
+  // It may have happened: a second time would be too often, on this target or another. Only its owner can find out.
+  database_outcome_unknown: { ...TARGET, failureType: "database_connection", retryable: false, failover: false },
   database_readonly: { ...TARGET, failureType: "database_readonly" },
   database_write_refused: { ...SETUP, failureType: "database_readonly", blame: "configuration", severity: "critical" },
   database_io: { ...TARGET, failureType: "database_connection" },

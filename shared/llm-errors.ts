@@ -61,16 +61,45 @@ const QUOTA_EXHAUSTED =
 /** The name of errors about answers that are no answers; by it they are known across copies of the package. */
 export const MALFORMED_RESPONSE = "MalformedResponseError";
 
+/** The name of errors about streams that broke; their `how` says in which way. */
+export const STREAM_FAULT = "StreamFault";
+
+/**
+ * cut        it ended before it was whole
+ * stalled    it stays open, and no content comes
+ * malformed  it sent what cannot be read
+ */
+export const STREAM_FAULTS = ["cut", "stalled", "malformed"] as const;
+export type StreamFaultKind = (typeof STREAM_FAULTS)[number];
+
+const CLASS_BY_FAULT: ReadonlyMap<unknown, ErrorClass> = new Map<StreamFaultKind, ErrorClass>([
+  ["cut", "stream_broken"],
+  ["stalled", "timeout"],
+  ["malformed", "malformed_response"],
+]);
+
+/** What SDKs raise about an answer that is whole: by the name of the class. */
+const CLASS_BY_NAME: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
+  [MALFORMED_RESPONSE, "malformed_response"],
+  // The answer is as long as the caller let it be.
+  ["LengthFinishReasonError", "invalid_request"],
+  ["ContentFilterFinishReasonError", "content_filtered"],
+]);
+
 /**
  * @param facts one link with a status or a provider's body
  * @param llm the service is an LLM provider: a 404 is then a missing model and a 403 a credential, not the caller's business
  */
 export function responseClassOf(facts: ErrorFacts, llm: boolean): ErrorClass | undefined {
   const { status, body } = facts;
-  if (facts.names.includes(MALFORMED_RESPONSE)) return "malformed_response";
+  if (facts.names.includes(STREAM_FAULT)) return CLASS_BY_FAULT.get(facts.read("how")) ?? "stream_broken";
+  const named = facts.names.find((name) => CLASS_BY_NAME.has(name));
+  if (named !== undefined) return CLASS_BY_NAME.get(named);
   if (status !== undefined) return classOfStatus(status, body, facts.message, llm);
   // Within a stream an error has a body and no status. Elsewhere a word like "internal" proves nothing.
-  return body !== undefined && (llm || facts.names.includes("APIError")) ? classOfBody(body) : undefined;
+  const streamed = facts.names.includes("APIError");
+  if (body === undefined || !(llm || streamed)) return undefined;
+  return classOfBody(body) ?? (streamed ? "stream_broken" : undefined);
 }
 
 function classOfStatus(status: number, body: ProviderError | undefined, message: string, llm: boolean): ErrorClass {

@@ -2,7 +2,7 @@
  * Adds up summaries of whatever series and order. A day of one series is 1,440 rows of some fifty buckets each, so counts are
  * added where they lie instead of merging lists pair by pair.
  */
-import { visitBuckets } from "./buckets-codec.js";
+import { addBuckets } from "./buckets-codec.js";
 import { HistogramRecorder, type SparseBuckets } from "./histogram.js";
 import { finite } from "./rollup.js";
 import type { MergedSummary } from "./series.js";
@@ -31,7 +31,7 @@ export class SummaryFold {
     this.sum = finite(this.sum + sum);
     this.min = Math.min(this.min, min);
     this.max = Math.max(this.max, max);
-    if (buckets instanceof Uint8Array) visitBuckets(buckets, this.addBucket);
+    if (buckets instanceof Uint8Array) addBuckets(buckets, this.distribution);
     else for (const [index, times] of buckets) this.distribution.add(index, times);
   }
 
@@ -51,6 +51,4 @@ export class SummaryFold {
     this.max = Number.NEGATIVE_INFINITY;
     return taken;
   }
-
-  private readonly addBucket = (index: number, times: number): void => this.distribution.add(index, times);
 }

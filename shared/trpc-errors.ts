@@ -5,8 +5,15 @@ import { outcomeOfCode } from "./outcome.js";
 
 export function trpcClassOf(facts: ErrorFacts): ErrorClass | undefined {
   if (facts.code === undefined || !facts.names.includes("TRPCError")) return undefined;
-  // A connection that another call's transaction holds is busy, as if another process held the lock.
-  if (facts.read("reason") === "transaction_open") return "database_busy";
+  switch (facts.read("reason")) {
+    // A connection that another call's transaction holds is busy, as if another process held the lock.
+    case "transaction_open":
+      return "database_busy";
+    case "outcome_unknown":
+      return "database_outcome_unknown";
+    case "no_connection":
+      return "database_saturated";
+  }
   switch (outcomeOfCode(facts.code)) {
     case "client_error":
       return "caller_error";

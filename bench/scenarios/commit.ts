@@ -2,12 +2,12 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { performance } from "node:perf_hooks";
 import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js";
 import { systemClock } from "../../server/ports/clock.js";
 import { encodeBatch } from "../../shared/batch-codec.js";
 import type { Batch } from "../../shared/series.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
+import { longestTurn } from "../longest-turn.js";
 
 const SERIES = 1_000;
 const SERIES_PER_BATCH = 100;
@@ -48,24 +48,6 @@ export const commit: Scenario = {
     }
   },
 };
-
-/** The longest that the event loop took between two turns while `work` was under way, its begin included. */
-async function longestTurn(work: () => Promise<unknown>): Promise<number> {
-  let longest = 0;
-  let last = performance.now();
-  let over = false;
-  const turn = () => {
-    const now = performance.now();
-    longest = Math.max(longest, now - last);
-    last = now;
-    if (!over) setImmediate(turn);
-  };
-  const ended = work();
-  turn();
-  await ended;
-  over = true;
-  return longest;
-}
 
 function batchesOf(round: number): Batch[] {
   return Array.from({ length: SERIES / SERIES_PER_BATCH }, (_, part) => {

@@ -53,6 +53,8 @@ async function demo({ speed, once, schedule: story, folder: kept }: DemoOptions)
     const progress = createProgress(title, plan.before.length + plan.story.length, process.stdout);
     await play({ ...clinicOf(run), plan, rows, onPhase: progress.phase, onEnded: progress.ended });
     progress.done();
+    // Half a story has no report; the handler above ends it.
+    if (interrupted) return;
   }
 
   const report = readReport({ rows, paramedicDatabase, speed, schedule, redis: redisUrl !== undefined });

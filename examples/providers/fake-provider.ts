@@ -1,10 +1,11 @@
-/** One fake OpenAI-compatible provider: a real HTTP server on loopback whose behaviour can be changed while it runs. */
-import { once } from "node:events";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
-import { setTimeout as wait } from "node:timers/promises";
+/** One fake provider of the demo: the fixture of `paramedic/testing`, whose behaviour can be changed while it runs. */
+import {
+  createFixtureProvider,
+  type FixtureBehaviour,
+  type FixtureReply,
+  providerReplies,
+} from "../../server/testing.js";
 import type { Behaviour, ProviderStatus } from "./behaviour.js";
-import { completion, errorReply, type Reply } from "./bodies.js";
 
 export interface FakeProvider {
   /** Ends in `/v1`, as a client's `baseURL` does; the same for the provider's whole life. */
@@ -18,83 +19,46 @@ export interface FakeProvider {
 /** @param random numbers in [0, 1) that spread the answering times */
 export async function createFakeProvider(name: string, random: () => number, first: Behaviour): Promise<FakeProvider> {
   let behaviour = first;
-  let requests = 0;
-  let server = await listen(0);
-  const { port } = server.address() as AddressInfo;
+  const text = [`${name}: please bring your insurance card`, " and arrive ten minutes early."];
 
-  async function listen(onPort: number): Promise<Server> {
-    const listening = createServer((request, response) => void answer(request, response));
-    listening.listen(onPort, "127.0.0.1");
-    await once(listening, "listening");
-    return listening;
-  }
-
-  async function stopListening(): Promise<void> {
-    if (!server.listening) return;
-    const closed = once(server, "close");
-    server.close();
-    server.closeAllConnections();
-    await closed;
-  }
-
-  async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    requests += 1;
-    const id = `req_${name}_${requests}`;
-    const present = behaviour;
-    const model = await requestedModel(request);
-    if (request.method !== "POST" || request.url !== "/v1/chat/completions" || model === undefined) {
-      send(response, {
-        status: 404,
-        headers: {},
-        body: { error: { message: "Not found", type: "invalid_request_error" } },
-      });
-      return;
-    }
-    const text = `${name}: please bring your insurance card and arrive ten minutes early.`;
-    const success = completion({ id, model, text, createdAt: Date.now() });
-    switch (present.kind) {
-      case "healthy":
-        await wait(present.minMs + (present.maxMs - present.minMs) * random() ** 3);
-        send(response, success);
-        return;
+  const next = (): FixtureBehaviour => {
+    switch (behaviour.kind) {
+      case "healthy": {
+        const { minMs, maxMs } = behaviour;
+        return { kind: "answer", text, delayMs: minMs + (maxMs - minMs) * random() ** 3 };
+      }
       case "error":
-        send(response, errorReply(present.status, id));
-        return;
+        return errorReply(behaviour.status);
       case "cut":
-        response.writeHead(200, { "content-type": "application/json" });
-        response.write(JSON.stringify(success.body).slice(0, 60), () => response.destroy());
-        return;
+        return { kind: "cut" };
       case "hang":
       case "dead":
-        return;
+        return { kind: "hang" };
     }
-  }
+  };
+  const provider = await createFixtureProvider(next);
 
   return Object.freeze({
-    baseURL: `http://127.0.0.1:${port}/v1`,
-    status: () => ({ behaviour, requests }),
-    async behave(next: Behaviour) {
-      behaviour = next;
-      if (next.kind === "dead") await stopListening();
-      else if (!server.listening) server = await listen(port);
+    baseURL: provider.baseURL,
+    status: () => ({ behaviour, requests: provider.requests.length }),
+    async behave(changed: Behaviour) {
+      behaviour = changed;
+      if (changed.kind === "dead") await provider.die();
+      else await provider.revive();
     },
-    close: stopListening,
+    close: provider.close,
   });
 }
 
-async function requestedModel(request: IncomingMessage): Promise<string | undefined> {
-  try {
-    const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
-    const body: unknown = JSON.parse(Buffer.concat(chunks).toString("utf8"));
-    return typeof body === "object" && body !== null && "model" in body ? String(body.model) : undefined;
-  } catch {
-    return undefined;
+function errorReply(status: 429 | 500 | 503 | 529): FixtureReply {
+  switch (status) {
+    case 429:
+      return providerReplies.openai.rateLimited;
+    case 500:
+      return providerReplies.openai.serverError;
+    case 503:
+      return providerReplies.openai.overloaded;
+    case 529:
+      return providerReplies.anthropic.overloaded;
   }
-}
-
-function send(response: ServerResponse, reply: Reply): void {
-  if (response.destroyed) return;
-  response.writeHead(reply.status, { "content-type": "application/json", ...reply.headers });
-  response.end(JSON.stringify(reply.body));
 }

@@ -3,7 +3,6 @@
  * adds rows up as far as SQL can, and joins their distributions end to end for the fold.
  */
 import { finerThan, type KeptFrom, type Stretch, stretchesOf } from "../../shared/resolutions.js";
-import type { SummaryPart } from "../../shared/summary-fold.js";
 
 /** Series of one metric are counted up to here. */
 export const MOST_SERIES_COUNTED = 50_000;
@@ -88,14 +87,4 @@ function piecesOf(pass: Pass, { id, first, last }: CountedRows, mostRows: number
     const from = begin + at * width;
     return { ...pass, from, to: Math.min(from + width, end), seriesIds: [id] };
   });
-}
-
-/**
- * Sums are cut here before a database adds them up, and what reaches it counts as the largest float: the one dialect gives
- * infinity for a sum that outgrows a float, the other an error.
- */
-export const LARGEST_SUM = 1e300;
-
-export function partOf(row: SummaryPart): SummaryPart {
-  return Math.abs(row.sum) < LARGEST_SUM ? row : { ...row, sum: Math.sign(row.sum) * Number.MAX_VALUE };
 }

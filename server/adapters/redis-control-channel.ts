@@ -20,6 +20,9 @@ export interface RedisControlChannelOptions {
   readonly sender: string;
 }
 
+/** What a Redis user needs to say and hear something here, beside the channel itself (`&metrics:stream:control`). */
+export const REDIS_CONTROL_PERMISSIONS = Object.freeze(["+publish", "+subscribe"] as const);
+
 /** @example createRedisControlChannel({ redis, onFault }, { channel: "metrics:stream:control", sender: `${instance}:${boot}` }) */
 export function createRedisControlChannel(
   { redis, onFault }: RedisControlChannelDeps,

@@ -124,6 +124,7 @@ export class CircuitBreakerRegistry {
     if (this.#breakers.size >= this.#maxCircuits) this.#evictOne();
     this.#breakers.set(name, breaker);
     this.#siblingsOf(name)?.add(breaker);
+    this.#panic.moved(name, false, this.#breakers.size);
     this.#each((listener) => listener.created?.(breaker));
     return breaker;
   }

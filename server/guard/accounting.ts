@@ -1,10 +1,11 @@
 /** Tells everybody concerned how an attempt ended: the circuit, the metrics, the cooldown, and the record of its call. */
 import type { Classification } from "../../shared/classification.js";
-import type { Attempt } from "./attempt.js";
+import type { Attempt, AttemptTerms } from "./attempt.js";
 import { isTooShortToTell } from "./attempt-time.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { Refusal } from "./refusal.js";
 import type { RescuableCall } from "./rescuable-call.js";
+import { failPart, partOf } from "./service-part.js";
 import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
 
 export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
@@ -12,7 +13,7 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   switch (state) {
     case "succeeded":
       hearAnswer(terms.service, terms.now + durationMs);
-      terms.permit?.success(terms.now + durationMs);
+      succeedPermits(terms, terms.now + durationMs);
       terms.service.record("success", durationMs);
       break;
     case "failed":
@@ -22,7 +23,7 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
     case "running":
     case "aborted":
       if (terms.probesNetwork) terms.service.network?.returned();
-      terms.permit?.ignored();
+      ignorePermits(terms);
       terms.service.record("aborted", durationMs);
       break;
   }
@@ -37,22 +38,25 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
 
 function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const { error, state, terms, durationMs } = attempt;
-  const { service, permit, timeoutMs, now } = terms;
-  const found = call.engine.classify(error, service.name);
-  const hurried = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
+  const { service, permit, parts, timeoutMs, now } = terms;
+  const found = judged(call, attempt, call.engine.classify(error, service.name));
+  const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const unreachable = isNetworkToBlame(call, attempt, found);
-  const classification: Classification = hurried || unreachable ? { ...found, verdict: "ignored" } : found;
-  const seen = { error, service, classification };
+  const classification: Classification = ownTime || unreachable ? { ...found, verdict: "ignored" } : found;
+  const blamed = classification.verdict === "failure" ? partOf(parts, classification.failureType) : undefined;
+  const seen = { error, service, classification, circuit: blamed?.circuit };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
   switch (classification.verdict) {
     case "failure":
-      permit?.failure({ error, failureEventId });
+      failPart(parts, blamed, { error, failureEventId });
+      if (blamed === undefined) permit?.failure({ error, failureEventId });
+      else permit?.ignored();
       break;
     case "success":
-      permit?.success(now + durationMs);
+      succeedPermits(terms, now + durationMs);
       break;
     case "ignored":
-      permit?.ignored();
+      ignorePermits(terms);
       break;
   }
   service.record(outcomeOf(error, classification), durationMs);
@@ -75,6 +79,27 @@ function isNetworkToBlame(call: RescuableCall, { terms, durationMs }: Attempt, f
 function hearAnswer(service: GuardedService, at: number): void {
   service.answeredAt = at;
   if (service.network?.isWatching) service.network.answered();
+}
+
+/** What its target makes of an error; a fault there must not keep a permit from coming back. */
+function judged({ engine }: RescuableCall, { error, terms }: Attempt, found: Classification): Classification {
+  try {
+    return terms.judge?.(found, error) ?? found;
+  } catch (fault) {
+    engine.onFault(fault);
+    return found;
+  }
+}
+
+function succeedPermits({ permit, parts }: AttemptTerms, at: number): void {
+  permit?.success(at);
+  for (const part of parts) part.permit.success(at);
+}
+
+/** Neither counts nor clears a streak. */
+export function ignorePermits({ permit, parts }: Pick<AttemptTerms, "permit" | "parts">): void {
+  permit?.ignored();
+  for (const part of parts) part.permit.ignored();
 }
 
 function see(call: RescuableCall, seen: Omit<Sighting, "failure">): string {

@@ -8,6 +8,8 @@ import type { Bulkhead } from "./bulkhead.js";
 import { GuardError } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { applyTarget, type TargetFunction } from "./operation.js";
+import type { TargetTraits } from "./run.js";
+import type { PartPermit } from "./service-part.js";
 
 /** How an attempt ended. `running` until then. */
 export type AttemptState = "running" | "succeeded" | "failed" | "timed_out" | "aborted";
@@ -18,6 +20,8 @@ export interface AttemptOwner {
   attemptEnded(attempt: Attempt): void;
   /** A part of the result has reached the caller. */
   delivered(): void;
+  /** Of the caller's time; `Infinity` where there is no deadline. */
+  remainingMs(): number;
   /** May run the work again when the attempt fails, so guards inside it need not. Asked only by those. */
   readonly runsAgain: boolean;
   /** The tRPC call it belongs to. */
@@ -38,6 +42,9 @@ export interface AttemptTerms {
   readonly service: GuardedService;
   /** Undefined where no circuit counts. */
   readonly permit: Permit | undefined;
+  /** Of the circuits beside the service's own. */
+  readonly parts: readonly PartPermit[];
+  readonly judge: TargetTraits["judge"];
   /** Where it took a place, to be left when its work has ended. */
   readonly place: Bulkhead | undefined;
   /** It is the one call that finds out whether the network is back. */
@@ -54,6 +61,9 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   /** What the caller gets when it did not. */
   error: unknown = undefined;
   durationMs = 0;
+  timeoutMs: number;
+  /** It got more time once a part of its result had reached the caller: how long the rest takes is the caller's affair. */
+  prolonged = false;
   readonly terms: AttemptTerms;
   readonly #deps: AttemptDeps;
   readonly #owner: AttemptOwner;
@@ -62,6 +72,7 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   constructor(terms: AttemptTerms, deps: AttemptDeps, owner: AttemptOwner) {
     super();
     this.terms = terms;
+    this.timeoutMs = terms.timeoutMs;
     this.#deps = deps;
     this.#owner = owner;
   }
@@ -74,8 +85,16 @@ export class Attempt extends Deadline implements EnclosingAttempt {
     return this.#controller.signal;
   }
 
-  delivered(): void {
+  delivered({ timeoutMs }: { readonly timeoutMs?: number } = {}): void {
     this.#owner.delivered();
+    if (timeoutMs === undefined || this.state !== "running") return;
+    const { clock, timers } = this.#deps;
+    const now = clock.monotonic();
+    const leftMs = Math.min(timeoutMs, this.#owner.remainingMs());
+    this.timeoutMs = now - this.terms.now + leftMs;
+    this.prolonged = true;
+    timers.cancel(this);
+    if (leftMs !== Number.POSITIVE_INFINITY) timers.arm(this, now, leftMs);
   }
 
   get serviceName(): string {
@@ -87,10 +106,10 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   }
 
   run(fn: TargetFunction, args: readonly unknown[]): void {
-    const { service, timeoutMs, now } = this.terms;
+    const { service, now } = this.terms;
     const { info, signal } = this.#owner;
     service.inFlight += 1;
-    this.#deps.timers.arm(this, now, timeoutMs);
+    this.#deps.timers.arm(this, now, this.timeoutMs);
     info?.signal?.addEventListener("abort", this);
     signal?.addEventListener("abort", this);
     try {
@@ -112,8 +131,8 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   }
 
   override onDeadline(): void {
-    const { service, timeoutMs } = this.terms;
-    const limit = Math.round(timeoutMs);
+    const { service } = this.terms;
+    const limit = Math.round(this.timeoutMs);
     this.#end(
       "timed_out",
       new GuardError("attempt_timeout", service.name, `${service.name} took longer than ${limit} ms`),

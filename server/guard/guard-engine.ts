@@ -1,6 +1,7 @@
 /** What every guarded call of one Paramedic shares. */
 import type { Classification } from "../../shared/classification.js";
 import type { RecoveryStrategy } from "../../shared/recovery.js";
+import type { CircuitBreakerRegistry } from "../circuit/circuit-breaker-registry.js";
 import type { TimerWheel } from "../circuit/timer-wheel.js";
 import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
@@ -23,6 +24,8 @@ export interface GuardEngine {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly timers: TimerWheel;
+  /** Undefined while circuit breakers are switched off. */
+  readonly registry: CircuitBreakerRegistry | undefined;
   readonly journal: Journal;
   readonly callContext: CallContext;
   readonly settings: Settings;

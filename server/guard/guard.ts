@@ -13,8 +13,11 @@ export interface GuardContext {
   /**
    * Says that a part of the result has reached the caller: from now on nothing runs again and no fallback answers, because
    * the caller would get two halves of two answers.
+   *
+   * @param options.timeoutMs how long the rest may take, within the caller's deadline; `Infinity` leaves it to that alone.
+   *   @default what the attempt has left
    */
-  delivered(): void;
+  delivered(options?: { readonly timeoutMs?: number }): void;
 }
 
 /** How one piece of guarded work differs from its guard's policy. */

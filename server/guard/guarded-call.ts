@@ -9,7 +9,7 @@ import { isHoldBearable } from "../../shared/plan.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import type { CallInfo } from "../ports/call-context.js";
 import { delayInCall } from "../ports/clock.js";
-import { accountAttempt, accountRefusal } from "./accounting.js";
+import { accountAttempt, accountRefusal, ignorePermits } from "./accounting.js";
 import { Attempt, type AttemptOwner, type AttemptTerms } from "./attempt.js";
 import { AttemptCall } from "./attempt-call.js";
 import { attemptTimeMs, FALLBACK_LEAST_MS } from "./attempt-time.js";
@@ -34,6 +34,7 @@ import {
 import type { RescuableCall, Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
+import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
@@ -273,7 +274,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
 
   async #finish(terms: AttemptTerms): Promise<unknown> {
     if (this.gone !== undefined) {
-      terms.permit?.ignored();
+      ignorePermits(terms);
       terms.place?.leave();
       if (terms.probesNetwork) terms.service.network?.returned();
       throw this.gone.reason;
@@ -286,6 +287,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
           else reject(attempt.error);
         },
         delivered: () => this.delivered(),
+        remainingMs: () => this.remainingMs(),
         runsAgain: this.runsAgain,
         info: this.info,
         signal: this.signal,
@@ -328,7 +330,25 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
       if (network === "probe") service.network?.returned();
       return refusedByCircuit(circuit.refusal(now));
     }
-    return { refused: false, service, permit, place: undefined, probesNetwork: network === "probe", timeoutMs, now };
+    const traits = this.work.traits?.[index];
+    const parts = acquireParts(this.#isWithin(service) ? undefined : traits?.parts, this.engine.registry, now);
+    if (isRefusal(parts)) {
+      permit?.ignored();
+      if (network === "probe") service.network?.returned();
+      return refusedByCircuit(parts);
+    }
+    const probesNetwork = network === "probe";
+    return {
+      refused: false,
+      service,
+      permit,
+      parts,
+      judge: traits?.judge,
+      place: undefined,
+      probesNetwork,
+      timeoutMs,
+      now,
+    };
   }
 
   #start(terms: AttemptTerms, owner: AttemptOwner): void {
@@ -383,7 +403,17 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   #indexesLeft(after: number, now: number): number[] {
     const { services } = this.work;
     if (!this.engine.flags.failover) return [];
-    return [...services.keys()].filter((index) => index > after && this.#serviceAt(index).admits(now));
+    return [...services.keys()].filter((index) => index > after && this.#mayAsk(index, now));
+  }
+
+  #mayAsk(index: number, now: number): boolean {
+    const { engine, work } = this;
+    const traits = work.traits?.[index];
+    return (
+      this.#serviceAt(index).admits(now) &&
+      (traits?.accepts?.() ?? true) &&
+      partsAdmit(traits?.parts, engine.registry, engine.clock.now())
+    );
   }
 
   #timeFor(index: number, now: number): number {

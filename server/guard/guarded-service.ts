@@ -9,6 +9,7 @@ import type { GuardSnapshot } from "./guard.js";
 import type { ResolvedGuardPolicy } from "./guard-policy.js";
 import type { NetworkWatch, WatchedService } from "./network-watch.js";
 import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
+import { mayAdmit } from "./service-part.js";
 
 export interface GuardedServiceDeps {
   readonly clock: Clock;
@@ -78,17 +79,8 @@ export class GuardedService implements WatchedService {
   admits(now: number): boolean {
     if (this.#restsUntil > now) return false;
     if (this.network !== undefined && this.network.holdsForMs(this, now) > 0) return false;
-    const circuit = this.circuit(now)?.snapshot();
-    if (circuit === undefined) return true;
-    switch (circuit.held?.state) {
-      case "forced_open":
-        return false;
-      case "disabled":
-      case "metrics_only":
-        return true;
-      case undefined:
-        return circuit.state !== "open" || (circuit.nextRetryAt ?? 0) <= this.#deps.clock.now();
-    }
+    const circuit = this.circuit(now);
+    return circuit === undefined || mayAdmit(circuit, this.#deps.clock.now());
   }
 
   record(outcome: Outcome, durationMs: number): void {

@@ -32,7 +32,7 @@ import {
 } from "./operation.js";
 import { passThrough, type Runnable, rejectWith, unguardedContext } from "./pass-through.js";
 import type { Work } from "./rescuable-call.js";
-import { type RunDefinition, validateRun } from "./run.js";
+import { type RunDefinition, type TargetTraits, validateRun } from "./run.js";
 
 export const GUARD_FLAGS_ON: GuardFlags = Object.freeze({
   enabled: true,
@@ -97,6 +97,7 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
   const guards = new Map<GuardedService, Guard>();
   const engine: GuardEngine = {
     ...deps,
+    registry,
     timers: deps.registry.timers,
     limitedServices: deps.limitedServices ?? LIMITED_SERVICES_DEFAULT,
   };
@@ -146,10 +147,11 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     name: string,
     targets: readonly (readonly [string, TargetFunction])[],
     options: WorkOptions,
+    traits?: readonly TargetTraits[],
   ): ((args: readonly unknown[]) => Runnable) => {
     const used = atLeastOne(targets.map(([service]) => services.of(service)));
     const functions = atLeastOne(targets.map(([, run]) => run));
-    const work = workOf(used, options, name);
+    const work: Work = { ...workOf(used, options, name), traits };
     return (args) => begin(work, functions, args, callContext.current());
   };
 
@@ -157,7 +159,7 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     validateRun(name, definition);
     callContext.enable();
     const targets = definition.targets.map(({ service, run }) => [service, run] as const);
-    return prepare(name, targets, definition)(NOTHING);
+    return prepare(name, targets, definition, definition.targets)(NOTHING);
   };
 
   return Object.freeze({

@@ -7,6 +7,7 @@ import type { GuardEngine } from "./guard-engine.js";
 import type { GuardError, GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { FallbackFunction } from "./operation.js";
+import type { TargetTraits } from "./run.js";
 
 /** What stays the same from call to call. */
 export interface Work {
@@ -14,6 +15,8 @@ export interface Work {
   readonly name: string | undefined;
   /** In order of preference. */
   readonly services: readonly [GuardedService, ...GuardedService[]];
+  /** One for each service, where anything is said about the targets. */
+  readonly traits?: readonly TargetTraits[] | undefined;
   readonly fallback: FallbackFunction | undefined;
   readonly idempotent: boolean | undefined;
   readonly timeoutMs: number | undefined;

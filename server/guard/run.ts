@@ -1,10 +1,22 @@
 /** The one-shot form of an operation: targets that close over their arguments, run once. */
+import type { Classification } from "../../shared/classification.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import type { GuardContext } from "./guard.js";
 import { validateOperation, validateWorkOptions } from "./operation.js";
+import { type ServicePart, validateParts } from "./service-part.js";
 
-export interface RunTarget<T> {
+/** What a guard may be told of one target, beside how to use it. */
+export interface TargetTraits {
+  /** What the target uses of its service that others may not: a model, a key, an account. @default none */
+  readonly parts?: readonly ServicePart[] | undefined;
+  /** Asked before a failover: `false` passes the target over, because it could not do the work. @default true */
+  readonly accepts?: (() => boolean) | undefined;
+  /** What an error means where this target knows more than its structure says. Must not throw. @default as found */
+  readonly judge?: ((found: Classification, error: unknown) => Classification) | undefined;
+}
+
+export interface RunTarget<T> extends TargetTraits {
   readonly service: string;
   readonly run: (context: GuardContext) => T | Promise<T>;
 }
@@ -40,6 +52,7 @@ export function validateRun<T>(name: string, { signal, targets, ...definition }:
     targets: Object.fromEntries(targets.map(({ service, run }) => [service, run])),
   });
   validateWorkOptions(`operation "${name}"`, { signal });
+  for (const { parts } of targets) validateParts(`operation "${name}"`, parts);
   const services = targets.map(({ service }) => service);
   const twice = services.find((service, index) => services.indexOf(service) !== index);
   if (twice !== undefined) {

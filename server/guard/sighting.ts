@@ -17,13 +17,15 @@ export interface Sighting {
   readonly error: unknown;
   readonly service: GuardedService;
   readonly classification: Classification;
+  /** The circuit that counted it, where that is not the service's own. */
+  readonly circuit?: string | undefined;
   /** Undefined for what is the caller's own fault: it is no failure of the service, and nothing can be rescued. */
   readonly failure: Failure | undefined;
 }
 
 /** @param operation name of the operation, if the work has one */
 export function failureOf(
-  { error, service, classification }: Pick<Sighting, "error" | "service" | "classification">,
+  { error, service, classification, circuit }: Omit<Sighting, "failure">,
   where: { readonly operation: string | undefined; readonly attempt: number; readonly call: CallInfo | undefined },
   { clock, ids }: { readonly clock: Clock; readonly ids: Ids },
 ): Failure {
@@ -34,6 +36,7 @@ export function failureOf(
     attempt: where.attempt,
     error: name,
   };
+  if (circuit !== undefined) context.circuit = circuit;
   if (where.call !== undefined) context.path = where.call.path;
   if (where.operation !== undefined) context.operation = where.operation;
   if (code !== undefined) context.code = code;

@@ -8,10 +8,13 @@ export interface Pingable {
   ping(): unknown;
   /** False while it is being made ready for the first time: then it is not asked, and is neither well nor ill. */
   isReady?(): boolean;
+  /** What it cannot do although it answers, in words; undefined when it can do everything. */
+  degradedBecause?(): string | undefined;
 }
 
 /**
- * Healthy when the answer takes less than `healthyBelowMs`, degraded when it takes longer, unhealthy when there is none.
+ * Healthy when the answer takes less than `healthyBelowMs`, degraded when it takes longer or the target says that it cannot do
+ * everything, unhealthy when there is none.
  *
  * @example registry.register("database", createPingCheck(clock, db, { healthyBelowMs: 100 }))
  */
@@ -24,6 +27,8 @@ export function createPingCheck(
     if (target.isReady?.() === false) return { status: "unknown", message: "it is being opened" };
     const startedAt = clock.monotonic();
     await target.ping();
+    const because = target.degradedBecause?.();
+    if (because !== undefined) return { status: "degraded", message: because };
     return judgeRoundTrip(clock.monotonic() - startedAt, healthyBelowMs);
   };
 }

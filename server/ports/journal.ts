@@ -1,9 +1,9 @@
 /** What guards and middlewares saw and did, appended synchronously to a bounded buffer; the engine turns it into rows. */
 import type { CircuitTransition } from "../../shared/circuit.js";
 import type { Failure, JsonObject } from "../../shared/failure.js";
-import type { ActionStatus, ActionType } from "../../shared/recovery.js";
+import type { ActionStatus, ActionType, StrategyScope } from "../../shared/recovery.js";
 
-/** One rescue by one strategy, once it ended. */
+/** One rescue by one strategy, or what a guard did for everybody by itself, once it ended. */
 export interface RescueRecord {
   /** Of the failure it answers. */
   readonly failureEventId: string;
@@ -17,6 +17,8 @@ export interface RescueRecord {
   readonly message: string;
   readonly metadata: JsonObject | undefined;
   readonly dryRun: boolean;
+  /** @default "call" */
+  readonly scope?: StrategyScope | undefined;
 }
 
 export type JournalEntry =

@@ -5,10 +5,12 @@ import { type Random, systemRandom } from "../ports/random.js";
 import { CircuitBreakStrategy, type CircuitBreakStrategyDeps } from "./circuit-break-strategy.js";
 import { FailoverStrategy } from "./failover-strategy.js";
 import { FallbackStrategy } from "./fallback-strategy.js";
+import { ReconnectStrategy, type ReconnectStrategyDeps } from "./reconnect-strategy.js";
 import { RetryStrategy, type RetryStrategyOptions } from "./retry-strategy.js";
 
 /**
- * Retry, failover and fallback; with a control channel and a way to look at circuits also the circuit break.
+ * Retry, failover and fallback; with a control channel and a way to look at circuits also the circuit break, with connections
+ * that can be replaced also the reconnect.
  *
  * @example
  * for (const strategy of createBuiltInStrategies({ circuits: { channel, circuitState } }, { maxAttempts: 3 })) engine.registerStrategy(strategy);
@@ -17,15 +19,17 @@ export function createBuiltInStrategies(
   deps: {
     readonly clock?: Clock;
     readonly random?: Random;
-    readonly circuits?: Pick<CircuitBreakStrategyDeps, "channel" | "circuitState">;
+    readonly circuits?: Omit<CircuitBreakStrategyDeps, "clock">;
+    readonly reconnectable?: ReconnectStrategyDeps["reconnectable"];
   } = {},
   retry: Omit<RetryStrategyOptions, "clock" | "random"> = {},
 ): readonly RecoveryStrategy[] {
-  const { clock = systemClock, random = systemRandom, circuits } = deps;
+  const { clock = systemClock, random = systemRandom, circuits, reconnectable } = deps;
   return [
     new RetryStrategy({ ...retry, clock, random }),
     new FailoverStrategy({ clock }),
     new FallbackStrategy({ clock }),
+    ...(reconnectable ? [new ReconnectStrategy({ reconnectable, clock })] : []),
     ...(circuits ? [new CircuitBreakStrategy({ ...circuits, clock })] : []),
   ];
 }

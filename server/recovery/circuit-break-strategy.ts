@@ -10,6 +10,8 @@ export interface CircuitBreakStrategyDeps {
   readonly channel: ControlChannel;
   /** The state of a circuit by its name; undefined when there is none. */
   readonly circuitState: (circuitName: string) => CircuitState | undefined;
+  /** Whose guard refuses what is impossible and lets the rest go on: an open circuit would end that too. @default none */
+  readonly staysUsable?: (failure: Failure) => boolean;
   readonly clock?: Clock;
 }
 
@@ -38,21 +40,23 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   ];
   readonly #channel: ControlChannel;
   readonly #circuitState: CircuitBreakStrategyDeps["circuitState"];
+  readonly #staysUsable: (failure: Failure) => boolean;
   readonly #clock: Clock;
 
-  constructor({ channel, circuitState, clock = systemClock }: CircuitBreakStrategyDeps) {
+  constructor({ channel, circuitState, staysUsable = () => false, clock = systemClock }: CircuitBreakStrategyDeps) {
     this.#channel = channel;
     this.#circuitState = circuitState;
+    this.#staysUsable = staysUsable;
     this.#clock = clock;
   }
 
   appliesTo(failure: Failure): boolean {
-    return this.#circuitState(failure.affectedService) !== undefined;
+    return this.#circuitState(circuitOf(failure)) !== undefined && !this.#staysUsable(failure);
   }
 
   async execute(failure: Failure): Promise<StrategyResult> {
     const startedAt = this.#clock.monotonic();
-    const circuitName = failure.affectedService;
+    const circuitName = circuitOf(failure);
     const from = this.#circuitState(circuitName);
     const ended = (success: boolean, message: string): StrategyResult => ({
       success,
@@ -76,9 +80,15 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   /** True once the circuit is open; a hold by hand keeps it as it is, and then the repair did not succeed. */
   async verify(failure: Failure): Promise<boolean> {
     for (let waitedMs = 0; ; waitedMs += CONFIRM_EVERY_MS) {
-      if (this.#circuitState(failure.affectedService) === "open") return true;
+      if (this.#circuitState(circuitOf(failure)) === "open") return true;
       if (waitedMs >= CONFIRM_WITHIN_MS) return false;
       await delay(this.#clock, CONFIRM_EVERY_MS);
     }
   }
+}
+
+/** A refused key has a circuit of its own, and the service's stays as it is. */
+function circuitOf({ affectedService, context }: Failure): string {
+  const circuit = context?.circuit;
+  return typeof circuit === "string" ? circuit : affectedService;
 }

@@ -33,6 +33,8 @@ export class FailoverStrategy implements RecoveryStrategy {
     "database_readonly",
     "disk_full",
     "redis_connection",
+    // A request that is too long for one model may fit another's; no other error of a caller's own lets anybody else be asked.
+    "procedure_error",
   ];
   readonly #clock: Clock;
 

@@ -15,14 +15,14 @@ export interface RowOrigin {
 
 /** A rescue that a guard carried out, with its repeats. */
 export function rescueRow({ rescue, occurrences, firstAt }: SpooledRescue, origin: RowOrigin): RecoveryAction {
-  const { actionType, actionStrategy, status, target, durationMs, dryRun } = rescue;
+  const { actionType, actionStrategy, status, target, durationMs, dryRun, scope = "call" } = rescue;
   return {
     ...origin,
     timestamp: firstAt,
     actionType,
     actionStrategy,
     status,
-    scope: "call",
+    scope,
     target,
     automated: true,
     triggeredBy: "guard",

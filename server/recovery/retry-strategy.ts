@@ -56,6 +56,8 @@ export class RetryStrategy implements RecoveryStrategy {
     "service_unavailable",
     "server_error",
     "rate_limit",
+    "malformed_response",
+    "stream_broken",
   ];
   readonly #options: Required<RetryStrategyOptions>;
 

@@ -6,6 +6,7 @@ import { Cluster, Redis } from "ioredis";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { connectRedis, type RedisConnection } from "../../server/adapters/redis-connection.js";
+import { createRedisControlChannel, REDIS_CONTROL_PERMISSIONS } from "../../server/adapters/redis-control-channel.js";
 import { createRedisStream, REDIS_STREAM_PERMISSIONS } from "../../server/adapters/redis-stream.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";
 import { Collector } from "../../server/metrics/collector.js";
@@ -142,6 +143,42 @@ describe("as a user with only the documented permissions", () => {
     const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
     const [, rules = ""] = /ACL SETUSER paramedic ([^`]+)/.exec(readme) ?? [];
     expect(rules.split(/\s+/).filter((rule) => rule.startsWith("+"))).toEqual(REDIS_STREAM_PERMISSIONS);
+  });
+
+  it("says and hears on the control channel with the rights that are documented for it, and no others", async () => {
+    const readme = readFileSync(new URL("../../README.md", import.meta.url), "utf8");
+    expect(readme).toContain(`&metrics:stream:control ${REDIS_CONTROL_PERMISSIONS.join(" ")}`);
+    const server = await ownRedis();
+    const channel = ownKey("stream:control");
+    const rules = [
+      "on",
+      ">secret",
+      "resetchannels",
+      `&${channel}`,
+      "-@all",
+      "+ping",
+      "+info",
+      ...REDIS_CONTROL_PERMISSIONS,
+    ];
+    await adminOf(server).call("ACL", "SETUSER", "paramedic", ...rules);
+    const faults: unknown[] = [];
+    const onFault = (error: unknown) => void faults.push(error);
+    const channelOf = (sender: string) => {
+      const redis = connectTo(server.url.replace("//", "//paramedic:secret@"), onFault);
+      return createRedisControlChannel({ redis, onFault }, { channel, sender });
+    };
+    const heard: string[] = [];
+    let listening = 0;
+    channelOf("a").subscribe(
+      ({ type }) => void heard.push(type),
+      () => {
+        listening += 1;
+      },
+    );
+    await expect.poll(() => listening).toBe(1);
+    channelOf("b").publish({ type: "circuit.reset", circuitName: "llm:openai", reason: "because" });
+    await expect.poll(() => heard).toEqual(["circuit.reset"]);
+    expect(faults).toEqual([]);
   });
 
   it("lives through everything, forgets consumers, and complains nowhere", async () => {

@@ -57,6 +57,13 @@ const rules: IForbiddenRuleType[] = [
     "^drizzle/",
   ]),
   only("the API knows ports", "^server/api/", ["^server/api/", "^server/ports/", "^shared/"]),
+  only("the fixtures know ports", "^server/testing/", ["^server/testing/", "^server/ports/", "^shared/"]),
+  {
+    name: "nothing that runs in an app knows the fixtures",
+    severity: "error",
+    from: { path: "^server/", pathNot: "^server/testing(/|\\.ts$)" },
+    to: { path: "^server/testing" },
+  },
   {
     name: "no cycles",
     severity: "error",

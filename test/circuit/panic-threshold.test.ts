@@ -72,6 +72,15 @@ describe("the panic threshold", () => {
     expect(few.refusing()).toBe(9);
   });
 
+  it("B7: holds from the tenth circuit on, also over those that were open before there were ten", () => {
+    const { registry, trip, refusing, reports } = circuits(9);
+    trip(0, 9);
+    expect(refusing()).toBe(9);
+    registry.getOrCreate("svc:tenth");
+    expect(refusing()).toBe(5);
+    expect(reports).toMatchObject([{ open: 9, total: 10, allowed: 5 }]);
+  });
+
   it("counts what other instances opened: here they refuse no more than here may be", () => {
     const { clock, registry, all, refusing } = circuits(10, 0.2);
     for (const breaker of all) {

@@ -27,6 +27,8 @@ import {
 
 /** As many as ship with the package. */
 const SHIPPED = readMigrationFiles({ migrationsFolder: findMigrationsFolder("sqlite") }).length;
+/** The SQLite schema in which each batch of the ledger has a row and no boot a mark. */
+const BEFORE_MARKS = 2;
 
 describe("migrations", () => {
   let temp: TempFolder;
@@ -249,7 +251,7 @@ describe("migrations", () => {
       inspect((raw) => raw.prepare("select seq from paramedic_ingest_ledger order by seq").pluck().all());
     expect(seqs()).toEqual([5]);
 
-    migrateSqliteBack(temp.path, SHIPPED - 1);
+    migrateSqliteBack(temp.path, BEFORE_MARKS);
     expect(seqs()).toEqual([1, 2, 4, 5]);
     migrateSqlite(temp.path);
     expect(written(({ commitBatch }) => [one, two, four, five].map((batch) => commitBatch(batch, START)))).toEqual([

@@ -147,6 +147,18 @@ describe("what /metrics says", () => {
     expect(promtoolProblems(body)).toBe("");
   });
 
+  it("shows what became of stream entries, and how long handing them to the store held the event loop", async () => {
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    paramedic.metrics.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+    const page = async () => (await get(as(READ))).text();
+    await expect.poll(page).toMatch(/^paramedic_pipeline_entries_total\{outcome="folded"\} [1-9]/m);
+    const body = await page();
+    expect(body).toMatch(/^paramedic_pipeline_entries_total\{outcome="dead"\} 0$/m);
+    expect(body).toMatch(/^paramedic_pipeline_commit_block_seconds_count [1-9]/m);
+    expect(body).toMatch(/^paramedic_pipeline_commit_block_seconds_bucket\{le="0.001"\} \d/m);
+    expect(promtoolProblems(body)).toBe("");
+  });
+
   it("counts rescues as they end", async () => {
     const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
     let attempts = 0;

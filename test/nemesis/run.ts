@@ -68,10 +68,12 @@ export async function runNemesis({ kind, seed, forMs, bundle, store }: NemesisOp
     const unreadable: string[] = [];
     const until = performance.now() + forMs;
     const plan = planFaults(seed, kind, ROUNDS);
-    await Promise.all([
+    const lanes = await Promise.allSettled([
       executed(plan.stream, STREAM_FAULTS.length, until, faults, (fault) => onStream(fault, redis, unreadable)),
       executed(plan.process, processFaultsOf(kind).length, until, faults, (fault) => onProcesses(fault, fleet, store)),
     ]);
+    // A lane that failed does not leave the other one behind.
+    for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
 
     // What the living record from now on tells of the gaps before it; and nobody destroys these two.
     const inPeace = { pauseMs: 0, lastsMs: 0, choice: 0 };

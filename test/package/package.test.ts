@@ -20,7 +20,7 @@ beforeAll(() => {
   packed.push(...files.map((file: { path: string }) => file.path));
   writeFileSync(join(project, "package.json"), JSON.stringify({ name: "empty", private: true, type: "module" }));
   const { devDependencies } = JSON.parse(readFileSync("package.json", "utf8"));
-  const peers = ["@trpc/server", "express"].map((peer) => `${peer}@${devDependencies[peer]}`);
+  const peers = ["@trpc/server", "express", "openai"].map((peer) => `${peer}@${devDependencies[peer]}`);
   run(
     "npm",
     ["install", "--ignore-scripts", "--prefer-offline", "--no-audit", "--no-fund", `./${filename}`, ...peers],
@@ -37,11 +37,14 @@ beforeAll(() => {
 afterAll(() => rmSync(project, { recursive: true, force: true }));
 
 describe("the packed package", () => {
-  it("carries the door, the worker, the migrations and nothing of the workshop", () => {
+  it("carries the door, the workers, the migrations and nothing of the workshop", () => {
     expect(packed).toEqual(
       expect.arrayContaining(["README.md", "LICENSE", ".env.example", "dist/index.js", "dist/index.cjs"]),
     );
-    expect(packed.some((path) => /^dist\/sqlite-writer\.worker\.(js|cjs)$/.test(path))).toBe(true);
+    expect(packed).toEqual(expect.arrayContaining(["dist/ai-sdk.js", "dist/testing.cjs", "dist/testing.d.ts"]));
+    for (const worker of ["sqlite-writer", "sqlite-reader"]) {
+      expect(packed).toEqual(expect.arrayContaining([`dist/${worker}.worker.js`, `dist/${worker}.worker.cjs`]));
+    }
     expect(packed.some((path) => path.startsWith("drizzle/sqlite/migrations/") && path.endsWith(".sql"))).toBe(true);
     expect(packed.filter((path) => /^(test|bench|examples|server|shared|\.ci)\//.test(path))).toEqual([]);
   });
@@ -68,7 +71,7 @@ describe("the packed package", () => {
     }
   }, 60_000);
 
-  it("is usable from CommonJS, writer thread included", () => {
+  it("is usable from CommonJS, the store's threads included", () => {
     writeFileSync(
       join(project, "common.cjs"),
       `const { createParamedic, CircuitBreaker } = require("paramedic");
@@ -76,14 +79,47 @@ describe("the packed package", () => {
        const paramedic = createParamedic({ database: "file:./common.db", logger: false });
        paramedic.ready.then(async (readiness) => {
          await new CircuitBreaker("x").execute(async () => 1);
-         console.log(JSON.stringify({ readiness, table: typeof failureEvents }));
+         const top = await paramedic.store.readTopProcedures({ from: 0, to: Date.now(), by: "calls", limit: 1 });
+         console.log(JSON.stringify({ readiness, top, table: typeof failureEvents }));
          await paramedic.shutdown();
        });`,
     );
     expect(JSON.parse(run(process.execPath, ["common.cjs"], project))).toEqual({
       readiness: { store: "open" },
+      top: [],
       table: "object",
     });
+  });
+
+  it.each([
+    ["an ES module", "entries.mjs", (name: string, from: string) => `import { ${name} } from "${from}";`],
+    ["CommonJS", "entries.cjs", (name: string, from: string) => `const { ${name} } = require("${from}");`],
+  ] as const)("lets an app test its bad days from %s", (_name, file, load) => {
+    writeFileSync(
+      join(project, file),
+      `${load("createParamedic", "paramedic")}
+       ${load("createFixtureProvider, providerReplies", "paramedic/testing")}
+       ${load("guardedModel", "paramedic/ai-sdk")}
+       (async () => {
+         const provider = await createFixtureProvider([providerReplies.openai.overloaded, { kind: "answer" }]);
+         const paramedic = createParamedic({ database: "file:./entries.db", logger: false });
+         const llm = paramedic.llm({
+           providers: [{ name: "openai", baseURL: provider.baseURL, apiKey: "none", model: "m" }],
+         });
+         let text = "";
+         for await (const chunk of llm.stream({ messages: [] })) text += chunk.choices[0].delta.content ?? "";
+         const doGenerate = async () => ({ content: [], finishReason: "stop" });
+         const model = { specificationVersion: "v3", provider: "own", modelId: "m", supportedUrls: {}, doGenerate };
+         const guarded = guardedModel(paramedic, { "llm:own": model });
+         const { finishReason } = await guarded.doGenerate({ prompt: [] });
+         const answered = await paramedic.guardFetch("llm:fetched")(provider.origin + "/v1/embeddings", { method: "POST" });
+         console.log(JSON.stringify({ text, asked: provider.requests.length, finishReason, status: answered.status }));
+         await paramedic.shutdown();
+         await provider.close();
+       })();`,
+    );
+    const said = run(process.execPath, [file], project);
+    expect(JSON.parse(said)).toEqual({ text: "hello", asked: 3, finishReason: "stop", status: 200 });
   });
 
   it("has types for a strict consumer of either module system", () => {
@@ -97,7 +133,15 @@ describe("the packed package", () => {
         'import { createParamedic } from "paramedic"; export const p = createParamedic({ mode: "shadow" });',
       ],
     ] as const) {
-      writeFileSync(join(project, file), code);
+      writeFileSync(
+        join(project, file),
+        `${code}
+         import { guardedModel } from "paramedic/ai-sdk";
+         import { createFixtureProvider } from "paramedic/testing";
+         export const chunks = p.llm({ providers: [] }).stream({ messages: [] });
+         export const model = guardedModel<never>;
+         export const provider = createFixtureProvider();`,
+      );
     }
     const program = ts.createProgram([join(project, "consumer.mts"), join(project, "consumer.cts")], {
       module: ts.ModuleKind.NodeNext,
@@ -112,7 +156,7 @@ describe("the packed package", () => {
       .getPreEmitDiagnostics(program)
       .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n"));
     expect(problems).toEqual([]);
-  });
+  }, 60_000);
 });
 
 const ADMIN_TOKEN = "package-test";

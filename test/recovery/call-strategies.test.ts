@@ -40,6 +40,8 @@ describe("RetryStrategy", () => {
         "service_unavailable",
         "server_error",
         "rate_limit",
+        "malformed_response",
+        "stream_broken",
       ],
     });
   });
@@ -227,7 +229,7 @@ describe("FailoverStrategy", () => {
 
   it("leaves contention and errors without a name alone", () => {
     const { applicableFailureTypes: types } = new FailoverStrategy();
-    for (const type of ["database_busy", "database_conflict", "unknown", "procedure_error"] as const) {
+    for (const type of ["database_busy", "database_conflict", "unknown"] as const) {
       expect(types).not.toContain(type);
     }
     expect(types).toEqual(expect.arrayContaining(["api_timeout", "service_unavailable", "auth_failed"]));

@@ -52,6 +52,16 @@ describe("CircuitBreakStrategy", () => {
     expect(await verified).toBe(false);
   });
 
+  it("leaves alone what stays usable without what failed", () => {
+    const strategy = new CircuitBreakStrategy({
+      channel: { publish() {}, subscribe: () => () => {} },
+      circuitState: () => "closed",
+      staysUsable: ({ failureType }) => failureType === "database_readonly",
+    });
+    expect(strategy.appliesTo({ ...failure, failureType: "database_readonly" })).toBe(false);
+    expect(strategy.appliesTo(failure)).toBe(true);
+  });
+
   it("applies only where there is a circuit", () => {
     const { strategy } = setUp({ "llm:openai": "closed" });
     expect(strategy.appliesTo(failure)).toBe(true);

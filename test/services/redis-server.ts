@@ -2,24 +2,17 @@
  * A real Redis for tests: from PATH, else unpacked from Debian's packages into a cache folder. Every server has its own port
  * and folder and dies with the process that started it, however that one ends.
  */
-import { type ChildProcess, spawn } from "node:child_process";
 import { existsSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { executableOnPath, unpackDebianPackages } from "./debian-packages.js";
+import { type KeptServer, keepServer } from "./kept-server.js";
 
-export interface RedisServer {
+export interface RedisServer extends KeptServer {
   readonly url: string;
   readonly port: number;
-  readonly pid: number;
-  /** Ends it and removes its folder. */
-  stop(): Promise<void>;
-  /** `kill -9`; port and folder stay for `restart`. */
-  kill(): Promise<void>;
-  /** Starts it again on the same port and folder after `kill`. */
-  restart(): Promise<void>;
 }
 
 interface Binary {
@@ -30,21 +23,6 @@ interface Binary {
 const CACHE = fileURLToPath(new URL("../../node_modules/.cache/paramedic/redis", import.meta.url));
 const HOW_TO_GET_IT =
   "tests need a Redis server: install redis-server or valkey-server (6.2 or newer), or set REDIS_URL to one that tests may use";
-
-/**
- * The server waits on a pipe from us. When we end, the pipe ends, and the shell kills the server and removes its folder:
- * that holds after `kill -9` too, when no exit handler runs.
- */
-const KEEPER = `
-folder=$1; shift
-"$@" </dev/null >/dev/null 2>&1 &
-server=$!
-echo "$server"
-while read -r _; do :; done
-kill -9 "$server" 2>/dev/null
-wait "$server" 2>/dev/null
-[ -n "$folder" ] && rm -rf "$folder"
-`;
 
 /**
  * @param args further arguments for the server, such as `["--requirepass", "x"]`; nothing is persisted unless they say so
@@ -64,51 +42,24 @@ export async function startRedis({
   const binary = findRedis();
   const folder = mkdtempSync(join(tmpdir(), "paramedic-redis-"));
   const port = await freePort();
-  let running: { readonly keeper: ChildProcess; readonly pid: number };
-
   const sentinelFile = join(folder, "sentinel.conf");
   if (watches) writeFileSync(sentinelFile, sentinelConfig(watches));
 
-  const launch = async () => {
-    const place = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
-    const command = watches ? [binary.file, sentinelFile, "--sentinel", ...place] : [binary.file, ...place];
-    const settings = watches ? args : ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
-    const keeper = spawn("/bin/sh", ["-c", KEEPER, "keeper", folder, ...command, ...settings], {
-      env: { ...process.env, ...binary.env },
-      stdio: ["pipe", "pipe", "ignore"],
-    });
-    running = { keeper, pid: await firstNumber(keeper) };
-    await untilItAnswers(port, args.includes("--requirepass"));
-  };
-  const kill = async () => {
-    try {
-      process.kill(running.pid, "SIGKILL");
-    } catch {
-      return;
-    }
-    while ((await ask(port)) !== "") await pause(5);
-  };
-
-  await launch();
-  return {
-    url: `redis://127.0.0.1:${port}`,
-    port,
-    get pid() {
-      return running.pid;
+  const place = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
+  const command = watches ? [binary.file, sentinelFile, "--sentinel", ...place] : [binary.file, ...place];
+  const settings = watches ? args : ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
+  const locked = args.includes("--requirepass");
+  const server = await keepServer({
+    name: "Redis",
+    folder,
+    command: [...command, ...settings],
+    env: { ...process.env, ...binary.env },
+    async answers() {
+      const reply = await ask(port);
+      return reply.startsWith("+PONG") || (locked && reply.startsWith("-NOAUTH"));
     },
-    kill,
-    async restart() {
-      await kill();
-      running.keeper.kill("SIGKILL");
-      await launch();
-    },
-    async stop() {
-      const ended = new Promise((resolve) => running.keeper.once("exit", resolve));
-      if (running.keeper.exitCode !== null) return;
-      running.keeper.stdin?.end();
-      await ended;
-    },
-  };
+  });
+  return Object.assign(server, { url: `redis://127.0.0.1:${port}`, port });
 }
 
 function sentinelConfig({ name, port }: { readonly name: string; readonly port: number }): string {
@@ -157,23 +108,6 @@ function libraryFolders(): string[] {
     .flatMap((folder) => readdirSync(folder).map((triplet) => join(folder, triplet)));
 }
 
-function firstNumber(child: ChildProcess): Promise<number> {
-  return new Promise((resolve, reject) => {
-    child.once("error", reject);
-    child.once("exit", () => reject(new Error("the shell that keeps the Redis server ended before it said its id")));
-    child.stdout?.once("data", (data: Buffer) => resolve(Number(String(data).trim())));
-  });
-}
-
-async function untilItAnswers(port: number, locked: boolean): Promise<void> {
-  for (let attempt = 0; attempt < 500; attempt += 1) {
-    const reply = await ask(port);
-    if (reply.startsWith("+PONG") || (locked && reply.startsWith("-NOAUTH"))) return;
-    await pause(10);
-  }
-  throw new Error(`the Redis server on port ${port} did not answer within 5 s`);
-}
-
 function ask(port: number): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(port, "127.0.0.1", () => socket.write("PING\r\n"));
@@ -185,8 +119,4 @@ function ask(port: number): Promise<string> {
     socket.once("error", () => end(""));
     socket.setTimeout(500, () => end(""));
   });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -5,12 +5,12 @@ import fc from "fast-check";
 import { ReplyError } from "ioredis";
 import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
+import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../../server/testing/provider-bodies.js";
 import { BLAMES, VERDICTS } from "../../shared/classification.js";
 import { classify, errorCategoryOf, severityOf } from "../../shared/classify.js";
 import { ERROR_CLASSES, type ErrorClass } from "../../shared/error-classes.js";
 import { ERROR_CATEGORIES, FAILURE_CATEGORIES, FAILURE_TYPES, SEVERITIES } from "../../shared/failure.js";
 import { REJECTION } from "../../shared/rejection.js";
-import { ANTHROPIC, DEEPSEEK, GEMINI, OPENAI, OPENROUTER } from "../support/provider-bodies.js";
 
 const LLM = "llm:openai";
 const DB = "db:main";
@@ -355,7 +355,14 @@ describe("a database", () => {
     [1040, "database_saturated", "failure"],
     [1053, "database_connection", "failure"],
     [2006, "database_connection", "failure"],
-    [1290, "database_readonly", "failure"],
+    [1290, "caller_error", "ignored"],
+    [1836, "database_readonly", "failure"],
+    [3100, "database_readonly", "failure"],
+    [1020, "database_conflict", "ignored"],
+    [1969, "timeout", "failure"],
+    [4031, "database_connection", "failure"],
+    [1034, "database_corrupt", "failure"],
+    [1114, "disk_full", "failure"],
     [1317, "aborted", "ignored"],
     [3024, "timeout", "failure"],
     [1021, "disk_full", "failure"],

@@ -1,8 +1,8 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { GEMINI, OPENAI } from "../../server/testing/provider-bodies.js";
 import { factsOf } from "../../shared/error-facts.js";
 import { parseDuration, type RetryHint, retryHintOf } from "../../shared/retry-hint.js";
-import { GEMINI, OPENAI } from "../support/provider-bodies.js";
 
 const NOW = Date.UTC(2026, 0, 1);
 

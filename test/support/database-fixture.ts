@@ -6,7 +6,7 @@ import Database from "better-sqlite3";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
-import { createDatabaseGuards, type DatabaseGuardsDeps } from "../../server/guard/database-guards.js";
+import { createDatabaseGuards, type DatabaseGuardsDeps } from "../../server/guard/database/database-guards.js";
 import type { GuardPolicy } from "../../server/guard/guard-policy.js";
 import { noCallContext } from "../../server/ports/call-context.js";
 import { systemClock } from "../../server/ports/clock.js";

@@ -59,6 +59,8 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
       return;
     }
     const upstream = keep(dial(targetPort, "127.0.0.1"));
+    // Nobody listens behind it: that is what a client should see, as if there were no proxy.
+    upstream.on("error", () => client.resetAndDestroy());
     pump(client, upstream, "to_server");
     pump(upstream, client, "to_client");
   });

@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 import ts from "typescript";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type FakeProvider, startFakeProvider } from "../support/fake-provider.js";
+import { createFixtureProvider, type FixtureProvider } from "../../server/testing.js";
 
 const DOOR = resolve("server/index.ts");
 const readme = readFileSync("README.md", "utf8");
@@ -19,11 +19,49 @@ const blocks = readme.split(/^### /m).flatMap((section) => {
 });
 
 /** What the reader has already, and what shows that the block did its work. */
-const SURROUNDINGS: Readonly<Record<string, { readonly before: string; readonly after: string }>> = {
+const SURROUNDINGS: Readonly<
+  Record<string, { readonly before: string; readonly made?: string; readonly after: string }>
+> = {
   "LLM providers": {
     before: `const [apiKey, deepseekKey] = ["key-1", "key-2"];
       const messages = [{ role: "user" as const, content: "hello" }];`,
     after: "console.log(completion.choices.length, value.choices.length, rescue.kind);",
+  },
+  "Streams, answers by schema, embeddings": {
+    before: `import { zodResponseFormat } from "openai/helpers/zod";
+      import { z } from "zod";
+      const messages = [{ role: "user" as const, content: "hello" }];
+      const baseURL = "https://api.openai.com/v1";
+      const llmOf = (p: Paramedic) =>
+        p.llm({ providers: [{ name: "openai", baseURL, apiKey: "key-1", model: "m", embeddingModel: "e" }] });`,
+    made: "const llm = llmOf(paramedic);",
+    after: `console.log("", choices[0]?.message.parsed?.urgent, data.length);`,
+  },
+  "A client of your own": {
+    before: `import { Anthropic as Sdk } from "@anthropic-ai/sdk";
+      const Anthropic = class extends Sdk {
+        constructor(options: ConstructorParameters<typeof Sdk>[0]) {
+          super({ ...options, baseURL: "https://api.anthropic.com" });
+        }
+      };
+      const apiKey = "key-1";
+      const messages = [{ role: "user" as const, content: "hello" }];`,
+    after: 'console.log(message.content.length, paramedic.circuits.get("llm:anthropic")?.getState().state);',
+  },
+  "The Vercel AI SDK": {
+    before: `import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
+      import { generateText } from "ai";
+      const baseURL = "https://api.openai.com/v1";
+      const openai = createOpenAICompatible({ name: "openai", baseURL, apiKey: "key-1" });
+      const deepseek = createOpenAICompatible({ name: "deepseek", baseURL, apiKey: "key-2" });`,
+    after: "console.log(text);",
+  },
+  "Your own tests": {
+    before: "",
+    after: `let said = "";
+      for await (const chunk of llm.stream({ messages: [] })) said += chunk.choices[0]?.delta.content ?? "";
+      console.log(said, provider.requests.length);
+      await provider.close();`,
   },
   Database: {
     before: `import Database from "better-sqlite3";
@@ -45,20 +83,33 @@ const SURROUNDINGS: Readonly<Record<string, { readonly before: string; readonly 
       const text = "story";`,
     after: `console.log(await summarise(text), paramedic.recovery.strategies().some(({ name }) => name === "flush_cache"));`,
   },
+  Circuits: {
+    before: `const fetchInvoice = async (id: string, _options: { signal: AbortSignal }) => "invoice " + id;
+      const id = "7";
+      const request = new Request("http://127.0.0.1/");`,
+    after: "console.log(billing.getState().state);",
+  },
 };
 const SAYS: Readonly<Record<string, string>> = {
   "LLM providers": "1 1 fresh",
+  "Streams, answers by schema, embeddings": "hello true 1",
+  "A client of your own": "1 closed",
+  "The Vercel AI SDK": "hello",
+  "Your own tests": "well again 3",
   Database: "7",
   "Anything else": "short story true",
+  Circuits: "open",
 };
 
 const folder = realpathSync(mkdtempSync(join(tmpdir(), "paramedic-readme-")));
-let provider: FakeProvider;
+let provider: FixtureProvider;
 
 beforeAll(async () => {
   symlinkSync(resolve("node_modules"), join(folder, "node_modules"));
   writeFileSync(join(folder, "package.json"), '{ "type": "module" }');
-  provider = await startFakeProvider();
+  provider = await createFixtureProvider(({ body }) =>
+    body.response_format === undefined ? { kind: "answer" } : { kind: "answer", text: ['{"urgent":true}'] },
+  );
 });
 afterAll(async () => {
   await provider.close();
@@ -85,7 +136,7 @@ describe("the README's blocks", () => {
       skipLibCheck: true,
       types: ["node"],
       typeRoots: [resolve("node_modules/@types")],
-      paths: { paramedic: [DOOR] },
+      paths: { paramedic: [DOOR], "paramedic/*": [resolve("server/*.ts")] },
     });
     const problems = files.flatMap((file) =>
       ts
@@ -93,28 +144,40 @@ describe("the README's blocks", () => {
         .map(({ messageText }) => ts.flattenDiagnosticMessageText(messageText, "\n")),
     );
     expect(problems).toEqual([]);
-  }, 60_000);
+  }, 120_000);
 
-  it.each(blocks)("run: $title", async (block) => {
-    const file = written(block, pathToFileURL(DOOR).href, new URL(provider.baseURL).origin);
-    const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], {
-      env: { PATH: process.env.PATH, PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}` },
-    });
-    expect(stdout.trim()).toBe(SAYS[block.title]);
-  });
+  it.each(blocks)(
+    "run: $title",
+    async (block) => {
+      const file = written(block, pathToFileURL(DOOR).href, new URL(provider.baseURL).origin);
+      const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], {
+        env: { PATH: process.env.PATH, PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}` },
+      });
+      expect(stdout.trim()).toBe(SAYS[block.title]);
+    },
+    60_000,
+  );
 });
 
 /** The block as a module of its own; `origin` takes the place of the providers that it names. */
 function written({ title, code }: (typeof blocks)[number], door: string, origin: string | undefined): string {
-  const { before, after } = SURROUNDINGS[title] ?? { before: "", after: "" };
+  const { before, made = "", after } = SURROUNDINGS[title] ?? { before: "", after: "" };
   const file = join(folder, `${title.replaceAll(" ", "-")}${origin === undefined ? "" : "-run"}.ts`);
-  const local = origin === undefined ? code : code.replace(/https:\/\/api\.[\w.]+/g, origin);
+  const here = (text: string) =>
+    origin === undefined
+      ? text
+      : text
+          .replace(/https:\/\/api\.[\w.]+/g, origin)
+          .replace(/"paramedic\/([\w-]+)"/g, (_found, entry) =>
+            JSON.stringify(pathToFileURL(resolve(`server/${entry}.ts`))),
+          );
   writeFileSync(
     file,
-    `import { createParamedic } from ${JSON.stringify(door)};
-     ${before}
-     const paramedic = createParamedic({ logger: false, redis: false });
-     ${local}
+    `import { CircuitBreaker, createParamedic, type Paramedic } from ${JSON.stringify(door)};
+     ${here(before)}
+     const paramedic: Paramedic = createParamedic({ logger: false, redis: false });
+     ${made}
+     ${here(code)}
      ${after}
      await paramedic.shutdown();
      export {};`,

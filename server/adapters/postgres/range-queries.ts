@@ -15,10 +15,10 @@ import { DAY_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import type { RangeStore, SeriesQuery } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
-import { type Pass, partOf, passesOf, type Range, type RollupsRead, readsOf, rowsOfOne } from "../range-plan.js";
+import { type Pass, passesOf, type Range, type RollupsRead, readsOf, rowsOfOne } from "../range-plan.js";
 import { carriesTags, checkBands, checkStep } from "../series-steps.js";
 import type { Db } from "./postgres-connection.js";
-import { type AddedUp, countQuery, pendingCountQuery, stepQuery, totalQuery } from "./range-statements.js";
+import { type AddedUp, countQuery, partOf, pendingCountQuery, stepQuery, totalQuery } from "./range-statements.js";
 import type { ReadTurns } from "./read-turns.js";
 import type { Snapshot } from "./write-transactions.js";
 
@@ -47,7 +47,7 @@ export function createRangeQueries(
           for await (const part of readsOfPage(tx, passes, [...page.keys()])) {
             if (clock.monotonic() > until) throw tookTooLong(rangeTimeoutMs);
             const rows = await statement(tx, part);
-            for (const { place, ...row } of rows) add({ place, part: partOf(row), series: page });
+            for (const row of rows) add({ place: row.place, part: partOf(row), series: page });
           }
         }
       });

@@ -2,13 +2,21 @@
 import { eq, gte, inArray, lt, type SQL, sql } from "drizzle-orm";
 import { metricRollups } from "../../../drizzle/postgres/self-healing-schema.js";
 import type { SummaryPart } from "../../../shared/summary-fold.js";
-import { type CountedRows, LARGEST_SUM, type RollupsRead, rowsOfOne } from "../range-plan.js";
+import { type CountedRows, type RollupsRead, rowsOfOne } from "../range-plan.js";
 import type { Db } from "./postgres-connection.js";
 import { isPending } from "./rollup-queries.js";
 
 export interface AddedUp extends SummaryPart {
   /** The start of the step, or the series. */
   readonly place: number;
+}
+
+/** A sum that outgrows a float is an error to PostgreSQL: sums are cut here, and what reaches it counts as the largest float. */
+const LARGEST_SUM = 1e300;
+
+/** A row as it is added up further. */
+export function partOf({ place: _, ...part }: AddedUp): SummaryPart {
+  return Math.abs(part.sum) < LARGEST_SUM ? part : { ...part, sum: Math.sign(part.sum) * Number.MAX_VALUE };
 }
 
 /**
@@ -58,7 +66,7 @@ export function stepQuery(
   const mostOfEach = limit * Math.max(1, stepMs / read.resolutionMs);
   const width = sql`${stepMs}::bigint`;
   return db
-    .select(addedUp(sql`r.bucket - mod(mod(r.bucket, ${width}) + ${width}, ${width})`))
+    .select(addedUp(sql`r.bucket - mod(r.bucket, ${width})`))
     .from(rollupsOf(read, mostOfEach))
     .groupBy(sql`place`)
     .orderBy(sql`place`)

@@ -10,7 +10,7 @@ import { createProcedureFold, PROCEDURE_PREFIX, type ProcedureTotals } from "../
 import { DAY_MS } from "../../../shared/units.js";
 import type { RangeStore, SeriesQuery } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
-import { LARGEST_SUM, type Pass, partOf, passesOf, rowsOfOne, slicesOf } from "../range-plan.js";
+import { type Pass, passesOf, rowsOfOne, slicesOf } from "../range-plan.js";
 import { carriesTags, checkBands, checkStep } from "../series-steps.js";
 import type { Db } from "./sqlite-connection.js";
 
@@ -140,17 +140,17 @@ interface AddedUp extends SummaryPart {
 /** A row as an array: Drizzle's way to an object takes longer than the fold. Its order is that of `addedUp`. */
 function addedUpOf(row: unknown): AddedUp {
   const [place, count, sum, min, max, joined] = row as [number, number, number, number, number, string | null];
-  return { place, ...partOf({ count, sum, min, max, buckets: Buffer.from(joined ?? "", "hex") }) };
+  return { place, count, sum, min, max, buckets: Buffer.from(joined ?? "", "hex") };
 }
 
 /** Rows added up, their distributions joined: as hex text, because SQLite joins text alone and knows it in several encodings. */
 const addedUp = (place: SQL<number>) => ({
   place: place.as("place"),
   count: sql<number>`sum(r.count)`,
-  sum: sql<number>`sum(max(min(r.sum, ${sql.raw(String(LARGEST_SUM))}), ${sql.raw(String(-LARGEST_SUM))}))`,
+  sum: sql<number>`sum(r.sum)`,
   min: sql<number>`min(r.min)`,
   max: sql<number>`max(r.max)`,
-  joined: sql<string | null>`group_concat(nullif(hex(r.buckets), ''), '00')`,
+  joined: sql<string | null>`group_concat(hex(r.buckets), '00') filter (where r.buckets <> x'')`,
 });
 
 /**
@@ -172,7 +172,7 @@ function isRead(onlyPending: boolean) {
 export function stepQuery(db: Db, onlyPending: boolean) {
   const stepMs = sql.placeholder("stepMs");
   return db
-    .select(addedUp(sql`r.bucket - ((r.bucket % ${stepMs}) + ${stepMs}) % ${stepMs}`))
+    .select(addedUp(sql`r.bucket - r.bucket % ${stepMs}`))
     .from(rollupsOf(onlyPending))
     .where(isRead(onlyPending))
     .groupBy(sql`place`)

@@ -47,6 +47,22 @@ export function createRollupQueries(db: Db): RollupQueries {
     .orderBy(asc(ingestBoots.firstAt))
     .prepare();
 
+  const readGaps = db
+    .select({
+      instance: ingestGaps.instance,
+      boot: ingestGaps.boot,
+      firstSeq: ingestGaps.firstSeq,
+      lastSeq: ingestGaps.lastSeq,
+      from: ingestGaps.windowStart,
+      to: ingestGaps.windowEnd,
+      points: ingestGaps.points,
+    })
+    .from(ingestGaps)
+    .where(and(gte(ingestGaps.windowEnd, sql.placeholder("from")), lt(ingestGaps.windowStart, sql.placeholder("to"))))
+    .orderBy(desc(ingestGaps.windowEnd))
+    .limit(sql.placeholder("limit"))
+    .prepare();
+
   return {
     listSeries(filter) {
       return db
@@ -65,28 +81,8 @@ export function createRollupQueries(db: Db): RollupQueries {
 
     ledger: () => readLedger.all(),
 
-    listGaps({ from, to, limit }) {
-      return db
-        .select({
-          instance: ingestGaps.instance,
-          boot: ingestGaps.boot,
-          firstSeq: ingestGaps.firstSeq,
-          lastSeq: ingestGaps.lastSeq,
-          from: ingestGaps.windowStart,
-          to: ingestGaps.windowEnd,
-          points: ingestGaps.points,
-        })
-        .from(ingestGaps)
-        .where(
-          and(
-            from === undefined ? undefined : gte(ingestGaps.windowEnd, from),
-            to === undefined ? undefined : lt(ingestGaps.windowStart, to),
-          ),
-        )
-        .orderBy(desc(ingestGaps.windowEnd))
-        .limit(checkLimit(limit))
-        .all();
-    },
+    listGaps: ({ from = Number.MIN_SAFE_INTEGER, to = Number.MAX_SAFE_INTEGER, limit }) =>
+      readGaps.all({ from, to, limit: checkLimit(limit) }),
   };
 }
 

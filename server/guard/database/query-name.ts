@@ -1,0 +1,83 @@
+/** Names a query without its parameters: what it does and to what, a fingerprint of its shape, and whether it reads or writes. */
+import { fnv1a } from "../../../shared/fnv1a.js";
+
+/** OpenTelemetry's names for database systems. */
+export type DatabaseSystem = "sqlite" | "postgresql" | "mysql";
+
+export interface QueryName {
+  /** `SELECT`, `INSERT`, …, for a `WITH` what it leads to; `OTHER` for what does not begin with a word. */
+  readonly operation: string;
+  /** Operation and first table: `SELECT users`. At most 100 characters. */
+  readonly summary: string;
+  /** 8 hex digits, the same for queries that differ in literals, in the length of lists, in comments and in space only. */
+  readonly fingerprint: string;
+  /** Surely changes something, so that a database that takes no writes need not be asked. */
+  readonly writes: boolean;
+  /** Surely only reads, functions that it calls aside. */
+  readonly reads: boolean;
+  /** The text carries values or comments of its own: it hardly comes again, and must not be kept. */
+  readonly hasValues: boolean;
+}
+
+/** Longer texts are told apart by their beginning. */
+const MAX_SQL = 4_000;
+const MAX_SUMMARY = 100;
+
+/**
+ * Comments, strings and numbers, in the order in which a parser meets them. In MySQL a backslash escapes and double quotes
+ * are strings too; elsewhere double quotes are names, and `$tag$ … $tag$` is a string of PostgreSQL.
+ */
+const COMMENT = String.raw`\/\*[\s\S]*?(?:\*\/|$)|--[^\n]*`;
+const ESCAPED = (quote: string) => String.raw`${quote}(?:[^${quote}\\]|\\[\s\S]|${quote}${quote})*(?:${quote}|\\?$)`;
+const PLAIN = `'(?:[^']|'')*(?:'|$)`;
+const DOLLAR_QUOTED = String.raw`\$(?<tag>\w*)\$[\s\S]*?(?:\$\k<tag>\$|$)`;
+const NUMBER = String.raw`(?<![\w$])\d[\w.]*`;
+const LITERALS = {
+  mysql: new RegExp(`(?<comment>${COMMENT}|#[^\\n]*)|${ESCAPED("'")}|${ESCAPED('"')}|${NUMBER}`, "g"),
+  other: new RegExp(
+    `(?<comment>${COMMENT})|(?<![\\w$])[eE]${ESCAPED("'")}|${PLAIN}|(?<![\\w$])${DOLLAR_QUOTED}|${NUMBER}`,
+    "g",
+  ),
+} as const;
+
+const WRITING = /^(?:insert|update|delete|replace|merge|truncate|alter|drop|create(?! (?:or replace )?temp))\b/;
+const READING = /^(?:select|show|values|table)\b/;
+const WRITE_INSIDE = /\b(insert|update|delete|merge)\b/;
+const TABLE =
+  /\b(?:from|into|update|join|table)\s+(?:only\s+|if\s+(?:not\s+)?exists\s+)?((?:[\w$]+|"[^"]+"|`[^`]+`)(?:\.(?:[\w$]+|"[^"]+"|`[^`]+`))*)/;
+
+/**
+ * @example nameQuery("select * from users where id in ($1, $2)", "postgresql").summary // "SELECT users"
+ */
+export function nameQuery(sql: string, system: DatabaseSystem = "sqlite"): QueryName {
+  let hasValues = sql.length > MAX_SQL;
+  const bare = sql.slice(0, MAX_SQL).replace(LITERALS[system === "mysql" ? "mysql" : "other"], (...match) => {
+    hasValues = true;
+    const groups: unknown = match.at(-1);
+    return isComment(groups) ? " " : "?";
+  });
+  const shape = bare
+    .replace(/\$\d+/g, "?")
+    .replace(/\s+/g, " ")
+    .replace(/\?(?: ?, ?\?)+/g, "?")
+    .replace(/\(\?\)(?: ?, ?\(\?\))+/g, "(?)")
+    .trim()
+    .toLowerCase();
+  const statement = shape.replace(/^[\s(]+/, "");
+  const word = /^[a-z]{1,20}\b/.exec(statement)?.[0];
+  const verb = word === "with" ? (WRITE_INSIDE.exec(statement)?.[1] ?? "select") : word;
+  const operation = verb?.toUpperCase() ?? "OTHER";
+  const table = TABLE.exec(statement)?.[1]?.replace(/["`]/g, "");
+  return {
+    operation,
+    summary: (table === undefined ? operation : `${operation} ${table}`).slice(0, MAX_SUMMARY),
+    fingerprint: fnv1a(shape),
+    writes: word === "with" ? verb !== "select" : WRITING.test(statement),
+    reads: word === "with" ? verb === "select" : READING.test(statement) && !/\binto\b/.test(statement),
+    hasValues,
+  };
+}
+
+function isComment(groups: unknown): boolean {
+  return typeof groups === "object" && groups !== null && Reflect.get(groups, "comment") !== undefined;
+}

@@ -1,0 +1,101 @@
+/** Ways to ask each provider for one request, with what the guard must know of each: its circuits, its window, its measurements. */
+import type OpenAI from "openai";
+import { classify } from "../../../shared/classify.js";
+import type { Clock } from "../../ports/clock.js";
+import type { MetricSink } from "../../ports/metric-sink.js";
+import type { GuardContext } from "../guard.js";
+import type { RunTarget } from "../run.js";
+import { windowTraits } from "./context-window.js";
+import { type GenAiMeter, type GenAiOperation, startMeter } from "./gen-ai-meter.js";
+import type { ModelChoice } from "./llm-requests.js";
+import type { OpenAiClients } from "./openai-client.js";
+import type { LlmProvider } from "./provider.js";
+import { partsOf } from "./provider-parts.js";
+
+/** What one attempt at one provider works with. */
+export interface Asking {
+  readonly provider: LlmProvider;
+  readonly model: string;
+  readonly service: string;
+  readonly client: OpenAI;
+  readonly context: GuardContext;
+  readonly meter: GenAiMeter;
+}
+
+export interface AskedProvider {
+  readonly provider: LlmProvider;
+  readonly model: string;
+}
+
+export interface ProviderTargetsDeps {
+  readonly clients: OpenAiClients;
+  readonly clock: Clock;
+  readonly sink: MetricSink;
+}
+
+export function serviceOf({ name }: LlmProvider): string {
+  return `llm:${name}`;
+}
+
+/** Each provider with the model that it is asked for. */
+export function askedFor(providers: readonly LlmProvider[], model: ModelChoice | undefined): readonly AskedProvider[] {
+  return providers.map((provider, index) => ({ provider, model: modelFor(provider, index === 0, model) }));
+}
+
+/**
+ * @param providers all of them, in order of preference
+ * @param asked those that can answer this request
+ * @throws ParamedicError `PEER_MISSING`: a missing package is a mistake of setup, not a failure of a provider, and is told
+ *   before anything is guarded
+ */
+export function providerTargets<T>(
+  { clients, clock, sink }: ProviderTargetsDeps,
+  providers: readonly LlmProvider[],
+  operation: GenAiOperation,
+  asked: readonly AskedProvider[],
+  ask: (asking: Asking) => Promise<T>,
+): Promise<RunTarget<T>[]> {
+  const windows = windowTraits(asked.map(({ provider, model }) => windowOf(provider, model)));
+  return Promise.all(
+    asked.map(async ({ provider, model }, index): Promise<RunTarget<T>> => {
+      const client = await clients.of(provider);
+      const service = serviceOf(provider);
+      const price = model === provider.model ? provider.price : undefined;
+      return {
+        service,
+        ...windows[index],
+        parts: partsOf({
+          service: serviceOf(sameProvider(providers, provider)),
+          model,
+          apiKey: typeof provider.apiKey === "string" ? provider.apiKey : undefined,
+          account: provider.account,
+        }),
+        async run(context) {
+          const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price });
+          try {
+            return await ask({ provider, model, service, client, context, meter });
+          } catch (error) {
+            const { signal } = context;
+            meter.failed(classify(signal.aborted ? signal.reason : error, service).reason);
+            throw error;
+          }
+        },
+      };
+    }),
+  );
+}
+
+/** Providers behind one address are one: they share its keys and accounts. */
+function sameProvider(providers: readonly LlmProvider[], provider: LlmProvider): LlmProvider {
+  return providers.find(({ baseURL }) => baseURL === provider.baseURL) ?? provider;
+}
+
+/** It is known of the provider's own model only. */
+function windowOf(provider: LlmProvider, model: string): number | undefined {
+  return model === provider.model ? provider.contextWindow : undefined;
+}
+
+function modelFor(provider: LlmProvider, isFirst: boolean, model: ModelChoice | undefined): string {
+  if (typeof model === "string") return isFirst ? model : provider.model;
+  return (model && Object.hasOwn(model, provider.name) ? model[provider.name] : undefined) ?? provider.model;
+}

@@ -1,0 +1,104 @@
+/**
+ * The `fetch` through which guarded LLM clients speak: gives failures in disguise the status they should have had, so that
+ * the SDK raises them as errors. Providers answer 200 with an error inside, wrap errors in arrays, and cut answers short.
+ */
+import { classify } from "../../../shared/classify.js";
+import type { ErrorClass } from "../../../shared/error-classes.js";
+import { listOf, providerError, readProperty } from "../../../shared/error-facts.js";
+import { MALFORMED_RESPONSE } from "../../../shared/llm-errors.js";
+
+export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise<Response>;
+
+/** A provider's answer that is no answer: no JSON, or a completion without choices. Another try may help. */
+export class MalformedResponseError extends Error {
+  override readonly name = MALFORMED_RESPONSE;
+  readonly service: string;
+
+  constructor(service: string, problem: string, options?: { readonly cause?: unknown }) {
+    super(`${service} sent an answer that cannot be used: ${problem}`, options);
+    this.service = service;
+  }
+}
+
+/**
+ * @example new OpenAI({ apiKey, baseURL, maxRetries: 0, fetch: revealFailures(fetch) })
+ */
+export function revealFailures(fetch: Fetch): Fetch {
+  return async (url, init) => {
+    const response = await fetch(url, init);
+    // An answer without a body (204) cannot be made anew with one.
+    if (response.body === null || !response.headers.get("content-type")?.includes("json")) return response;
+    const text = await response.text();
+    const revealed = revealedFailure(response.status, text);
+    return new Response(revealed?.text ?? text, {
+      status: revealed?.status ?? response.status,
+      statusText: response.statusText,
+      headers: withoutLength(response.headers),
+    });
+  };
+}
+
+/** The body was read and decoded here, so its length and encoding are no longer what the headers say. */
+function withoutLength(headers: Headers): Headers {
+  const kept = new Headers(headers);
+  kept.delete("content-length");
+  kept.delete("content-encoding");
+  return kept;
+}
+
+/** What the answer should have been, or undefined when it is what it says. */
+function revealedFailure(status: number, text: string): { status: number; text: string } | undefined {
+  const parsed = parse(text);
+  const body = listOf(parsed)[0] ?? parsed;
+  const error = errorWithin(body);
+  if (error === undefined) return undefined;
+  const unwrapped = JSON.stringify({ error });
+  if (status >= 400) return { status, text: unwrapped };
+  const said = providerError(error)?.status;
+  const isFailure = said !== undefined && said >= 400;
+  return { status: isFailure ? said : statusOfClass(classify({ error }, "llm:").reason), text: unwrapped };
+}
+
+/** By what the error says it is; else a bad gateway's: the provider answered for somebody who did not. */
+function statusOfClass(reason: string): number {
+  return STATUS_BY_CLASS.get(reason) ?? 502;
+}
+
+const STATUS_BY_CLASS: ReadonlyMap<string, number> = new Map<ErrorClass, number>([
+  ["invalid_request", 400],
+  ["context_overflow", 400],
+  ["content_filtered", 400],
+  ["auth", 401],
+  ["model_missing", 404],
+  ["rate_limited", 429],
+  ["quota_exhausted", 429],
+  ["overloaded", 503],
+  ["timeout", 504],
+]);
+
+/** The error of a body: its own, its choice's (OpenRouter), or the resources that ran out while answering (DeepSeek). */
+function errorWithin(body: unknown): unknown {
+  const own = readProperty(body, "error");
+  if (own !== undefined && own !== null) return typeof own === "string" ? { message: own } : own;
+  const choice = listOf(readProperty(body, "choices"))[0];
+  const within = readProperty(choice, "error");
+  if (within !== undefined && within !== null) return within;
+  return readProperty(choice, "finish_reason") === RAN_OUT ? RAN_OUT_ERROR : undefined;
+}
+
+/** DeepSeek's word for an answer that it could not finish. */
+export const RAN_OUT = "insufficient_system_resource";
+
+export const RAN_OUT_ERROR = Object.freeze({
+  code: 503,
+  type: "service_unavailable_error",
+  message: "the provider ran out of resources while answering",
+});
+
+function parse(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

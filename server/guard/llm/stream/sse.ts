@@ -1,0 +1,53 @@
+/** Server-sent events as they pass through: their bytes unchanged, and what they say. */
+
+export interface SseEvent {
+  /** The whole event as it was sent, its blank line included. */
+  readonly raw: string;
+  /** Its `event` field. */
+  readonly name: string | undefined;
+  /** Its `data` lines, joined. */
+  readonly data: string;
+  /** The connection ended within it. */
+  readonly isTorn: boolean;
+}
+
+const BLANK_LINE = /\r\n\r\n|\n\n|\r\r/;
+/** A blank line may lie across two reads. */
+const OVERLAP = 3;
+
+/**
+ * Comments alone (`: keep-alive`) are no events and are left out.
+ *
+ * @example for await (const { data } of sseEvents(response.body)) …
+ */
+export async function* sseEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<SseEvent, void> {
+  const decoder = new TextDecoder();
+  let text = "";
+  let searchedTo = 0;
+  for await (const bytes of body) {
+    text += decoder.decode(bytes, { stream: true });
+    for (;;) {
+      const found = BLANK_LINE.exec(text.slice(searchedTo));
+      if (found === null) break;
+      const end = searchedTo + found.index + found[0].length;
+      const event = eventOf(text.slice(0, end), false);
+      text = text.slice(end);
+      searchedTo = 0;
+      if (event !== undefined) yield event;
+    }
+    searchedTo = Math.max(text.length - OVERLAP, 0);
+  }
+  const event = eventOf(text + decoder.decode(), true);
+  if (event !== undefined) yield event;
+}
+
+function eventOf(raw: string, isTorn: boolean): SseEvent | undefined {
+  let name: string | undefined;
+  const data: string[] = [];
+  for (const line of raw.split(/\r\n|\n|\r/)) {
+    const [, field, value = ""] = /^([^:]+)(?:: ?(.*))?$/s.exec(line) ?? [];
+    if (field === "event") name = value;
+    if (field === "data") data.push(value);
+  }
+  return name === undefined && data.length === 0 ? undefined : { raw, name, data: data.join("\n"), isTorn };
+}

@@ -1,0 +1,487 @@
+import Anthropic from "@anthropic-ai/sdk";
+import OpenAI from "openai";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createAsyncCallContext } from "../../../server/adapters/async-call-context.js";
+import { createGuardFetch, type GuardFetchOptions } from "../../../server/guard/llm/guard-fetch.js";
+import { createNestedRetries } from "../../../server/guard/llm/nested-retries.js";
+import { OPENAI } from "../../../server/testing/provider-bodies.js";
+import {
+  answerTo,
+  createFixtureProvider,
+  event,
+  type FixtureBehaviour,
+  type FixtureProvider,
+  providerReplies,
+  type StreamEnd,
+} from "../../../server/testing.js";
+import type { ErrorClass } from "../../../shared/error-classes.js";
+import type { FailureType } from "../../../shared/failure.js";
+import { createGuardsUnderTest, KEY, PROMPT, read } from "./llm-harness.js";
+
+let provider: FixtureProvider;
+
+beforeEach(async () => {
+  provider = await createFixtureProvider();
+});
+afterEach(() => provider.close());
+
+const SERVICE = "llm:anthropic";
+const MESSAGE = { model: "claude", max_tokens: 10, messages: [{ role: "user" as const, content: PROMPT }] };
+
+function makeFetch(
+  options: GuardFetchOptions = {},
+  policy: Parameters<typeof createGuardsUnderTest>[0] = {},
+  service = SERVICE,
+) {
+  const made = createGuardsUnderTest({ timeoutMs: 1_000, ...policy });
+  const warnings: string[] = [];
+  const nestedRetries = {
+    start() {},
+    stop() {},
+    found: (name: string) => void warnings.push(name),
+  };
+  const guardedFetch = createGuardFetch({ ...made, nestedRetries }, service, undefined, {
+    stallTimeoutMs: 60,
+    ...options,
+  });
+  return { ...made, warnings, guardedFetch };
+}
+
+/** With the SDK's own retries left on, as people leave them: the guard says that they are not wanted. */
+function makeAnthropic(...args: Parameters<typeof makeFetch>) {
+  const made = makeFetch(...args);
+  const client = new Anthropic({ apiKey: KEY, baseURL: provider.origin, fetch: made.guardedFetch });
+  return { ...made, client };
+}
+
+const ANTHROPIC_CLASSES = {
+  promptTooLong: "context_overflow",
+  invalidRequest: "invalid_request",
+  lowCredit: "quota_exhausted",
+  authentication: "auth",
+  billing: "quota_exhausted",
+  permission: "auth",
+  notFound: "model_missing",
+  conflict: "conflict",
+  tooLarge: "request_too_large",
+  rateLimited: "rate_limited",
+  rateLimitedUntilReset: "rate_limited",
+  apiError: "server_error",
+  timeout: "timeout",
+  overloaded: "overloaded",
+} as const satisfies Record<keyof typeof providerReplies.anthropic, ErrorClass>;
+
+const OPENS: Readonly<Partial<Record<ErrorClass, string>>> = {
+  auth: "key",
+  quota_exhausted: "account",
+  model_missing: "model",
+};
+/** The first try and, where that may help, the guard's three more. */
+const ASKED: Readonly<Partial<Record<ErrorClass, number>>> = {
+  server_error: 4,
+  overloaded: 4,
+  timeout: 4,
+  conflict: 4,
+};
+
+describe("Anthropic's SDK on a guarded fetch", () => {
+  it("gets the answer, and its tokens are measured", async () => {
+    const { client, genAi, registry } = makeAnthropic();
+    const { content } = await client.messages.create(MESSAGE);
+    expect(content).toMatchObject([{ type: "text", text: "hello" }]);
+    expect(provider.requests).toHaveLength(1);
+    expect(provider.requests[0]?.headers.authorization).toBe(`Bearer ${KEY}`);
+    expect(
+      genAi().map(({ descriptor, value }) => [descriptor.metricName, descriptor.tags["gen_ai.token.type"], value]),
+    ).toEqual([
+      ["gen_ai.client.operation.duration", undefined, expect.any(Number)],
+      ["gen_ai.client.token.usage", "input", 11],
+      ["gen_ai.client.token.usage", "output", 7],
+    ]);
+    expect(registry.getAll().map(({ name }) => name)).toEqual([
+      SERVICE,
+      `${SERVICE}:model:claude`,
+      expect.stringMatching(/:key:[0-9a-f]{8}$/),
+      expect.stringMatching(/:account:[0-9a-f]{8}$/),
+    ]);
+  });
+
+  it.each(Object.entries(ANTHROPIC_CLASSES))(
+    "sees %s as its own error, %s, and asks no more by itself",
+    async (name, reason) => {
+      const behaviour = providerReplies.anthropic[name as keyof typeof ANTHROPIC_CLASSES];
+      provider.behaves(behaviour);
+      const holds = reason === "rate_limited";
+      // A guard that has no deadline would wait as long as it is told to.
+      const { client, state, failures, guards } = makeAnthropic({}, { failureThreshold: 10, rescues: !holds });
+      const error: unknown = await client.messages
+        .create(MESSAGE, { timeout: 5_000 })
+        .catch((thrown: unknown) => thrown);
+      expect(error).toBeInstanceOf(Anthropic.APIError);
+      expect(error).toMatchObject({ status: behaviour.status, requestID: "req_fixture" });
+      expect(provider.requests).toHaveLength(ASKED[reason] ?? 1);
+      expect(guards.guard(SERVICE).snapshot().cooldownMs > 0).toBe(holds);
+      for (const part of ["key", "account", "model"]) {
+        expect(state(`${SERVICE}:${part}:`)).toBe(OPENS[reason] === part ? "open" : "closed");
+      }
+      expect(failures().every(({ context }) => context?.reason === reason)).toBe(true);
+    },
+  );
+
+  it("is not asked to retry what the guard refuses: one answer, no request", async () => {
+    const { client, registry } = makeAnthropic();
+    registry.getOrCreate(SERVICE).forceOpen("operator");
+    const error: unknown = await client.messages.create(MESSAGE).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Anthropic.InternalServerError);
+    expect(error).toMatchObject({ status: 503, error: { error: { type: "paramedic_refusal", code: "circuit_open" } } });
+    expect(provider.requests).toHaveLength(0);
+  });
+
+  it("is told 504 when the guard's time is up, once", async () => {
+    provider.behaves({ kind: "hang" });
+    const { client } = makeAnthropic({}, { timeoutMs: 300, rescues: false });
+    await expect(client.messages.create(MESSAGE)).rejects.toMatchObject({ status: 504 });
+    expect(provider.requests).toHaveLength(1);
+    await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
+  });
+
+  it("aborts when its caller does", async () => {
+    provider.behaves({ kind: "hang" });
+    const { client, journal, registry } = makeAnthropic();
+    const controller = new AbortController();
+    const asking = client.messages.create(MESSAGE, { signal: controller.signal }).catch((thrown: unknown) => thrown);
+    await expect.poll(() => provider.requests.length).toBe(1);
+    controller.abort();
+    expect(await asking).toBeInstanceOf(Anthropic.APIUserAbortError);
+    expect(journal).toEqual([]);
+    expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(0);
+    await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
+  });
+});
+
+const EVENTS = answerTo("/v1/messages", {}, { id: "1" })?.events.length ?? 0;
+const BOUNDARIES = Array.from({ length: EVENTS + 1 }, (_, after) => after);
+/** message_start, content_block_start, ping, and the first delta; then the delta that says why it stopped. */
+const [FIRST_CONTENT, WHOLE] = [4, 7];
+const ENDS: Readonly<Record<StreamEnd, { how: string; type: FailureType }>> = {
+  closed: { how: "cut", type: "stream_broken" },
+  cut: { how: "cut", type: "stream_broken" },
+  stalled: { how: "stalled", type: "api_timeout" },
+  keep_alive: { how: "stalled", type: "api_timeout" },
+  malformed: { how: "malformed", type: "malformed_response" },
+  error: { how: "failed", type: "service_unavailable" },
+};
+const cases = Object.entries(ENDS).flatMap(([end, expected]) =>
+  BOUNDARIES.map((after) => ({ end: end as StreamEnd, after, ...expected })),
+);
+const textOf = (events: readonly Anthropic.MessageStreamEvent[]) =>
+  events
+    .map((one) => (one.type === "content_block_delta" && one.delta.type === "text_delta" ? one.delta.text : ""))
+    .join("");
+
+describe("a stream of Anthropic's that breaks at every boundary between events", () => {
+  it("has as many boundaries as a stream has events, and one more", () => {
+    expect(cases).toHaveLength(54);
+  });
+
+  it.each(cases.filter(({ after }) => after < FIRST_CONTENT))(
+    "is asked for again when it is $end after $after events, before any content",
+    async ({ end, after, type }) => {
+      provider.behaves({ kind: "stream", after, end }, { kind: "answer", text: ["second ", "try"] });
+      const { client, failures, registry } = makeAnthropic();
+      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
+      expect(error).toBeUndefined();
+      expect(textOf(items)).toBe("second try");
+      expect(items.filter((one) => one.type === "message_start")).toHaveLength(1);
+      expect(provider.requests).toHaveLength(2);
+      expect(failures()).toMatchObject([{ failureType: type }]);
+      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(0);
+    },
+  );
+
+  it.each(cases.filter(({ after }) => after >= FIRST_CONTENT && after < WHOLE))(
+    "ends with an error when it is $end after $after events, and is not asked for again",
+    async ({ end, after, how, type }) => {
+      provider.behaves({ kind: "stream", after, end });
+      const { client, failures, registry } = makeAnthropic();
+      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
+      expect(textOf(items)).toBe(after === FIRST_CONTENT ? "hel" : "hello");
+      expect(error).toMatchObject({ how, service: SERVICE, delivered: true, safeToRetry: true });
+      expect(provider.requests).toHaveLength(1);
+      expect(failures()).toMatchObject([{ failureType: type }]);
+      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(1);
+    },
+  );
+
+  it.each(cases.filter(({ after }) => after >= WHOLE))(
+    "is whole when it is $end after $after events, because it said so",
+    async ({ end, after }) => {
+      provider.behaves({ kind: "stream", after, end });
+      const { client, journal } = makeAnthropic();
+      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
+      expect(error).toBeUndefined();
+      expect(textOf(items)).toBe("hello");
+      expect(journal).toEqual([]);
+    },
+  );
+
+  it.each(BOUNDARIES.filter((after) => after >= FIRST_CONTENT && after < WHOLE))(
+    "is an abort when its reader aborts after %i events",
+    async (after) => {
+      provider.behaves({ kind: "stream", after, end: "stalled" });
+      const { client, journal, registry } = makeAnthropic({ stallTimeoutMs: 10_000 });
+      const controller = new AbortController();
+      const stream = await client.messages.create({ ...MESSAGE, stream: true }, { signal: controller.signal });
+      const reading = read(stream);
+      controller.abort();
+      // Both SDKs end their loops quietly when their caller aborts.
+      await reading;
+      await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
+      expect(journal).toEqual([]);
+      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(0);
+    },
+  );
+
+  it("is left when its reader leaves the loop", async () => {
+    provider.behaves({ kind: "stream", after: 5, end: "stalled" });
+    const { client, journal } = makeAnthropic({ stallTimeoutMs: 10_000 });
+    for await (const one of await client.messages.create({ ...MESSAGE, stream: true })) {
+      if (one.type === "content_block_delta") break;
+    }
+    await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
+    expect(journal).toEqual([]);
+  });
+
+  it("says that asking again is not safe once a tool was called, and adds up its tokens", async () => {
+    const toolCall = { name: "book", arguments: '{"day":"monday"}' };
+    provider.behaves({ kind: "stream", after: 5, end: "cut", toolCall }, { kind: "answer", toolCall });
+    const { client, genAi } = makeAnthropic();
+    const broken = await read(await client.messages.create({ ...MESSAGE, stream: true }));
+    expect(broken.error).toMatchObject({ safeToRetry: false });
+    const whole = await read(await client.messages.create({ ...MESSAGE, stream: true }));
+    expect(whole.error).toBeUndefined();
+    expect(
+      genAi().flatMap(({ descriptor, value }) => (descriptor.metricName.endsWith("usage") ? [value] : [])),
+    ).toEqual([11, 7]);
+  });
+});
+
+describe("OpenAI's SDK on a guarded fetch", () => {
+  const makeOpenAi = (...args: Parameters<typeof makeFetch>) => {
+    const made = makeFetch(...args);
+    return { ...made, client: new OpenAI({ apiKey: KEY, baseURL: provider.baseURL, fetch: made.guardedFetch }) };
+  };
+
+  it("asks once where the guard has asked enough", async () => {
+    provider.behaves(providerReplies.openai.quota);
+    const { client, state } = makeOpenAi({}, {}, "llm:openai");
+    const asking = client.chat.completions.create({ model: "m", messages: [] });
+    await expect(asking).rejects.toBeInstanceOf(OpenAI.RateLimitError);
+    expect(provider.requests).toHaveLength(1);
+    expect(state("llm:openai:account:")).toBe("open");
+  });
+
+  it("sees failures in disguise for what they are", async () => {
+    provider.behaves(providerReplies.openrouter.creditsInsideSuccess);
+    const { client } = makeOpenAi({}, {}, "llm:openrouter");
+    await expect(client.chat.completions.create({ model: "m", messages: [] })).rejects.toMatchObject({ status: 402 });
+  });
+
+  it("is asked again when a response fails after two good events", async () => {
+    const created = event({ type: "response.created", sequence_number: 0, response: { id: "r" } }, "response.created");
+    const progress = event({ type: "response.in_progress", sequence_number: 1, response: {} }, "response.in_progress");
+    const quota = event({ type: "error", sequence_number: 2, error: OPENAI.quota.error }, "error");
+    provider.behaves({ kind: "events", events: [created, progress, quota] });
+    const { client, state, failures } = makeOpenAi({}, {}, "llm:openai");
+    const error: unknown = await client.responses
+      .create({ model: "m", input: "hello", stream: true })
+      .catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(Error);
+    expect(failures()[0]).toMatchObject({ failureType: "quota_exceeded" });
+    expect(state("llm:openai:account:")).toBe("open");
+  });
+
+  it("streams a response to its end", async () => {
+    const delta = (text: string) =>
+      event({ type: "response.output_text.delta", delta: text }, "response.output_text.delta");
+    const completed = event(
+      { type: "response.completed", response: { usage: { input_tokens: 3, output_tokens: 2 } } },
+      "response.completed",
+    );
+    provider.behaves(
+      { kind: "events", events: [delta("hel"), delta("lo"), completed] },
+      { kind: "events", events: [delta("hel")] },
+    );
+    const { client, genAi } = makeOpenAi({}, {}, "llm:openai");
+    const ask = async () => read(await client.responses.create({ model: "m", input: "hello", stream: true }));
+    expect((await ask()).error).toBeUndefined();
+    expect(
+      genAi()
+        .slice(-2)
+        .map(({ value }) => value),
+    ).toEqual([3, 2]);
+    expect((await ask()).error).toMatchObject({ how: "cut" });
+  });
+
+  it("is warned of once where it retries by itself", async () => {
+    provider.behaves({ kind: "reset" });
+    const { client, warnings } = makeOpenAi({}, { rescues: false }, "llm:openai");
+    await client.chat.completions.create({ model: "m", messages: [] }).catch(() => {});
+    expect(warnings).toContain("llm:openai");
+  });
+});
+
+describe("a guarded fetch", () => {
+  const ask = (guardedFetch: typeof fetch, init?: RequestInit) => guardedFetch(`${provider.origin}/invoices`, init);
+
+  it("gives another client's answers as they came, failures too", async () => {
+    provider.behaves({ kind: "reply", status: 404, body: { no: "such invoice" }, headers: { "x-own": "1" } });
+    const { guardedFetch, journal } = makeFetch({}, {}, "http:billing");
+    const response = await ask(guardedFetch as typeof fetch);
+    expect([response.status, response.headers.get("x-own"), response.headers.get("x-should-retry")]).toEqual([
+      404,
+      "1",
+      null,
+    ]);
+    expect(await response.json()).toEqual({ no: "such invoice" });
+    expect(response.url).toBe(`${provider.origin}/invoices`);
+    expect(journal).toEqual([]);
+  });
+
+  it.each([
+    ["GET", undefined, 4],
+    ["PUT", "{}", 4],
+    ["POST", "{}", 1],
+  ])("asks again by %s only where that does no harm", async (method, body, asked) => {
+    provider.behaves({ kind: "reply", status: 500, body: "oh" });
+    const { guardedFetch } = makeFetch({}, {}, "http:billing");
+    const response = await ask(guardedFetch as typeof fetch, { method, ...(body && { body }) });
+    expect([response.status, await response.text()]).toEqual([500, "oh"]);
+    expect(provider.requests).toHaveLength(asked);
+  });
+
+  it("never sends a streamed body twice, and a Request as often as it may", async () => {
+    provider.behaves({ kind: "reply", status: 500, body: "" });
+    const { guardedFetch } = makeFetch({ idempotent: true }, {}, "http:billing");
+    const body = new Blob(["{}"]).stream();
+    await ask(guardedFetch as typeof fetch, { method: "POST", body, duplex: "half" } as RequestInit);
+    expect(provider.requests).toHaveLength(1);
+    await guardedFetch(new Request(`${provider.origin}/invoices`, { method: "POST", body: '{"a":1}' }));
+    expect(provider.requests.slice(1).map((request) => request.body)).toEqual(
+      Array.from({ length: 4 }, () => ({ a: 1 })),
+    );
+  });
+
+  it("throws what it refuses, and what the network says, to a client that does not ask again", async () => {
+    const { guardedFetch, registry } = makeFetch({}, { rescues: false }, "http:billing");
+    await provider.die();
+    await expect(ask(guardedFetch as typeof fetch)).rejects.toThrow("fetch failed");
+    registry.get("http:billing")?.forceOpen("operator");
+    await expect(ask(guardedFetch as typeof fetch)).rejects.toMatchObject({ circuitName: "http:billing" });
+  });
+
+  it("passes events of an unknown kind on, byte by byte, and takes an orderly end for the end", async () => {
+    const events = [": hello\n\n", "event: tick\r\ndata: 1\r\n\r\n", 'data: {"a":"é"}\n\n', "id: 7\ndata: x\n\n"];
+    provider.behaves({ kind: "events", events: [...events.slice(0, 3)] });
+    const { guardedFetch } = makeFetch({}, {}, "http:ticks");
+    const response = await ask(guardedFetch as typeof fetch);
+    expect(response.headers.get("content-type")).toContain("text/event-stream");
+    expect(await response.text()).toBe(events.slice(1, 3).join(""));
+  });
+
+  it("reads Google's own streams", async () => {
+    const chunk = (text: string, finishReason?: string) =>
+      event({
+        candidates: [{ content: { parts: [{ text }] }, ...(finishReason && { finishReason }) }],
+        usageMetadata: { promptTokenCount: 4, candidatesTokenCount: 2 },
+      });
+    provider.behaves(
+      { kind: "events", events: [chunk("hel"), chunk("lo", "STOP")] },
+      { kind: "events", events: [chunk("hel")] },
+    );
+    const { guardedFetch } = makeFetch({}, {}, "llm:gemini");
+    const askGemini = () =>
+      guardedFetch(`${provider.origin}/v1beta/models/g:streamGenerateContent`, { method: "POST", body: "{}" });
+    expect(await (await askGemini()).text()).toContain("STOP");
+    await expect((await askGemini()).text()).rejects.toMatchObject({ how: "cut" });
+  });
+
+  it.each<[string, GuardFetchOptions]>([["stallTimeoutMs", { stallTimeoutMs: 0 }]])(
+    "refuses a wrong %s at once",
+    (_name, options) => {
+      expect(() => makeFetch(options)).toThrow(expect.objectContaining({ code: "OPERATION_INVALID" }));
+    },
+  );
+});
+
+describe("a client that retries inside a guard", () => {
+  const call = {
+    path: "ask",
+    type: "query",
+    requestId: "r1",
+    userId: undefined,
+    signal: undefined,
+    deadlineAt: undefined,
+    idempotent: undefined,
+  } as const;
+
+  function watch() {
+    const callContext = createAsyncCallContext();
+    callContext.enable();
+    const warnings: unknown[] = [];
+    const nested = createNestedRetries({
+      callContext,
+      logger: { debug() {}, info() {}, warn: (fields, message) => void warnings.push([fields, message]), error() {} },
+      onFault(error) {
+        throw error;
+      },
+    });
+    const { guards } = createGuardsUnderTest({ rescues: false }, callContext);
+    const inCall = <T>(run: () => Promise<T>) => callContext.run({ ...call, causes: [] }, run).catch(() => {});
+    return { nested, warnings, guards, inCall };
+  }
+  const behaviours: readonly FixtureBehaviour[] = [providerReplies.openai.serverError, { kind: "answer" }];
+
+  it("is found by what its SDK says, and told of once", async () => {
+    const { nested, warnings, guards, inCall } = watch();
+    nested.start();
+    try {
+      for (let round = 0; round < 2; round += 1) {
+        provider.behaves(...behaviours);
+        const client = new OpenAI({ apiKey: KEY, baseURL: provider.baseURL, maxRetries: 1 });
+        await inCall(() =>
+          guards
+            .guard("llm:openai")
+            .execute(({ signal }) => client.chat.completions.create({ model: "m", messages: [] }, { signal })),
+        );
+      }
+    } finally {
+      nested.stop();
+    }
+    expect(warnings).toEqual([
+      [{ event: "nested_retries", service: "llm:openai" }, expect.stringContaining("maxRetries to 0")],
+    ]);
+  }, 20_000);
+
+  it("is found whoever it is: by asking again after a failure, within one attempt", async () => {
+    const { nested, warnings, guards, inCall } = watch();
+    const twice = async () => {
+      for (let tries = 0; tries < 2; tries += 1) await fetch(`${provider.origin}/v1/x`, { method: "POST", body: "{}" });
+    };
+    nested.start();
+    try {
+      provider.behaves({ kind: "reply", status: 503, body: "" });
+      await inCall(() => guards.guard("llm:own").execute(twice));
+      expect(warnings).toHaveLength(1);
+      provider.behaves({ kind: "reply", status: 200, body: "{}" });
+      await inCall(() => guards.guard("llm:other").execute(twice));
+      await inCall(twice);
+      expect(warnings).toHaveLength(1);
+    } finally {
+      nested.stop();
+    }
+    provider.behaves({ kind: "reply", status: 503, body: "" });
+    await inCall(() => guards.guard("llm:third").execute(twice));
+    expect(warnings).toHaveLength(1);
+  });
+});

@@ -1,0 +1,353 @@
+/** Every failure that providers are known to answer, over real HTTP through the real SDK: who is asked, what is counted, held and recorded. */
+import OpenAI from "openai";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import {
+  createFixtureProvider,
+  type FixtureBehaviour,
+  type FixtureProvider,
+  providerReplies,
+} from "../../../server/testing.js";
+import type { ErrorClass } from "../../../shared/error-classes.js";
+import { createLlmUnderTest, providerOf, request } from "./llm-harness.js";
+
+let first: FixtureProvider;
+let second: FixtureProvider;
+
+beforeEach(async () => {
+  [first, second] = await Promise.all([createFixtureProvider(), createFixtureProvider()]);
+});
+afterEach(async () => {
+  await Promise.all([first.close(), second.close()]);
+});
+
+/** What becomes of one class of failure while another provider is well. */
+interface Consequence {
+  readonly type: string | undefined;
+  /** Requests that the failing provider gets, and the next one. */
+  readonly asked: readonly [number, number];
+  /** Failures that the provider's own circuit counts. */
+  readonly counted: number;
+  /** Whose circuit opens at once. */
+  readonly opens: "key" | "account" | "model" | undefined;
+}
+
+const NOWHERE: Consequence = { type: undefined, asked: [1, 0], counted: 0, opens: undefined };
+const ONCE_MORE = { asked: [2, 1], counted: 2, opens: undefined } as const;
+const AT_ONCE = { asked: [1, 1], counted: 0 } as const;
+
+const CONSEQUENCES: Readonly<Partial<Record<ErrorClass, Consequence>>> = {
+  invalid_request: NOWHERE,
+  request_too_large: NOWHERE,
+  context_overflow: NOWHERE,
+  content_filtered: NOWHERE,
+  rate_limited: { ...AT_ONCE, type: "rate_limit", opens: undefined },
+  quota_exhausted: { ...AT_ONCE, type: "quota_exceeded", opens: "account" },
+  auth: { ...AT_ONCE, type: "auth_failed", opens: "key" },
+  model_missing: { ...AT_ONCE, type: "model_unavailable", opens: "model" },
+  overloaded: { ...ONCE_MORE, type: "service_unavailable" },
+  server_error: { ...ONCE_MORE, type: "server_error" },
+  malformed_response: { ...ONCE_MORE, type: "malformed_response" },
+  conflict: { ...ONCE_MORE, type: "server_error", counted: 0 },
+  timeout: { type: "api_timeout", asked: [1, 1], counted: 1, opens: undefined },
+};
+
+interface Row {
+  readonly name: string;
+  readonly behaviour: FixtureBehaviour;
+  readonly reason: ErrorClass;
+  readonly holdMs?: number;
+  /** Of the error that the SDK raises, where it is not the reply's. */
+  readonly status?: number;
+}
+
+const CLASSES = {
+  openai: {
+    quota: "quota_exhausted",
+    creditBalance: "quota_exhausted",
+    rateLimited: "rate_limited",
+    rateLimitedWithoutHint: "rate_limited",
+    rateLimitedUntilDate: "rate_limited",
+    rateLimitedByReset: "rate_limited",
+    rateLimitedInWords: "rate_limited",
+    contextLength: "context_overflow",
+    invalidKey: "auth",
+    modelNotFound: "model_missing",
+    contentPolicy: "content_filtered",
+    fieldTooLong: "invalid_request",
+    badRequest: "invalid_request",
+    unprocessable: "invalid_request",
+    conflict: "conflict",
+    tooLarge: "request_too_large",
+    requestTimeout: "timeout",
+    overloaded: "overloaded",
+    overloadedWithHint: "overloaded",
+    slowDown: "overloaded",
+    serverError: "server_error",
+    badGateway: "server_error",
+    gatewayTimeout: "timeout",
+    cloudflareTimeout: "timeout",
+    cloudflareUnknown: "server_error",
+  },
+  anthropic: {
+    promptTooLong: "context_overflow",
+    invalidRequest: "invalid_request",
+    lowCredit: "quota_exhausted",
+    authentication: "auth",
+    billing: "quota_exhausted",
+    permission: "auth",
+    notFound: "model_missing",
+    conflict: "conflict",
+    tooLarge: "request_too_large",
+    rateLimited: "rate_limited",
+    rateLimitedUntilReset: "rate_limited",
+    apiError: "server_error",
+    timeout: "timeout",
+    overloaded: "overloaded",
+  },
+  gemini: {
+    perMinute: "rate_limited",
+    perMinuteInArray: "rate_limited",
+    perDay: "quota_exhausted",
+    overloaded: "overloaded",
+    overloadedEncodedTwice: "overloaded",
+    invalidArgument: "invalid_request",
+    region: "auth",
+    invalidKey: "auth",
+    permission: "auth",
+    notFound: "model_missing",
+    internal: "server_error",
+    deadline: "timeout",
+    tokenCount: "context_overflow",
+  },
+  deepseek: {
+    invalidFormat: "invalid_request",
+    authentication: "auth",
+    insufficientBalance: "quota_exhausted",
+    invalidParameters: "invalid_request",
+    rateLimited: "rate_limited",
+    serverError: "server_error",
+    overloaded: "overloaded",
+    ranOut: "overloaded",
+  },
+  openrouter: {
+    credits: "quota_exhausted",
+    timeout: "timeout",
+    moderated: "content_filtered",
+    rateLimited: "rate_limited",
+    badGateway: "server_error",
+    unavailable: "overloaded",
+    badGatewayInsideSuccess: "server_error",
+    creditsInsideSuccess: "quota_exhausted",
+  },
+} as const satisfies {
+  readonly [P in keyof typeof providerReplies]: Record<keyof (typeof providerReplies)[P], ErrorClass>;
+};
+
+const HOLDS_MS: Readonly<Record<string, number>> = {
+  "openai.rateLimited": 494,
+  "openai.rateLimitedInWords": 494,
+  "openai.rateLimitedUntilDate": 20_000,
+  "openai.rateLimitedByReset": 60_052,
+  "openai.overloadedWithHint": 2_000,
+  "anthropic.rateLimited": 8_000,
+  "anthropic.rateLimitedUntilReset": 30_000,
+  "gemini.perMinute": 34_400,
+  "gemini.perMinuteInArray": 34_400,
+  "gemini.perDay": 34_400,
+};
+
+const STATUSES: Readonly<Record<string, number>> = {
+  "deepseek.ranOut": 503,
+  "openrouter.badGatewayInsideSuccess": 502,
+  "openrouter.creditsInsideSuccess": 402,
+};
+
+const rows: readonly Row[] = Object.entries(CLASSES).flatMap(([provider, classes]) =>
+  Object.entries(classes).map(([failure, reason]) => {
+    const name = `${provider}.${failure}`;
+    const replies: Readonly<Record<string, FixtureBehaviour>> =
+      providerReplies[provider as keyof typeof providerReplies];
+    const behaviour = replies[failure] ?? { kind: "hang" };
+    const status = STATUSES[name] ?? (behaviour.kind === "reply" ? behaviour.status : undefined);
+    return {
+      name,
+      behaviour,
+      reason,
+      ...(HOLDS_MS[name] !== undefined && { holdMs: HOLDS_MS[name] }),
+      ...(status !== undefined && { status }),
+    };
+  }),
+);
+
+describe("a provider's failure", () => {
+  it.each(rows)("$name is $reason", async ({ behaviour, reason, holdMs, status }) => {
+    first.behaves(behaviour);
+    const expected = CONSEQUENCES[reason];
+    if (expected === undefined) throw new Error(`no consequence is written down for ${reason}`);
+    // A target that asked for a rest is not asked again at once.
+    const asked = holdMs === undefined ? expected.asked : [1, expected.asked[1]];
+    const counted = holdMs === undefined ? expected.counted : Math.min(expected.counted, 1);
+
+    const { llm, state, failures, registry, guards } = createLlmUnderTest({
+      providers: [providerOf("openai", first), providerOf("deepseek", second)],
+    });
+    const outcome = await llm.chatDetailed(request).catch((error: unknown) => error);
+
+    expect([first.requests.length, second.requests.length]).toEqual(asked);
+    expect(registry.get("llm:openai")?.snapshot()).toMatchObject({ state: "closed", failureCount: counted });
+    for (const part of ["key", "account", "model"] as const) {
+      expect(state(`llm:openai:${part}:`), part).toBe(part === expected.opens ? "open" : "closed");
+    }
+    const { cooldownMs } = guards.guard("llm:openai").snapshot();
+    expect(cooldownMs).toBeLessThanOrEqual(holdMs ?? 0);
+    expect(cooldownMs > (holdMs ?? 0) - 2_000).toBe(true);
+    if (expected.asked[1] === 0) {
+      expect(outcome).toBeInstanceOf(OpenAI.APIError);
+      expect(failures()).toEqual([]);
+    } else {
+      expect(outcome).toMatchObject({ value: { object: "chat.completion" }, rescue: { kind: "failed_over" } });
+      expect(failures()[0]).toMatchObject({
+        failureType: expected.type,
+        affectedService: "llm:openai",
+        context: { reason, ...(holdMs !== undefined && { holdMs }) },
+      });
+      expect(failures()[0]?.context?.circuit?.toString().startsWith(`llm:openai:${expected.opens}:`)).toBe(
+        expected.opens === undefined ? undefined : true,
+      );
+    }
+
+    const alone = createLlmUnderTest({ providers: [providerOf("openai", first)] }, {}, { rescues: false });
+    const error = await alone.llm.chat(request).catch((thrown: unknown) => thrown);
+    expect(error).toBeInstanceOf(OpenAI.APIError);
+    expect(error).toMatchObject({ status });
+  });
+});
+
+describe("a failure on the way to a provider", () => {
+  const dead = { baseURL: "http://127.0.0.1:9/v1" };
+  const nobody = { baseURL: "http://nobody.invalid/v1" };
+
+  it.each([
+    ["a refused connection", () => dead, { kind: "hang" }, "connection_refused", [0, 1]],
+    ["a name that does not exist", () => nobody, { kind: "hang" }, "dns_error", [0, 1]],
+    ["a connection dropped before the answer", () => first, { kind: "reset" }, "connection_refused", [1, 1]],
+    ["an answer cut in half", () => first, { kind: "cut" }, "connection_refused", [1, 1]],
+    ["no answer in time", () => first, { kind: "hang" }, "api_timeout", [1, 1]],
+  ] as const)("%s counts, and the next provider answers", async (_name, target, behaviour, type, asked) => {
+    first.behaves(behaviour);
+    const { llm, failures, registry } = createLlmUnderTest({
+      providers: [providerOf("openai", target(), { timeoutMs: 2_000 }), providerOf("deepseek", second)],
+    });
+    expect((await llm.chatDetailed(request)).rescue).toMatchObject({ kind: "failed_over", target: "llm:deepseek" });
+    expect(failures()[0]).toMatchObject({ failureType: type });
+    expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(1);
+    expect([first.requests.length, second.requests.length]).toEqual(asked);
+  });
+});
+
+describe("a circuit beside a provider's own", () => {
+  it("of a refused key refuses without a request, until the key is another one", async () => {
+    first.behaves(providerReplies.openai.invalidKey, { kind: "answer" });
+    const alone = createLlmUnderTest({ providers: [providerOf("openai", first)] });
+    await alone.llm.chat(request).catch(() => {});
+    await expect(alone.llm.chat(request)).rejects.toMatchObject({
+      code: "SERVICE_UNAVAILABLE",
+      circuitName: expect.stringMatching(/^llm:openai:key:[0-9a-f]{8}$/),
+    });
+    expect(first.requests).toHaveLength(1);
+    expect(alone.state("llm:openai:key:")).toBe("open");
+  });
+
+  it("is shared by providers behind one address with one key", async () => {
+    first.behaves(providerReplies.openai.invalidKey, { kind: "answer" });
+    const { llm } = createLlmUnderTest({
+      providers: [providerOf("openai", first), providerOf("openai-large", first), providerOf("deepseek", second)],
+    });
+    expect((await llm.chatDetailed(request)).rescue.target).toBe("llm:deepseek");
+    expect(first.requests).toHaveLength(1);
+  });
+
+  it("of a spent account is shared by its keys, and of other accounts not", async () => {
+    first.behaves(providerReplies.openai.quota, { kind: "answer" });
+    const { llm, state } = createLlmUnderTest({
+      providers: [
+        providerOf("a", first, { account: "clinic" }),
+        providerOf("b", first, { account: "clinic", apiKey: "another key" }),
+        providerOf("c", first, { account: "lab", apiKey: "a third key" }),
+      ],
+    });
+    expect((await llm.chatDetailed(request)).rescue.target).toBe("llm:c");
+    expect(first.requests).toHaveLength(2);
+    expect(state("llm:a:account:clinic")).toBe("open");
+  });
+
+  it("of a missing model leaves the provider's other models alone", async () => {
+    first.behaves(providerReplies.openai.modelNotFound, { kind: "answer" });
+    const { llm, state } = createLlmUnderTest({ providers: [providerOf("openai", first)] });
+    await llm.chat({ ...request, model: "models/gone" }).catch(() => {});
+    expect(state("llm:openai:model:models%2Fgone")).toBe("open");
+    await expect(llm.chat({ ...request, model: "models/gone" })).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+    expect((await llm.chat(request)).choices).toHaveLength(1);
+    expect(first.requests).toHaveLength(2);
+  });
+
+  it("of a key that a function gives is named without it", async () => {
+    first.behaves(providerReplies.openai.invalidKey);
+    const { llm, state } = createLlmUnderTest({
+      providers: [providerOf("openai", first, { apiKey: async () => "k" })],
+    });
+    await llm.chat(request).catch(() => {});
+    expect(state("llm:openai:key:current")).toBe("open");
+  });
+});
+
+describe("a request that is too long", () => {
+  const overflow = () => first.behaves(providerReplies.openai.contextLength);
+
+  it("goes on to the next provider that is known to take more, and opens nothing", async () => {
+    overflow();
+    const { llm, failures, state, registry } = createLlmUnderTest({
+      providers: [
+        providerOf("small", first, { contextWindow: 16_385 }),
+        providerOf("same", second, { contextWindow: 16_385 }),
+        providerOf("unknown", second),
+        providerOf("large", second, { contextWindow: 128_000 }),
+      ],
+    });
+    expect((await llm.chatDetailed(request)).rescue).toMatchObject({
+      kind: "failed_over",
+      target: "llm:large",
+      attempts: 2,
+    });
+    expect(failures()).toMatchObject([{ severity: "low", context: { reason: "context_overflow" } }]);
+    expect(registry.getAll().every((circuit) => circuit.snapshot().state === "closed")).toBe(true);
+    expect(state("llm:small")).toBe("closed");
+  });
+
+  it("is given back where no provider takes more", async () => {
+    overflow();
+    second.behaves(providerReplies.anthropic.promptTooLong);
+    const { llm, failures } = createLlmUnderTest({
+      providers: [
+        providerOf("large", first, { contextWindow: 128_000 }),
+        providerOf("larger", second, { contextWindow: 200_000 }),
+      ],
+      fallback: () => "no fallback can shorten it",
+    });
+    await expect(llm.chat(request)).rejects.toMatchObject({ status: 400 });
+    expect([first.requests.length, second.requests.length]).toEqual([1, 1]);
+    expect(failures()).toHaveLength(1);
+  });
+
+  it("is given back where the request names a model whose window nobody knows", async () => {
+    overflow();
+    const { llm, failures } = createLlmUnderTest({
+      providers: [
+        providerOf("small", first, { contextWindow: 16_385 }),
+        providerOf("large", second, { contextWindow: 128_000 }),
+      ],
+    });
+    await expect(llm.chat({ ...request, model: "other" })).rejects.toMatchObject({ status: 400 });
+    expect(failures()).toEqual([]);
+  });
+});
