@@ -1,4 +1,4 @@
-/** Short properties with the same inputs each time: a mutant lives or dies by itself and not by chance. */
+/** The same inputs each time: a mutant lives or dies by itself and not by chance. */
 import fc from "fast-check";
 
-fc.configureGlobal({ numRuns: 25, seed: 20_260_101 });
+fc.configureGlobal({ ...fc.readConfigureGlobal(), seed: 20_260_101 });

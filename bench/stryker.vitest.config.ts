@@ -21,7 +21,11 @@ function slownessOf({ moduleId }: TestSpecification): number {
 export default defineConfig({
   test: {
     include: ["test/circuit/*.test.ts"],
-    setupFiles: ["bench/stryker.setup.ts"],
+    // Processes, databases and Redis prove a fleet; they tell mutants apart too slowly.
+    exclude: ["test/circuit/fleet-processes.test.ts"],
+    // Short properties, because they run a thousand times.
+    env: { FAST_CHECK_RUNS: "25" },
+    setupFiles: ["test/support/property-runs.setup.ts", "bench/stryker.setup.ts"],
     sequence: { sequencer: QuickFirst },
     pool: "threads",
     isolate: false,

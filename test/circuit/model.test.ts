@@ -7,7 +7,7 @@ import type { Permit } from "../../server/circuit/permit.js";
 import { type CircuitTransition, HELD_STATES } from "../../shared/circuit.js";
 import { HALF_OPEN_TARGETS, WINDOW_KINDS, type WindowKind } from "../../shared/circuit-config.js";
 import { VERDICTS } from "../../shared/classification.js";
-import { runs } from "../support/runs.js";
+import { runs } from "../support/property-runs.js";
 import { type ModelCall, ReferenceModel } from "./reference-model.js";
 import { createStillClock, type StillClock } from "./still-clock.js";
 

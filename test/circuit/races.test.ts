@@ -6,7 +6,7 @@ import { CircuitBreakerError } from "../../server/circuit/circuit-breaker-error.
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { WINDOW_KINDS } from "../../shared/circuit-config.js";
 import { NotFound, ServiceDown } from "../conformance/circuits/subject.js";
-import { runs } from "../support/runs.js";
+import { runs } from "../support/property-runs.js";
 import { createStillClock } from "./still-clock.js";
 
 const PERMITS = 2;

@@ -5,7 +5,7 @@ import { CircuitBreaker } from "../../server/circuit/circuit-breaker.js";
 import type { CircuitNotice } from "../../server/circuit/circuit-notice.js";
 import type { Permit } from "../../server/circuit/permit.js";
 import { VERDICTS } from "../../shared/classification.js";
-import { runs } from "../support/runs.js";
+import { runs } from "../support/property-runs.js";
 import { createStillClock } from "./still-clock.js";
 
 function watched(live: ConstructorParameters<typeof CircuitBreaker>[1] = { failureThreshold: 10_000 }) {
