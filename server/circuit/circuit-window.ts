@@ -124,7 +124,7 @@ export function refit(window: CircuitWindow, now: number, before: CircuitConfig,
     case "consecutive":
       return forgetOldFailures(present, now, config);
     case "count":
-      return forgetOldest(forgetOldFailures(present, now, config), config.windowCalls);
+      return forgetOldFailures(forgetOldest(present, config.windowCalls), now, config);
     case "time":
       return turnPage(present, now, config);
   }

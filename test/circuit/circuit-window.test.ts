@@ -73,6 +73,19 @@ describe("a window of calls", () => {
     );
   });
 
+  it("forgets nothing for a failure that it grew too small to hold", () => {
+    const before = resolveCircuitConfig("w", { window: "count", windowCalls: 2 });
+    const after = resolveCircuitConfig("w", { window: "count", windowCalls: 1, failureCountResetMs: 200 });
+    const window = remember(
+      [
+        { at: 0, failed: true, slow: false },
+        { at: 1, failed: false, slow: false },
+      ],
+      before,
+    );
+    expect(pick(refit(window, 250, before, after))).toEqual({ calls: 1, failures: 0, slow: 0 });
+  });
+
   it("forgets all its calls once its last failure is old enough, and none while it has no failure", () => {
     const config = resolveCircuitConfig("w", { window: "count", failureCountResetMs: 1_000 });
     const failed = record(EMPTY_WINDOWS.count, true, false, 0, config);
