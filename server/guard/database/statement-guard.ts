@@ -86,8 +86,8 @@ export class StatementGuard {
   begin(work: StatementWork): StatementWatch {
     const { clock, writes, mayRefuse, callContext } = this.deps;
     const startedAt = clock.monotonic();
-    // A transaction has asked for its parts.
-    const call = work.kind === "part" ? undefined : callContext.current();
+    // What is admitted with its transaction was asked with it.
+    const call = work.isGated ? callContext.current() : undefined;
     if (call !== undefined) this.#callers.asked(call.path, startedAt);
     const statement = this.series.of(work.sql);
     if (writes.readOnly !== undefined && statement.name.writes && mayRefuse()) {
