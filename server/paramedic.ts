@@ -34,6 +34,8 @@ import { createGuards } from "./guard/guards.js";
 import { createGuardFetch } from "./guard/llm/guard-fetch.js";
 import { createLlm, type LlmOptions } from "./guard/llm/llm.js";
 import { createNestedRetries } from "./guard/llm/nested-retries.js";
+import { createGuardCoverage } from "./guard/reach/guard-coverage.js";
+import { ServiceReach } from "./guard/reach/service-reach.js";
 import { registerBuiltInHealthChecks, registerDatabaseHealthCheck } from "./health/built-in-checks.js";
 import { readCores } from "./health/cpu-check.js";
 import { HealthCheckRegistry } from "./health/health-check-registry.js";
@@ -125,6 +127,8 @@ export function createParamedic<Context extends object = object>(
 
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
+  const reach = new ServiceReach();
+  const coverage = createGuardCoverage({ clock, callContext, reach, onFault: faults.at("coverage") });
   const journal = createJournal({ ids, onFault: faults.at("journal") });
   const tallies = createTallies();
   const withTrace = (failure: Failure): Failure => {
@@ -250,6 +254,7 @@ export function createParamedic<Context extends object = object>(
     registry: circuits,
     journal: callJournal,
     callContext,
+    reach,
     settings,
     sink,
     strategies: () => recovery.strategies(),
@@ -322,6 +327,7 @@ export function createParamedic<Context extends object = object>(
   if (enabled && flags.INSTRUMENTATION_ENABLED) {
     collector.start();
     instrumentation.start();
+    coverage.start();
   }
   if (enabled && flags.HEALTH_MONITORING_ENABLED) monitor.start();
 
@@ -393,6 +399,7 @@ export function createParamedic<Context extends object = object>(
     },
     accounting,
     health: report,
+    coverage: coverage.read,
     status: () => ({ instance, mode: settings.mode(), storeOpen: opening?.isOpen() ?? false }),
   });
 
@@ -408,6 +415,7 @@ export function createParamedic<Context extends object = object>(
         stopMeasuring();
         databases.stop();
         nestedRetries.stop();
+        coverage.stop();
         exposition.stop();
         bridge?.stop();
         await monitor.stop();

@@ -14,6 +14,7 @@ import { createRouter } from "../../server/api/router.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { Store } from "../../server/ports/store.js";
 import { encodeBuckets } from "../../shared/buckets-codec.js";
+import { NO_COVERAGE } from "../../shared/coverage.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { DAY_MS, MINUTE_MS } from "../../shared/units.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
@@ -101,6 +102,7 @@ function callerOf(store: Store) {
     control: { hold: async () => undefined, reset: async () => undefined },
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: 0 }),
+    coverage: () => NO_COVERAGE,
     status: () => ({ instance: "bench", mode: "full", storeOpen: true }),
   });
   return initTRPC.context<object>().create().createCallerFactory(router)({});

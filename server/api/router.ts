@@ -1,9 +1,11 @@
 /** The API as one router that nests in the host app's: `paramedic: paramedic.router`. */
+import type { Coverage } from "../../shared/coverage.js";
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
+import { createCoverageProcedure } from "./coverage-procedure.js";
 import { createFailuresRouter } from "./failures-router.js";
 import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
@@ -16,6 +18,7 @@ export interface ApiDeps extends AccessDeps {
   readonly control: CircuitControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
+  readonly coverage: () => Coverage;
   readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };
 }
 
@@ -30,6 +33,7 @@ export function createRouter(deps: ApiDeps) {
   return router({
     status: read.query(() => deps.status()),
     health: read.query(() => deps.health()),
+    coverage: createCoverageProcedure(procedures, deps),
     failures: createFailuresRouter(procedures, deps),
     recoveries: createRecoveriesRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),

@@ -8,6 +8,7 @@ import type { Bulkhead } from "./bulkhead.js";
 import { GuardError } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { applyTarget, type TargetFunction } from "./operation.js";
+import type { ServiceReach } from "./reach/service-reach.js";
 import type { TargetTraits } from "./run.js";
 import type { PartPermit } from "./service-part.js";
 
@@ -34,6 +35,7 @@ export interface AttemptDeps {
   readonly clock: Clock;
   readonly timers: TimerWheel;
   readonly callContext: CallContext;
+  readonly reach: ServiceReach;
 }
 
 /** What one admitted attempt is given. */
@@ -109,6 +111,7 @@ export class Attempt extends Deadline implements EnclosingAttempt {
     const { service, now } = this.terms;
     const { info, signal } = this.#owner;
     service.inFlight += 1;
+    if (info === undefined) this.#deps.reach.unlinked += 1;
     this.#deps.timers.arm(this, now, this.timeoutMs);
     info?.signal?.addEventListener("abort", this);
     signal?.addEventListener("abort", this);
@@ -163,6 +166,7 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   #end(state: Exclude<AttemptState, "running">, result: unknown): void {
     if (this.state !== "running") return;
     const { info, signal } = this.#owner;
+    if (info === undefined) this.#deps.reach.unlinked -= 1;
     this.state = state;
     this.durationMs = this.#deps.clock.monotonic() - this.terms.now;
     this.#deps.timers.cancel(this);

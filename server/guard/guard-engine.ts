@@ -8,6 +8,7 @@ import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
 import type { Settings } from "../ports/settings.js";
+import type { ServiceReach } from "./reach/service-reach.js";
 
 /** Which parts are switched on. A part that is off passes through. */
 export interface GuardFlags {
@@ -28,6 +29,7 @@ export interface GuardEngine {
   readonly registry: CircuitBreakerRegistry | undefined;
   readonly journal: Journal;
   readonly callContext: CallContext;
+  readonly reach: ServiceReach;
   readonly settings: Settings;
   readonly strategies: () => readonly RecoveryStrategy[];
   readonly classify: (error: unknown, service: string) => Classification;

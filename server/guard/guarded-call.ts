@@ -319,6 +319,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
 
   #admit(index: number, circuit: CircuitBreaker | undefined, now: number): AttemptTerms | Refusal {
     const service = this.#serviceAt(index);
+    if (this.info !== undefined) service.callers.asked(this.info.path, now);
     const timeoutMs = this.#timeFor(index, now);
     if (timeoutMs <= 0) return refusedByDeadline(service.name);
     const restMs = service.restsForMs(now);

@@ -8,6 +8,7 @@ import { type Bulkhead, createBulkhead } from "./bulkhead.js";
 import type { GuardSnapshot } from "./guard.js";
 import type { ResolvedGuardPolicy } from "./guard-policy.js";
 import type { NetworkWatch, WatchedService } from "./network-watch.js";
+import type { Callers, ServiceReach } from "./reach/service-reach.js";
 import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
 import { mayAdmit } from "./service-part.js";
 
@@ -18,6 +19,7 @@ export interface GuardedServiceDeps {
   readonly registry: CircuitBreakerRegistry | undefined;
   /** Of all services of its kind; undefined while circuit breakers are switched off. */
   readonly network: NetworkWatch | undefined;
+  readonly reach: ServiceReach;
 }
 
 const CIRCUIT_KNOWN_MS = 1_000;
@@ -28,6 +30,8 @@ export class GuardedService implements WatchedService {
   readonly bulkhead: Bulkhead | undefined;
   readonly budget: RetryBudget;
   readonly network: NetworkWatch | undefined;
+  /** The procedures that ask it. */
+  readonly callers: Callers;
   /** Attempts whose work has not ended. */
   inFlight = 0;
   answeredAt = Number.NEGATIVE_INFINITY;
@@ -46,6 +50,7 @@ export class GuardedService implements WatchedService {
     this.policy = policy;
     this.#deps = deps;
     this.network = deps.network;
+    this.callers = deps.reach.callersOf(name);
     this.bulkhead = maxConcurrent === undefined ? undefined : createBulkhead({ maxConcurrent, maxQueued });
     this.budget = createRetryBudget(policy.retryBudget, deps.clock.monotonic());
     this.#successDurations = this.#durationsOf("success");

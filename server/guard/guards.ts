@@ -31,6 +31,7 @@ import {
   validateWorkOptions,
 } from "./operation.js";
 import { passThrough, type Runnable, rejectWith, unguardedContext } from "./pass-through.js";
+import { ServiceReach } from "./reach/service-reach.js";
 import type { Work } from "./rescuable-call.js";
 import { type RunDefinition, type TargetTraits, validateRun } from "./run.js";
 
@@ -57,6 +58,8 @@ export interface GuardsDeps {
   readonly classify: (error: unknown, service: string) => Classification;
   readonly flags: GuardFlags;
   readonly logger: Logger;
+  /** Told which procedures ask which services. @default one of its own */
+  readonly reach?: ServiceReach | undefined;
   /** Told of faults of our own; must not throw. */
   readonly onFault: (error: unknown) => void;
   /** What mode `limited` may touch. @default ["llm:*"] */
@@ -93,11 +96,13 @@ export interface Guards {
 export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guards {
   const { clock, random, sink, logger, onFault, flags, callContext } = deps;
   const registry = flags.enabled && flags.circuitBreakers ? deps.registry : undefined;
-  const services = createGuardedServices({ clock, random, sink, logger, onFault, registry }, defaults);
+  const { reach = new ServiceReach() } = deps;
+  const services = createGuardedServices({ clock, random, sink, logger, onFault, registry, reach }, defaults);
   const guards = new Map<GuardedService, Guard>();
   const engine: GuardEngine = {
     ...deps,
     registry,
+    reach,
     timers: deps.registry.timers,
     limitedServices: deps.limitedServices ?? LIMITED_SERVICES_DEFAULT,
   };

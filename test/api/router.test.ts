@@ -4,6 +4,7 @@ import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { createRouter } from "../../server/api/router.js";
 import type { Store } from "../../server/ports/store.js";
 import type { Role } from "../../shared/access.js";
+import { NO_COVERAGE } from "../../shared/coverage.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { rescueOf } from "../conformance/store-fixtures.js";
@@ -37,6 +38,7 @@ function harness(changes: Partial<Store> = {}) {
     },
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
+    coverage: () => NO_COVERAGE,
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
   });
   const caller = (role: Role | undefined) => initTRPC.context<object>().create().createCallerFactory(router)({ role });

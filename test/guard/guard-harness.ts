@@ -4,6 +4,7 @@ import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-reg
 import type { GuardFlags } from "../../server/guard/guard-engine.js";
 import type { GuardPolicy } from "../../server/guard/guard-policy.js";
 import { createGuards, GUARD_FLAGS_ON, type Guards } from "../../server/guard/guards.js";
+import type { ServiceReach } from "../../server/guard/reach/service-reach.js";
 import { type CallContext, type CallInfo, noCallContext } from "../../server/ports/call-context.js";
 import type { JournalEntry, RescueRecord } from "../../server/ports/journal.js";
 import { FailoverStrategy } from "../../server/recovery/failover-strategy.js";
@@ -37,6 +38,7 @@ export interface GuardHarnessOptions {
   readonly flags?: Partial<GuardFlags>;
   readonly strategies?: readonly RecoveryStrategy[];
   readonly callContext?: CallContext;
+  readonly reach?: ServiceReach;
   readonly classify?: (error: unknown, service: string) => Classification;
   readonly mode?: Mode;
 }
@@ -66,6 +68,7 @@ export function createGuardHarness(options: GuardHarnessOptions = {}): GuardHarn
       registry,
       journal: { append: (entry) => void entries.push(entry) },
       callContext: options.callContext ?? noCallContext,
+      reach: options.reach,
       settings: { mode: () => harness.mode, stopped: () => false },
       sink: {
         record() {},

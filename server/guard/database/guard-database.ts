@@ -5,6 +5,7 @@ import type { CircuitBreakerRegistry } from "../../circuit/circuit-breaker-regis
 import type { CallContext } from "../../ports/call-context.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "../guard-policy.js";
+import type { ServiceReach } from "../reach/service-reach.js";
 import { createRetryBudget } from "../retry-budget.js";
 import { databaseOf, type KnownDatabase } from "./known-database.js";
 import type { DatabaseSystem } from "./query-name.js";
@@ -20,6 +21,8 @@ import { createWriteMode, WHY_READ_ONLY, type WriteMode, type WriteModeDeps } fr
 export interface DatabaseGuardDeps extends RepeatDeps {
   readonly sink: MetricSink;
   readonly callContext: CallContext;
+  /** Told which procedures ask which services. */
+  readonly reach: ServiceReach;
   /** Undefined while circuit breakers are switched off. */
   readonly registry: CircuitBreakerRegistry | undefined;
 }

@@ -1,4 +1,5 @@
 /** Names a query without its parameters: what it does and to what, a fingerprint of its shape, and whether it reads or writes. */
+import { readProperty } from "../../../shared/error-facts.js";
 import { fnv1a } from "../../../shared/fnv1a.js";
 
 /** OpenTelemetry's names for database systems. */
@@ -24,25 +25,34 @@ const MAX_SQL = 4_000;
 const MAX_SUMMARY = 100;
 
 /**
- * Comments, strings and numbers, in the order in which a parser meets them. In MySQL a backslash escapes and double quotes
- * are strings too; elsewhere double quotes are names, and `$tag$ … $tag$` is a string of PostgreSQL.
+ * Comments, names in quotes, strings and numbers, in the order in which a parser meets them. In MySQL a backslash escapes and
+ * double quotes are strings too; elsewhere double quotes are names, and `$tag$ … $tag$` is a string of PostgreSQL.
  */
 const COMMENT = String.raw`\/\*[\s\S]*?(?:\*\/|$)|--[^\n]*`;
 const ESCAPED = (quote: string) => String.raw`${quote}(?:[^${quote}\\]|\\[\s\S]|${quote}${quote})*(?:${quote}|\\?$)`;
 const PLAIN = `'(?:[^']|'')*(?:'|$)`;
 const DOLLAR_QUOTED = String.raw`\$(?<tag>\w*)\$[\s\S]*?(?:\$\k<tag>\$|$)`;
 const NUMBER = String.raw`(?<![\w$])\d[\w.]*`;
-const LITERALS = {
-  mysql: new RegExp(`(?<comment>${COMMENT}|#[^\\n]*)|${ESCAPED("'")}|${ESCAPED('"')}|${NUMBER}`, "g"),
-  other: new RegExp(
-    `(?<comment>${COMMENT})|(?<![\\w$])[eE]${ESCAPED("'")}|${PLAIN}|(?<![\\w$])${DOLLAR_QUOTED}|${NUMBER}`,
+const DOUBLE_QUOTED = `"(?:[^"]|"")*(?:"|$)`;
+const BACKTICKED = "`(?:[^`]|``)*(?:`|$)";
+const standard = (names: string) =>
+  new RegExp(
+    `(?<comment>${COMMENT})|(?<name>${names})|(?<![\\w$])[eE]${ESCAPED("'")}|${PLAIN}|(?<![\\w$])${DOLLAR_QUOTED}|${NUMBER}`,
+    "g",
+  );
+const LITERALS: Readonly<Record<DatabaseSystem, RegExp>> = {
+  mysql: new RegExp(
+    `(?<comment>${COMMENT}|#[^\\n]*)|(?<name>${BACKTICKED})|${ESCAPED("'")}|${ESCAPED('"')}|${NUMBER}`,
     "g",
   ),
-} as const;
+  sqlite: standard(`${DOUBLE_QUOTED}|${BACKTICKED}`),
+  postgresql: standard(DOUBLE_QUOTED),
+};
 
 const WRITING = /^(?:insert|update|delete|replace|merge|truncate|alter|drop|create(?! (?:or replace )?temp))\b/;
 const READING = /^(?:select|show|values|table)\b/;
-const WRITE_INSIDE = /\b(insert|update|delete|merge)\b/;
+/** Neither a column of that name nor the lock of a `for update`. */
+const WRITE_INSIDE = /(?<![."`\w]|\bfor (?:no key )?)(insert|update|delete|merge)\b/;
 const TABLE =
   /\b(?:from|into|update|join|table)\s+(?:only\s+|if\s+(?:not\s+)?exists\s+)?((?:[\w$]+|"[^"]+"|`[^`]+`)(?:\.(?:[\w$]+|"[^"]+"|`[^`]+`))*)/;
 
@@ -51,10 +61,12 @@ const TABLE =
  */
 export function nameQuery(sql: string, system: DatabaseSystem = "sqlite"): QueryName {
   let hasValues = sql.length > MAX_SQL;
-  const bare = sql.slice(0, MAX_SQL).replace(LITERALS[system === "mysql" ? "mysql" : "other"], (...match) => {
-    hasValues = true;
+  const bare = sql.slice(0, MAX_SQL).replace(LITERALS[system], (...match) => {
     const groups: unknown = match.at(-1);
-    return isComment(groups) ? " " : "?";
+    const name = groupOf(groups, "name");
+    if (name !== undefined) return name;
+    hasValues = true;
+    return groupOf(groups, "comment") === undefined ? "?" : " ";
   });
   const shape = bare
     .replace(/\$\d+/g, "?")
@@ -78,6 +90,7 @@ export function nameQuery(sql: string, system: DatabaseSystem = "sqlite"): Query
   };
 }
 
-function isComment(groups: unknown): boolean {
-  return typeof groups === "object" && groups !== null && Reflect.get(groups, "comment") !== undefined;
+function groupOf(groups: unknown, name: string): string | undefined {
+  const matched = readProperty(groups, name);
+  return typeof matched === "string" ? matched : undefined;
 }

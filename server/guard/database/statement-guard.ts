@@ -10,6 +10,7 @@ import type { Permit } from "../../circuit/permit.js";
 import type { CallContext } from "../../ports/call-context.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import type { ResolvedGuardPolicy } from "../guard-policy.js";
+import type { Callers, ServiceReach } from "../reach/service-reach.js";
 import type { RetryBudget } from "../retry-budget.js";
 import type { DatabaseSystem } from "./query-name.js";
 import { mayRepeat, type RepeatDeps, repeat } from "./repeat.js";
@@ -42,6 +43,8 @@ export interface StatementWatch {
 export interface StatementGuardDeps extends RepeatDeps {
   readonly sink: MetricSink;
   readonly callContext: CallContext;
+  /** Told which procedures ask which services. */
+  readonly reach: ServiceReach;
   /** Undefined while circuit breakers are switched off. */
   readonly registry: CircuitBreakerRegistry | undefined;
   readonly writes: WriteMode;
@@ -58,6 +61,7 @@ export class StatementGuard {
   readonly policy: ResolvedGuardPolicy;
   readonly deps: StatementGuardDeps;
   readonly series: StatementSeries;
+  readonly #callers: Callers;
 
   constructor(
     target: {
@@ -73,14 +77,18 @@ export class StatementGuard {
     this.system = target.system;
     this.policy = target.policy;
     this.deps = deps;
+    this.#callers = deps.reach.callersOf(target.service);
     this.series = createStatementSeries(deps.sink, target.service, target.system);
     this.circuit();
   }
 
   /** @throws CircuitBreakerError while the circuit is open; DatabaseError for a write while none is taken */
   begin(work: StatementWork): StatementWatch {
-    const { clock, writes, mayRefuse } = this.deps;
+    const { clock, writes, mayRefuse, callContext } = this.deps;
     const startedAt = clock.monotonic();
+    // What is admitted with its transaction was asked with it.
+    const call = work.isGated ? callContext.current() : undefined;
+    if (call !== undefined) this.#callers.asked(call.path, startedAt);
     const statement = this.series.of(work.sql);
     if (writes.readOnly !== undefined && statement.name.writes && mayRefuse()) {
       const refusal = writes.refusal(startedAt);

@@ -59,7 +59,29 @@ describe("a query's name", () => {
   });
 
   it.each([
+    [
+      "postgresql",
+      `select "it's" from users where name = 's3cret from cards'`,
+      `select "it's" from users where name = ''`,
+    ],
+    ["sqlite", "select `it's` from users where name = 's3cret'", "select `it's` from users where name = ''"],
+    ["mysql", "select `it's` from users where name = 's3cret'", "select `it's` from users where name = ''"],
+    ["postgresql", `select """'" from users where name = 'a'`, `select """'" from users where name = 'b'`],
+  ] as const)("takes no quote inside of a name for the begin of a value: %s, %s", (system, one, other) => {
+    expect(nameQuery(one, system)).toEqual(nameQuery(other, system));
+    expect(nameQuery(one, system).summary).toBe("SELECT users");
+  });
+
+  it("tells names apart by the numbers in them", () => {
+    const [one, two] = ["2025", "2026"].map((year) => nameQuery(`select * from "sales ${year}"`, "postgresql"));
+    expect(one?.fingerprint).not.toBe(two?.fingerprint);
+    expect(one?.hasValues).toBe(false);
+  });
+
+  it.each([
     ["select 1", true, false],
+    ['with x as (select "update", `delete`, x.merge from x) select * from x', true, false],
+    ["with x as (select 1) select * from x for no key update", true, false],
     ["select * into copy from t", false, false],
     ["show tables", true, false],
     ["with x as (select 1) select 1", true, false],
