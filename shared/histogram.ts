@@ -77,13 +77,13 @@ export function bucketUpperBound(index: number): number {
   return index >= MAX_BUCKET_INDEX ? Number.POSITIVE_INFINITY : 2 ** ((index + 1) / PER_DOUBLING);
 }
 
-/** The value whose relative distance to both bounds is the same, hence the smallest possible error. */
+/** From a lower bound to the value whose relative distance to both bounds is the same, hence the smallest possible error. */
+const TO_MIDDLE = 2 / (1 + 2 ** (-1 / PER_DOUBLING));
+
 function representative(index: number): number {
   if (index <= MIN_BUCKET_INDEX) return 0;
   if (index >= MAX_BUCKET_INDEX) return Number.POSITIVE_INFINITY;
-  const lower = 2 ** (index / PER_DOUBLING);
-  const upper = 2 ** ((index + 1) / PER_DOUBLING);
-  return (2 * lower * upper) / (lower + upper);
+  return 2 ** (index / PER_DOUBLING) * TO_MIDDLE;
 }
 
 /** Adds two distributions. Commutative and associative. */
