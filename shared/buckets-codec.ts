@@ -30,6 +30,9 @@ export function decodeBuckets(bytes: Uint8Array): SparseBuckets {
 /** What stands between two lists that were joined. Neither of them is empty. */
 export const JOINT = 0;
 
+/** A byte from here on is not the last of its number. */
+const CONTINUED = 0x80;
+
 /** What buckets are added to. An object and not a function, which the compiler could not take in: half of the time. */
 export interface BucketSink {
   add(index: number, count: number): void;
@@ -41,45 +44,60 @@ export interface BucketSink {
  * @throws RangeError when the bytes end inside a number
  */
 export function addBuckets(bytes: Uint8Array, sink: BucketSink): void {
-  const reader = { bytes, at: 0 };
-  let index: number | undefined;
-  while (reader.at < bytes.length) {
-    const step = readVarint(reader);
-    if (index !== undefined && step === JOINT) {
-      index = undefined;
-      continue;
+  const end = bytes.length;
+  let index = 0;
+  let isFirst = true;
+  let at = 0;
+  while (at < end) {
+    let step = bytes[at] ?? 0;
+    if (step < CONTINUED) at += 1;
+    else {
+      step = longVarint(bytes, at);
+      at = endOfVarint(bytes, at);
     }
-    index = index === undefined ? unzigzag(step) : index + step;
-    sink.add(index, readVarint(reader));
+    if (isFirst) index = unzigzag(step);
+    else if (step === JOINT) {
+      isFirst = true;
+      continue;
+    } else index += step;
+    isFirst = false;
+    let count = bytes[at] ?? CONTINUED;
+    if (count < CONTINUED) at += 1;
+    else {
+      count = longVarint(bytes, at);
+      at = endOfVarint(bytes, at);
+    }
+    sink.add(index, count);
   }
 }
 
 /** Arithmetic instead of bit operations: those would cut a count to 32 bits. */
 function writeVarint(bytes: number[], value: number): void {
   let rest = value;
-  while (rest >= 0x80) {
-    bytes.push((rest % 0x80) + 0x80);
-    rest = Math.floor(rest / 0x80);
+  while (rest >= CONTINUED) {
+    bytes.push((rest % CONTINUED) + CONTINUED);
+    rest = Math.floor(rest / CONTINUED);
   }
   bytes.push(rest);
 }
 
-function readVarint(reader: { readonly bytes: Uint8Array; at: number }): number {
-  const first = reader.bytes[reader.at];
-  if (first !== undefined && first < 0x80) {
-    reader.at += 1;
-    return first;
-  }
+/** A number of more than one byte, or one that is cut off. Most are not: those are read where they stand. */
+function longVarint(bytes: Uint8Array, from: number): number {
   let value = 0;
   let scale = 1;
-  for (;;) {
-    const byte = reader.bytes[reader.at];
+  for (let at = from; ; at += 1) {
+    const byte = bytes[at];
     if (byte === undefined) throw new RangeError("the buckets end inside a number");
-    reader.at += 1;
-    value += (byte % 0x80) * scale;
-    if (byte < 0x80) return value;
-    scale *= 0x80;
+    value += (byte % CONTINUED) * scale;
+    if (byte < CONTINUED) return value;
+    scale *= CONTINUED;
   }
+}
+
+function endOfVarint(bytes: Uint8Array, from: number): number {
+  let at = from;
+  while ((bytes[at] ?? 0) >= CONTINUED) at += 1;
+  return at + 1;
 }
 
 function zigzag(value: number): number {

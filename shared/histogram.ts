@@ -77,13 +77,13 @@ export function bucketUpperBound(index: number): number {
   return index >= MAX_BUCKET_INDEX ? Number.POSITIVE_INFINITY : 2 ** ((index + 1) / PER_DOUBLING);
 }
 
-/** The value whose relative distance to both bounds is the same, hence the smallest possible error. */
+/** From a lower bound to the value whose relative distance to both bounds is the same, hence the smallest possible error. */
+const TO_MIDDLE = 2 / (1 + 2 ** (-1 / PER_DOUBLING));
+
 function representative(index: number): number {
   if (index <= MIN_BUCKET_INDEX) return 0;
   if (index >= MAX_BUCKET_INDEX) return Number.POSITIVE_INFINITY;
-  const lower = 2 ** (index / PER_DOUBLING);
-  const upper = 2 ** ((index + 1) / PER_DOUBLING);
-  return (2 * lower * upper) / (lower + upper);
+  return 2 ** (index / PER_DOUBLING) * TO_MIDDLE;
 }
 
 /** Adds two distributions. Commutative and associative. */
@@ -186,13 +186,13 @@ export class HistogramRecorder {
 
   /** Counts points whose bucket is known; one beyond the outermost bucket counts there. */
   add(index: number, times: number): void {
-    const within = Math.min(Math.max(index, MIN_BUCKET_INDEX), MAX_BUCKET_INDEX);
-    let at = within - this.first;
-    if (at < 0 || at >= this.counts.length) {
-      this.coverAlso(within);
-      at = within - this.first;
+    const at = index - this.first;
+    const counts = this.counts;
+    if (at < 0 || at >= counts.length || index < MIN_BUCKET_INDEX || index > MAX_BUCKET_INDEX) {
+      this.addAnywhere(index, times);
+    } else {
+      counts[at] = (counts[at] ?? 0) + times;
     }
-    this.counts[at] = (this.counts[at] ?? 0) + times;
   }
 
   /** Gives what was counted and begins again at nothing. */
@@ -204,6 +204,13 @@ export class HistogramRecorder {
     }
     this.counts.fill(0);
     return taken;
+  }
+
+  private addAnywhere(index: number, times: number): void {
+    const within = Math.min(Math.max(index, MIN_BUCKET_INDEX), MAX_BUCKET_INDEX);
+    this.coverAlso(within);
+    const at = within - this.first;
+    this.counts[at] = (this.counts[at] ?? 0) + times;
   }
 
   /** Grows by whole doublings: a series that moves a little does not grow again. */

@@ -1,4 +1,5 @@
 /** Adds rollups up into steps of time, in whatever order they are read. */
+import { HistogramRecorder } from "./histogram.js";
 import { bucketStart } from "./resolutions.js";
 import { seriesPoint } from "./rollup.js";
 import type { MergedSummary, SeriesPoint } from "./series.js";
@@ -44,7 +45,13 @@ export function createStepFold({ stepMs, limit }: { readonly stepMs: number; rea
       }
       fold.add(part);
     },
-    take: () => firstSteps().map(([timestamp, fold]) => ({ timestamp, ...fold.take() })),
+    take() {
+      const room = new HistogramRecorder();
+      return firstSteps().map(([timestamp, fold]) => {
+        const { count, sum, min, max, buckets } = fold.take(room);
+        return { timestamp, count, sum, min, max, buckets };
+      });
+    },
   };
 }
 

@@ -12,6 +12,9 @@ export interface SummaryPart extends Omit<MergedSummary, "buckets"> {
   readonly buckets: SparseBuckets | Uint8Array;
 }
 
+/** What is not more than this waits as it came. */
+const LONGEST_WAITING = 4_096;
+
 /**
  * @example
  * const fold = new SummaryFold();
@@ -23,7 +26,9 @@ export class SummaryFold {
   private sum = 0;
   private min = Number.POSITIVE_INFINITY;
   private max = Number.NEGATIVE_INFINITY;
-  private readonly distribution = new HistogramRecorder();
+  /** The first distribution, until there is a second: mostly a database has added up all there is. */
+  private waiting: SummaryPart["buckets"] | undefined;
+  private distribution: HistogramRecorder | undefined;
 
   add({ count, sum, min, max, buckets }: SummaryPart): void {
     if (count === 0) return;
@@ -31,24 +36,46 @@ export class SummaryFold {
     this.sum = finite(this.sum + sum);
     this.min = Math.min(this.min, min);
     this.max = Math.max(this.max, max);
-    if (buckets instanceof Uint8Array) addBuckets(buckets, this.distribution);
-    else forEachBucket(buckets, (index, times) => this.distribution.add(index, times));
+    if (buckets.length === 0) return;
+    if (this.waiting === undefined && this.distribution === undefined && buckets.length <= LONGEST_WAITING) {
+      this.waiting = buckets;
+    } else {
+      addTo(this.unpacked(), buckets);
+    }
   }
 
-  /** Gives what was added and begins again at nothing. */
-  take(): MergedSummary {
+  /**
+   * Gives what was added and begins again at nothing.
+   *
+   * @param room an empty recorder that many folds share, to unpack in what only waited; it is empty again afterwards
+   */
+  take(room: HistogramRecorder = new HistogramRecorder()): MergedSummary {
     const isEmpty = this.count === 0;
+    if (this.waiting !== undefined) addTo(room, this.waiting);
     const taken = {
       count: this.count,
       sum: this.sum,
       min: isEmpty ? 0 : this.min,
       max: isEmpty ? 0 : this.max,
-      buckets: this.distribution.take(),
+      buckets: (this.distribution ?? room).take(),
     };
     this.count = 0;
     this.sum = 0;
     this.min = Number.POSITIVE_INFINITY;
     this.max = Number.NEGATIVE_INFINITY;
+    this.waiting = undefined;
     return taken;
   }
+
+  private unpacked(): HistogramRecorder {
+    this.distribution ??= new HistogramRecorder();
+    if (this.waiting !== undefined) addTo(this.distribution, this.waiting);
+    this.waiting = undefined;
+    return this.distribution;
+  }
+}
+
+function addTo(distribution: HistogramRecorder, buckets: SummaryPart["buckets"]): void {
+  if (buckets instanceof Uint8Array) addBuckets(buckets, distribution);
+  else forEachBucket(buckets, (index, times) => distribution.add(index, times));
 }

@@ -19,8 +19,9 @@ export interface RangeQueries {
   readHeatMap(query: Parameters<RangeStore["readHeatMap"]>[0]): HeatMap;
   readTopProcedures(query: Parameters<RangeStore["readTopProcedures"]>[0]): readonly ProcedureTotals[];
   readStretches(range: Parameters<RangeStore["readStretches"]>[0]): readonly Stretch[];
-  /** Whether a read is over so soon that it may be done on the thread that serves calls. */
-  isSmall(query: SeriesQuery): boolean;
+  /** The same where it is over so soon that the thread that serves calls may do it; else undefined, and nothing was read. */
+  readSeriesIfSmall(query: SeriesQuery): readonly SeriesPoint[] | undefined;
+  readHeatMapIfSmall(query: Parameters<RangeStore["readHeatMap"]>[0]): HeatMap | undefined;
 }
 
 /** What can be asked of the thread that reads. */
@@ -54,9 +55,6 @@ export function createRangeQueries(db: Db): RangeQueries {
 
   const keptFrom = (): KeptFrom => new Map(readMarks.all().map((row) => [row.resolutionMs, row.keptFrom]));
 
-  const seriesOf = (query: { metricName: string; tags?: Tags | undefined }, most = NO_LIMIT) =>
-    seriesOfMetric.all({ metricName: query.metricName, limit: most });
-
   /** All statements of one read see the same rows: compaction moves points from row to row between them. */
   const atOnce = <T>(read: () => T): T => db.transaction(read);
 
@@ -67,27 +65,55 @@ export function createRangeQueries(db: Db): RangeQueries {
     return rows === 0 ? [] : slicesOf(ids, rows / ids.length, MOST_ROWS);
   };
 
-  const readSteps = ({ stepMs, limit, ...query }: SeriesQuery): readonly StepSummary[] => {
-    const fold = createStepFold({ stepMs: checkStep(stepMs), limit: checkLimit(limit) });
-    return atOnce(() => {
-      const ids = seriesOf(query)
-        .filter((series) => carriesTags(series.tags, query.tags))
-        .map((series) => series.id);
-      for (const pass of passesOf({ ...query, stepMs }, keptFrom())) {
-        for (const slice of slicesIn(pass, ids)) {
-          const statement = pass.onlyPending ? steps.pending : steps.all;
-          const asked = { ...boundsOf(pass), seriesIds: JSON.stringify(slice), stepMs, limit };
-          for (const row of statement.values(asked).map(addedUpOf)) fold.add(row.place, row);
+  const fold = ({ stepMs, limit, tags: wanted }: SeriesQuery, { series, passes }: Plan): readonly StepSummary[] => {
+    const folding = createStepFold({ stepMs, limit });
+    const ids = series.filter((one) => carriesTags(one.tags, wanted)).map((one) => one.id);
+    for (const pass of passes) {
+      for (const slice of slicesIn(pass, ids)) {
+        const statement = pass.onlyPending ? steps.pending : steps.all;
+        const asked = { ...boundsOf(pass), seriesIds: JSON.stringify(slice), stepMs, limit };
+        for (const row of statement.values(asked)) {
+          const part = addedUpOf(row);
+          folding.add(part.place, part);
         }
       }
-      return fold.take();
+    }
+    return folding.take();
+  };
+
+  const planOf = (query: SeriesQuery, mostSeries: number): Plan => ({
+    series: seriesOfMetric.all({ metricName: query.metricName, limit: mostSeries }),
+    passes: passesOf(query, keptFrom()),
+  });
+
+  const readSteps = (query: SeriesQuery) => {
+    check(query);
+    return atOnce(() => fold(query, planOf(query, NO_LIMIT)));
+  };
+
+  const readFewSteps = (query: SeriesQuery) => {
+    check(query);
+    return atOnce(() => {
+      // One more than enough tells that there are too many.
+      const plan = planOf(query, SMALL_SERIES + 1);
+      return isSmall(plan) ? fold(query, plan) : undefined;
     });
   };
 
   return {
     readSeries: (query) => readSteps(query).map(pointOf),
+    readSeriesIfSmall: (query) => readFewSteps(query)?.map(pointOf),
 
-    readHeatMap: ({ mostBands, ...query }) => heatMapOf(readSteps(query), checkBands(mostBands)),
+    readHeatMap({ mostBands, ...query }) {
+      const most = checkBands(mostBands);
+      return heatMapOf(readSteps(query), most);
+    },
+
+    readHeatMapIfSmall({ mostBands, ...query }) {
+      const most = checkBands(mostBands);
+      const found = readFewSteps(query);
+      return found && heatMapOf(found, most);
+    },
 
     readTopProcedures({ from, to, by, limit }) {
       const most = checkLimit(limit);
@@ -109,17 +135,24 @@ export function createRangeQueries(db: Db): RangeQueries {
     },
 
     readStretches: (range) => stretchesOf({ ...range, stepMs: checkStep(range.stepMs) }, keptFrom()),
-
-    isSmall(query) {
-      const few = seriesOf(query, SMALL_SERIES + 1);
-      if (few.length > SMALL_SERIES) return false;
-      // What is pending is left out: it is little, and soon none.
-      const rowsOfEach = passesOf({ ...query, stepMs: checkStep(query.stepMs) }, keptFrom())
-        .filter(({ onlyPending }) => !onlyPending)
-        .reduce((rows, pass) => rows + rowsOfOne(pass), 0);
-      return few.length * rowsOfEach <= SMALL_ROWS;
-    },
   };
+}
+
+/** Which rows tell a range. */
+interface Plan {
+  readonly series: readonly { readonly id: number; readonly tags: Tags }[];
+  readonly passes: readonly Pass[];
+}
+
+/** What is pending is left out: it is little, and soon none. */
+function isSmall({ series, passes }: Plan): boolean {
+  const rowsOfEach = passes.filter(({ onlyPending }) => !onlyPending).reduce((rows, pass) => rows + rowsOfOne(pass), 0);
+  return series.length <= SMALL_SERIES && series.length * rowsOfEach <= SMALL_ROWS;
+}
+
+function check({ stepMs, limit }: SeriesQuery): void {
+  checkStep(stepMs);
+  checkLimit(limit);
 }
 
 /** SQLite's word for none. */

@@ -6,7 +6,7 @@ import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
-import type { SeriesQuery, Store } from "../../ports/store.js";
+import type { Store } from "../../ports/store.js";
 import type { ReadCommands } from "./range-queries.js";
 import { spawnReader, spawnWriter } from "./spawn-thread.js";
 import { storeErrorOf } from "./sqlite-errors.js";
@@ -156,9 +156,6 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
   const read = async <T>(query: (queries: SqliteReader["queries"]) => T): Promise<T> =>
     translated(() => query(opened().queries));
 
-  /** What is over in a moment costs less than the way to the thread and back. */
-  const isSmall = (query: SeriesQuery): Promise<boolean> => read((queries) => queries.isSmall(query));
-
   /** Refuses what comes before `open` or after `close`. */
   const write: typeof writer.call = async (command, ...args) => {
     opened();
@@ -197,13 +194,14 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     pruneRecords: (slice) => write("pruneRecords", slice),
     listSeries: (filter) => read(({ listSeries }) => listSeries(filter)),
     readMetric: (metricName) => read(({ readMetric }) => readMetric(metricName)),
+    // What is over in a moment costs less than the way to the thread and back.
     async readSeries(query) {
-      if (await isSmall(query)) return read(({ readSeries }) => readSeries(query));
-      return ranges.call("readSeries", query);
+      const small = await read(({ readSeriesIfSmall }) => readSeriesIfSmall(query));
+      return small ?? ranges.call("readSeries", query);
     },
     async readHeatMap(query) {
-      if (await isSmall(query)) return read(({ readHeatMap }) => readHeatMap(query));
-      return ranges.call("readHeatMap", query);
+      const small = await read(({ readHeatMapIfSmall }) => readHeatMapIfSmall(query));
+      return small ?? ranges.call("readHeatMap", query);
     },
     async readTopProcedures(query) {
       opened();
