@@ -33,8 +33,7 @@ async function main(args: readonly string[]): Promise<void> {
   const [first, ...rest] = args;
   if (first === CHILD) {
     const result = await SCENARIOS.find(({ name }) => name === rest[0])?.run();
-    process.send?.(result);
-    process.disconnect();
+    process.send?.(result, undefined, undefined, () => process.disconnect());
     return;
   }
   const flags = args.filter((arg) => arg.startsWith("--"));

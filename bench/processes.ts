@@ -26,8 +26,13 @@ function runInProcess(file: string, args: readonly string[], execArgv: readonly 
     });
     child.once("error", reject);
     child.once("exit", (code) => {
-      if (result !== undefined) resolve(result);
-      else reject(new Error(`the scenario "${args.at(-1)}" ended with code ${code} and without a result`));
+      const end = () => {
+        if (result !== undefined) resolve(result);
+        else reject(new Error(`the scenario "${args.at(-1)}" ended with code ${code} and without a result`));
+      };
+      // It may be over before all that it sent was read.
+      if (child.connected) child.once("disconnect", end);
+      else end();
     });
   });
 }

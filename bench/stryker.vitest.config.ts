@@ -6,7 +6,7 @@ import { defineConfig } from "vitest/config";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /** The slowest last. */
-const SLOW = ["circuit-window", "state-machine", "shadow-rule", "timer-wheel", "races", "model"];
+const SLOW = ["circuit-window", "quorum", "state-machine", "timer-wheel", "sharing", "sharing-races", "races", "model"];
 
 class QuickFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
@@ -24,11 +24,13 @@ export default defineConfig({
     // Processes, databases and Redis prove a fleet; they tell mutants apart too slowly.
     exclude: ["test/circuit/fleet-processes.test.ts"],
     // Short properties, because they run a thousand times.
-    env: { FAST_CHECK_RUNS: "25" },
+    env: { FAST_CHECK_RUNS: "20" },
     setupFiles: ["test/support/property-runs.setup.ts", "bench/stryker.setup.ts"],
     sequence: { sequencer: QuickFirst },
     pool: "threads",
     isolate: false,
-    testTimeout: 60_000,
+    // What a mutant keeps waiting fails here, long before its runner would be started anew.
+    testTimeout: 10_000,
+    hookTimeout: 10_000,
   },
 });

@@ -9,7 +9,7 @@ import { type Random, systemRandom } from "../ports/random.js";
 import type { StoredCircuit } from "../ports/store.js";
 import type { CircuitAbove, PermitAbove } from "./call-ticket.js";
 import type { CircuitBreakerError } from "./circuit-breaker-error.js";
-import { CircuitCall, type CircuitCallContext, type CircuitCallOptions, runForCaller } from "./circuit-call.js";
+import { type CircuitCallContext, type CircuitCallOptions, runCall, runForCaller } from "./circuit-call.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
 import { CircuitCore } from "./circuit-core.js";
 import type { CircuitNotice } from "./circuit-notice.js";
@@ -157,10 +157,7 @@ export class CircuitBreaker {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const ticket = this.#core.admit(undefined);
     if (ticket === undefined) return Promise.reject(this.#core.refusal(undefined));
-    return new Promise((resolve, reject) => {
-      if (signal === undefined) new CircuitCall<T>(this.#core, ticket, resolve, reject).run(fn);
-      else runForCaller(signal, this.#core, ticket, { resolve, reject }, fn);
-    });
+    return signal === undefined ? runCall(this.#core, ticket, fn) : runForCaller(this.#core, ticket, fn, signal);
   }
 
   /**

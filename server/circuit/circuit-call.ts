@@ -3,7 +3,7 @@
 import type { CallTicket } from "./call-ticket.js";
 import { CircuitTimeoutError } from "./circuit-breaker-error.js";
 import type { CircuitCore } from "./circuit-core.js";
-import { Deadline } from "./timer-wheel.js";
+import { type Deadline, UNARMED } from "./timer-wheel.js";
 
 /** What the function of `execute` receives. */
 export interface CircuitCallContext {
@@ -16,115 +16,137 @@ export interface CircuitCallOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-export class CircuitCall<T> extends Deadline implements CircuitCallContext {
+/**
+ * Every call makes one: it extends nothing, has no `#` methods and assigns its fields in the constructor, because a chain of
+ * constructors, the brand of `#` methods and initialisers of fields cost as much as all the rest.
+ */
+export class CircuitCall<T> implements Deadline, CircuitCallContext {
+  deadlineAt: number;
+  slot: number;
+  previous: Deadline | undefined;
+  next: Deadline | undefined;
   readonly #core: CircuitCore;
-  readonly #ticket: CallTicket;
+  /** Undefined once the call has settled. */
+  #ticket: CallTicket | undefined;
+  readonly #timeoutMs: number;
   readonly #resolve: (value: T) => void;
   readonly #reject: (error: unknown) => void;
-  #controller: AbortController | undefined = undefined;
-  #settled = false;
-  #timeoutMs = 0;
-  /** Why it ended before its function did. */
-  #left: { readonly reason: unknown } | undefined = undefined;
+  #controller: AbortController | undefined;
 
   constructor(core: CircuitCore, ticket: CallTicket, resolve: (value: T) => void, reject: (error: unknown) => void) {
-    super();
+    this.deadlineAt = 0;
+    this.slot = UNARMED;
+    this.previous = undefined;
+    this.next = undefined;
     this.#core = core;
     this.#ticket = ticket;
+    this.#timeoutMs = core.config.timeoutMs;
     this.#resolve = resolve;
     this.#reject = reject;
+    this.#controller = undefined;
   }
 
   get signal(): AbortSignal {
-    if (this.#controller === undefined) {
-      this.#controller = new AbortController();
-      if (this.#left !== undefined) this.#controller.abort(this.#left.reason);
-    }
+    this.#controller ??= new AbortController();
     return this.#controller.signal;
   }
 
   run(fn: (context: CircuitCallContext) => T | PromiseLike<T>): void {
-    const { deps, config } = this.#core;
-    this.#timeoutMs = config.timeoutMs;
-    deps.timers.armLoosely(this, config.timeoutMs);
+    this.#core.deps.timers.armLoosely(this, this.#timeoutMs);
     try {
       const result = fn(this);
       // What is no promise may be a thenable or a plain value: `resolve` adopts both.
       (result instanceof Promise ? result : Promise.resolve(result)).then(
-        (value) => this.#succeed(value),
-        (error: unknown) => this.#fail(error),
+        (value) => this.succeed(value),
+        (error: unknown) => this.fail(error),
       );
     } catch (error) {
-      this.#fail(error);
+      this.fail(error);
     }
   }
 
-  override onDeadline(): void {
-    if (this.#settled) return;
-    this.#settled = true;
+  onDeadline(): void {
+    const ticket = this.settle();
+    if (ticket === undefined) return;
     const { name, deps } = this.#core;
     const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: this.#timeoutMs, stack: deps.stacks });
-    this.#core.failed(this.#ticket, { error });
-    this.#leave(error);
+    this.#core.failed(ticket, { error });
+    this.leave(error);
   }
 
   /** The caller is gone: what becomes of the work counts for nothing. */
   abandon(reason: unknown): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.#core.deps.timers.cancel(this);
-    this.#core.ignored(this.#ticket);
-    this.#leave(reason);
+    const ticket = this.settle();
+    if (ticket === undefined) return;
+    this.#core.ignored(ticket);
+    this.leave(reason);
   }
 
-  #succeed(value: T): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.#core.deps.timers.cancel(this);
-    this.#core.judgeValue(this.#ticket, value);
+  private succeed(value: T): void {
+    const ticket = this.settle();
+    if (ticket === undefined) return;
+    this.#core.judgeValue(ticket, value);
     this.#resolve(value);
   }
 
-  #fail(error: unknown): void {
-    if (this.#settled) return;
-    this.#settled = true;
-    this.#core.deps.timers.cancel(this);
-    this.#core.judgeError(this.#ticket, error);
+  private fail(error: unknown): void {
+    const ticket = this.settle();
+    if (ticket === undefined) return;
+    this.#core.judgeError(ticket, error);
     this.#reject(error);
   }
 
-  /** The function may be at work still. */
-  #leave(reason: unknown): void {
-    this.#left = { reason };
-    this.#reject(reason);
-    this.#controller?.abort(reason);
+  /** The ticket, the first time. */
+  private settle(): CallTicket | undefined {
+    const ticket = this.#ticket;
+    if (ticket === undefined) return undefined;
+    this.#ticket = undefined;
+    this.#core.deps.timers.cancel(this);
+    return ticket;
   }
+
+  /** The function may be at work still. */
+  private leave(reason: unknown): void {
+    this.#reject(reason);
+    this.#controller ??= new AbortController();
+    this.#controller.abort(reason);
+  }
+}
+
+/** Runs `fn` under its deadline. */
+export function runCall<T>(
+  core: CircuitCore,
+  ticket: CallTicket,
+  fn: (context: CircuitCallContext) => T | PromiseLike<T>,
+): Promise<T> {
+  return new Promise((resolve, reject) => new CircuitCall<T>(core, ticket, resolve, reject).run(fn));
 }
 
 /** Runs `fn` for a caller who may leave before it ends. Nothing stays on the caller's signal afterwards. */
 export function runForCaller<T>(
-  signal: AbortSignal,
   core: CircuitCore,
   ticket: CallTicket,
-  caller: { readonly resolve: (value: T) => void; readonly reject: (error: unknown) => void },
   fn: (context: CircuitCallContext) => T | PromiseLike<T>,
-): void {
-  const forget = () => signal.removeEventListener("abort", abandon);
-  const call = new CircuitCall<T>(
-    core,
-    ticket,
-    (value) => {
-      forget();
-      caller.resolve(value);
-    },
-    (error) => {
-      forget();
-      caller.reject(error);
-    },
-  );
-  function abandon(): void {
-    call.abandon(signal.reason);
-  }
-  signal.addEventListener("abort", abandon);
-  call.run(fn);
+  signal: AbortSignal,
+): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const forget = () => signal.removeEventListener("abort", abandon);
+    const call = new CircuitCall<T>(
+      core,
+      ticket,
+      (value) => {
+        forget();
+        resolve(value);
+      },
+      (error) => {
+        forget();
+        reject(error);
+      },
+    );
+    function abandon(): void {
+      call.abandon(signal.reason);
+    }
+    signal.addEventListener("abort", abandon);
+    call.run(fn);
+  });
 }

@@ -19,23 +19,24 @@ export class Permit {
 
   /** @param now monotonic milliseconds, when the caller has just read them */
   success(now?: number): void {
-    const ticket = this.#spend();
+    const ticket = this.spend();
     if (ticket !== undefined) this.#core.succeeded(ticket, now ?? this.#core.endTime());
   }
 
   /** With `openForMs` it opens the circuit at once and for that time, whatever the window says. */
   failure(details?: FailureDetails): void {
-    const ticket = this.#spend();
+    const ticket = this.spend();
     if (ticket !== undefined) this.#core.failed(ticket, details);
   }
 
   /** Neither counts nor clears a streak; a probe's permit comes back. Also for a call that was never made. */
   ignored(): void {
-    const ticket = this.#spend();
+    const ticket = this.spend();
     if (ticket !== undefined) this.#core.ignored(ticket);
   }
 
-  #spend(): CallTicket | undefined {
+  // Private by its type alone: the brand of a `#` method would be put on every permit.
+  private spend(): CallTicket | undefined {
     const ticket = this.#ticket;
     this.#ticket = undefined;
     return ticket;

@@ -45,6 +45,14 @@ export function carries({ failing, total }: Pick<OpinionTally, "failing" | "tota
 /** What is repeated so often does not lapse between two of them. */
 const OPINIONS_PER_WINDOW = 3;
 
+interface ToldOpinion {
+  readonly failing: boolean;
+  /** Monotonic. */
+  readonly at: number;
+}
+
+const NEVER_TOLD: ToldOpinion = { failing: false, at: Number.NEGATIVE_INFINITY };
+
 interface Opening {
   readonly since: number;
   carried: boolean;
@@ -54,7 +62,7 @@ interface Opening {
 export function createQuorum(deps: QuorumDeps): Quorum {
   const { registry, ledger, store, clock, logger, instance, decidesTogether, windowMs } = deps;
   const openings = new Map<string, Opening>();
-  const told = new WeakMap<CircuitBreaker, { readonly failing: boolean; readonly at: number }>();
+  const told = new WeakMap<CircuitBreaker, ToldOpinion>();
   let poisonings = 0;
 
   const isAlone = (name: string): boolean => {
@@ -74,9 +82,9 @@ export function createQuorum(deps: QuorumDeps): Quorum {
   };
 
   const isDue = (breaker: CircuitBreaker, failing: boolean, now: number): boolean => {
-    const last = told.get(breaker);
-    if (failing !== (last?.failing ?? false)) return true;
-    if (last !== undefined && now - last.at < windowMs / OPINIONS_PER_WINDOW) return false;
+    const last = told.get(breaker) ?? NEVER_TOLD;
+    if (failing !== last.failing) return true;
+    if (now - last.at < windowMs / OPINIONS_PER_WINDOW) return false;
     return failing || (breaker.wasUsed && now - breaker.lastUsedAt < windowMs);
   };
 

@@ -14,7 +14,8 @@ const SLOT_MS = 64;
 /** A power of two. One round of 32 s holds the default timeouts; a later deadline waits in its slot for its round. */
 const SLOTS = 512;
 
-const UNARMED = -1;
+/** The slot of what is not armed. */
+export const UNARMED = -1;
 const FIRING = -2;
 const FRESH = -3;
 
@@ -28,10 +29,18 @@ const MAX_FRESH = 64;
 /** Something with a deadline. `onDeadline` must not throw. */
 export abstract class Deadline {
   /** Monotonic; of a fresh entry, its delay. */
-  deadlineAt = 0;
-  slot = UNARMED;
-  previous: Deadline | undefined = undefined;
-  next: Deadline | undefined = undefined;
+  deadlineAt: number;
+  slot: number;
+  previous: Deadline | undefined;
+  next: Deadline | undefined;
+
+  /** Assigned here, because initialisers of fields cost several times more and every call makes one of these. */
+  constructor() {
+    this.deadlineAt = 0;
+    this.slot = UNARMED;
+    this.previous = undefined;
+    this.next = undefined;
+  }
 
   abstract onDeadline(): void;
 }

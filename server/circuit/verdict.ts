@@ -34,12 +34,10 @@ export function judge<T>(
  */
 export function verdictOfError(error: unknown): Verdict {
   try {
-    if (typeof error !== "object" || error === null) return "failure";
-    if (isRejection(error)) return "ignored";
-    const name = "name" in error ? error.name : undefined;
-    if (name === "AbortError") return "ignored";
-    if (name !== "TRPCError" || !("code" in error) || typeof error.code !== "string") return "failure";
-    return isServiceFailure(outcomeOfCode(error.code)) ? "failure" : "ignored";
+    const { name, code }: { readonly name?: unknown; readonly code?: unknown } = Object(error);
+    if (isRejection(error) || name === "AbortError") return "ignored";
+    if (name !== "TRPCError" || typeof code !== "string") return "failure";
+    return isServiceFailure(outcomeOfCode(code)) ? "failure" : "ignored";
   } catch {
     return "failure";
   }

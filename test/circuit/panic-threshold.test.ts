@@ -4,6 +4,7 @@ import { describe, expect, it } from "vitest";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import { PANIC_FROM_CIRCUITS, type PanicReport } from "../../server/circuit/panic-threshold.js";
 import { silentLogger } from "../../server/ports/logger.js";
+import { runs } from "../support/property-runs.js";
 import { createStillClock } from "./still-clock.js";
 
 function circuits(count: number, panicShare?: number) {
@@ -151,7 +152,7 @@ describe("the panic threshold", () => {
           }
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60, 0.2) },
     );
   });
 });

@@ -1,9 +1,14 @@
 /** Where most of those who use a circuit decide: one that is alone with its failures refuses its own calls and nobody else's. */
 import { afterEach, describe, expect, it } from "vitest";
-import { carries } from "../../server/circuit/quorum.js";
+import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import { createCircuitLedger } from "../../server/circuit/circuit-ledger.js";
+import { carries, createQuorum } from "../../server/circuit/quorum.js";
 import { silentLogger } from "../../server/ports/logger.js";
+import type { OpinionTally } from "../../server/ports/store.js";
+import type { CircuitTransition } from "../../shared/circuit.js";
 import { createFakeClock } from "../support/fake-clock.js";
 import { createFleetStore, type Instance, type InstanceOptions, startInstance, stopFleet } from "./fleet.js";
+import { createStillClock } from "./still-clock.js";
 
 afterEach(stopFleet);
 
@@ -172,5 +177,143 @@ describe("a quorum", () => {
     expect(a?.svc().state).not.toBe("closed");
     probe?.success();
     expect(a?.svc().state).not.toBe("closed");
+  });
+});
+
+/** One instance's part, with a store that says what a test wants; its window is 30 s. */
+function onePart() {
+  const clock = createStillClock();
+  clock.leap(1_000_000);
+  const registry = new CircuitBreakerRegistry({ clock });
+  const ledger = createCircuitLedger(10);
+  const svc = registry.getOrCreate("svc", circuit);
+  const said: (readonly boolean[])[] = [];
+  const warnings: [object, string][] = [];
+  const store = { down: false, failing: 1, total: 3 };
+  const quorum = createQuorum({
+    registry,
+    ledger,
+    clock,
+    logger: { ...silentLogger, warn: (fields: object, message: string) => void warnings.push([fields, message]) },
+    instance: "a",
+    decidesTogether: (name) => name === "svc",
+    windowMs: 30_000,
+    store: {
+      async recordOpinions({ opinions }): Promise<readonly OpinionTally[]> {
+        if (store.down) throw new Error("store is down");
+        said.push(opinions.map(({ failing }) => failing));
+        return opinions.map(({ circuitName }) => ({ circuitName, failing: store.failing, total: store.total }));
+      },
+    },
+  });
+  const wait = (from: CircuitTransition["from"], to: CircuitTransition["to"], reason: CircuitTransition["reason"]) => {
+    const at = { wall: clock.now(), monotonic: clock.monotonic() };
+    const moved = { circuitName: "svc", from, to, reason, version: 1, at: at.wall, instance: "a" };
+    ledger.pendingOf("svc").push({
+      transition: { ...moved, failureEventId: undefined },
+      snapshot: svc.snapshot(),
+      instant: at,
+    });
+  };
+  const trip = () => {
+    for (let i = 0; i < 2; i += 1) svc.tryAcquire()?.failure();
+    wait("closed", "open", "failure_threshold");
+  };
+  const poll = async (afterMs = 0) => {
+    clock.leap(afterMs);
+    await quorum.poll();
+  };
+  return { quorum, ledger, svc, store, said, warnings, trip, wait, poll };
+}
+
+describe("an instance's part in a quorum", () => {
+  it("is alone from the moment it trips, and until it has heard that most agree", async () => {
+    const { quorum, store, trip, poll } = onePart();
+    expect(quorum.isAlone("svc")).toBe(false);
+    trip();
+    expect(quorum.isAlone("svc")).toBe(true);
+    store.down = true;
+    await expect(poll()).rejects.toThrow("store is down");
+    expect(quorum.isAlone("svc")).toBe(true);
+    store.down = false;
+    await poll();
+    expect(quorum.isAlone("svc")).toBe(true);
+    store.failing = 2;
+    await poll(10_000);
+    expect(quorum.isAlone("svc")).toBe(false);
+  });
+
+  it("is alone again while it tries the service by itself, whatever the others think", async () => {
+    const { quorum, store, trip, wait, poll } = onePart();
+    store.failing = 2;
+    trip();
+    await poll();
+    wait("open", "half_open", "reset_timeout");
+    expect(quorum.isAlone("svc")).toBe(true);
+  });
+
+  it("is nothing where what it did began with no closed circuit, or where nobody decides together", () => {
+    const { quorum, ledger, wait } = onePart();
+    wait("half_open", "open", "probe_failed");
+    expect(quorum.isAlone("svc")).toBe(false);
+    ledger.drop("svc");
+    wait("closed", "open", "operator");
+    expect(quorum.isAlone("svc")).toBe(false);
+    expect(quorum.isAlone("other")).toBe(false);
+  });
+
+  it("is an opinion when that changes, and again each third of the window while it is failing", async () => {
+    const { said, svc, trip, poll } = onePart();
+    await poll();
+    expect(said).toEqual([]);
+    trip();
+    await poll();
+    await poll(9_999);
+    expect(said).toEqual([[true]]);
+    await poll(1);
+    expect(said).toEqual([[true], [true]]);
+    svc.reset("repair");
+    await poll();
+    expect(said).toEqual([[true], [true], [false]]);
+    await poll(9_999);
+    expect(said).toHaveLength(3);
+  });
+
+  it("is an opinion of a circuit that does well while it was used within the window", async () => {
+    const { said, svc, poll } = onePart();
+    svc.tryAcquire()?.success();
+    await poll();
+    await poll(9_999);
+    expect(said).toEqual([[false]]);
+    await poll(1);
+    await poll(19_999);
+    expect(said).toEqual([[false], [false], [false]]);
+    await poll(1);
+    await poll(10_000);
+    expect(said).toHaveLength(3);
+  });
+
+  it("is poisoned when a window has passed since it tripped, and not a moment before", async () => {
+    const { quorum, warnings, trip, poll } = onePart();
+    trip();
+    await poll();
+    await poll(29_999);
+    expect([quorum.poisoned(), quorum.poisonings]).toEqual([[], 0]);
+    await poll(10_000);
+    expect([quorum.poisoned(), quorum.poisonings]).toEqual([["svc"], 1]);
+    expect(warnings).toEqual([
+      [
+        { event: "circuit", subject: "svc", failing: 1, instances: 3 },
+        'circuit "svc" is open in this instance alone: 1 of 3 instances see it failing',
+      ],
+    ]);
+  });
+
+  it("is poisoned exactly at the end of the window", async () => {
+    const { quorum, trip, poll } = onePart();
+    trip();
+    await poll();
+    await poll(30_000);
+    expect(quorum.poisoned()).toEqual(["svc"]);
   });
 });

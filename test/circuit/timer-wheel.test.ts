@@ -3,6 +3,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { createTimerWheel, Deadline } from "../../server/circuit/timer-wheel.js";
 import { createFakeClock } from "../support/fake-clock.js";
+import { runs } from "../support/property-runs.js";
 
 class Probe extends Deadline {
   constructor(readonly fired: () => void) {
@@ -53,7 +54,7 @@ describe("a timer wheel", () => {
           expect(clock.pendingTimers).toBe(0);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   }, 60_000);
 
@@ -83,7 +84,7 @@ describe("a timer wheel", () => {
           expect(clock.pendingTimers).toBe(0);
         },
       ),
-      { numRuns: 60 },
+      { numRuns: runs(60) },
     );
   }, 60_000);
 

@@ -9,6 +9,9 @@ export interface FakeClock extends Clock {
   readonly pendingTimers: number;
 }
 
+/** Nothing that ends sets as many timers. */
+const MAX_FIRED = 200_000;
+
 export function createFakeClock(startAt = Date.UTC(2026, 0, 1)): FakeClock {
   let wall = startAt;
   let monotonic = 0;
@@ -27,7 +30,8 @@ export function createFakeClock(startAt = Date.UTC(2026, 0, 1)): FakeClock {
     async advance(ms) {
       const until = monotonic + ms;
       await settle();
-      for (;;) {
+      for (let fired = 0; ; fired += 1) {
+        if (fired === MAX_FIRED) throw new Error(`${fired} timers fired within ${ms} ms: one sets itself without end`);
         const due = [...timers]
           .filter(([, timer]) => timer.at <= until)
           .sort((a, b) => a[1].at - b[1].at || a[0] - b[0])[0];
