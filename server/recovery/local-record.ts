@@ -15,7 +15,7 @@ import {
 import type { FailureStore, RecoveryStore } from "../ports/store.js";
 
 /** The part of the store that recovery writes to and reads from. */
-export type RecoveryRecord = Pick<FailureStore, "recordFailures" | "resolveQuietFailures"> &
+export type RecoveryRecord = Pick<FailureStore, "recordFailures" | "getFailure" | "resolveQuietFailures"> &
   Pick<
     RecoveryStore,
     | "recordRescues"
@@ -87,6 +87,9 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
         if (openByFingerprint.get(event.fingerprint) === event.eventId) openByFingerprint.delete(event.fingerprint);
       }
       return stored;
+    },
+    async getFailure(eventId) {
+      return failures.get(eventId);
     },
     async resolveQuietFailures(quietSince, resolvedAt) {
       const quiet = [...failures.values()].filter((event) => !event.resolved && event.lastSeenAt < quietSince);
