@@ -2,6 +2,7 @@
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
+import type { OperatorControl } from "../ports/operator-control.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createFailuresRouter } from "./failures-router.js";
@@ -14,6 +15,7 @@ export interface ApiDeps extends AccessDeps {
   readonly store: Store;
   readonly circuits: () => readonly CircuitView[];
   readonly control: CircuitControl;
+  readonly recovery: OperatorControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };

@@ -3,18 +3,19 @@
  * calls one off. The same leases, policies and modes bind it; only cooldown and budget are the operator's own to judge.
  */
 import type { Failure, FailureType } from "../../shared/failure.js";
-import { type Plan, plan } from "../../shared/plan.js";
+import { plan } from "../../shared/plan.js";
 import type { RecoveryAction, RecoveryStrategy } from "../../shared/recovery.js";
 import type { PolicyVerdict } from "../../shared/recovery-policy.js";
 import { safeText } from "../../shared/redaction.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
+import type { ControlOutcome, ControlRefusal, OperatorControl } from "../ports/operator-control.js";
 import type { Settings } from "../ports/settings.js";
 import type { LandedFailure } from "./landing.js";
 import type { RecoveryRecord } from "./local-record.js";
 import { expiryOf, skippedRow } from "./recovery-rows.js";
 import type { Repairs } from "./repair.js";
-import { type RepairGate, type RepairGateOptions, repairGate } from "./repair-gate.js";
+import { type RepairGateOptions, repairGate } from "./repair-gate.js";
 import type { RepairPlanning } from "./repair-planning.js";
 import type { RepairQueue } from "./repair-queue.js";
 import type { StrategyRegistry } from "./strategy-registry.js";
@@ -33,60 +34,18 @@ export interface OperatorControlDeps {
   readonly onRow: (row: RecoveryAction) => void;
 }
 
-/** What would be done about a failure, if it landed now. */
-export interface RecoveryPreview {
-  readonly service: string;
-  readonly failureType: FailureType;
-  readonly plan: Plan;
-  /** What was done to the service lately may speak against any repair now. */
-  readonly gate: RepairGate;
-  readonly stopped: boolean;
-}
+/** Waiting ones that one sweep looks at. */
+const MOST_WAITING = 200;
 
-export const CONTROL_REFUSALS = [
-  "unknown",
-  "not_a_repair",
-  "disabled",
-  "policy",
-  "maintenance",
-  "outside_hours",
-  "stopped",
-  "mode",
-  "busy",
-  "not_pending",
-  "elsewhere",
-] as const;
-export type ControlRefusal = (typeof CONTROL_REFUSALS)[number];
-
-/** What came of it; a refusal says why nothing was done. */
-export type ControlOutcome =
-  | { readonly done: true; readonly action: RecoveryAction }
-  | { readonly done: false; readonly reason: ControlRefusal; readonly message: string };
-
-export interface OperatorControl {
-  /** @param about a stored failure by its id, or a kind of failure of a service. Undefined when there is none of that id */
-  preview(
-    about: { readonly failureEventId: string } | { readonly service: string; readonly failureType: FailureType },
-  ): Promise<RecoveryPreview | undefined>;
-  /** Repairs a service by one strategy, whatever was done lately, and resolves with its row once it has ended. */
-  trigger(order: {
-    readonly service: string;
-    readonly strategy: string;
-    readonly by: string;
-    readonly reason: string;
-  }): Promise<ControlOutcome>;
-  /** Begins a repair that waits for an operator, in this process, and resolves with its row once it has ended. */
-  approve(approval: { readonly actionId: string; readonly by: string }): Promise<ControlOutcome>;
-  /** Lets one that waits be, or waits no longer for one that is under way in this process. */
-  cancel(order: { readonly actionId: string; readonly by: string; readonly reason: string }): Promise<ControlOutcome>;
+export interface WaitingRepairs {
   /** Ends those for which no operator came in time; gives how many. */
   expireWaiting(): Promise<number>;
 }
 
-/** Waiting ones that one sweep looks at. */
-const MOST_WAITING = 200;
-
-export function createOperatorControl(deps: OperatorControlDeps, options: RepairGateOptions): OperatorControl {
+export function createOperatorControl(
+  deps: OperatorControlDeps,
+  options: RepairGateOptions,
+): OperatorControl & WaitingRepairs {
   const { clock, ids, instance, settings, planning, registry, repairs, queue, store, landOne, onRow } = deps;
 
   const mayRun = (strategy: RecoveryStrategy, failure: Failure, by: string): ControlOutcome | undefined => {
@@ -107,7 +66,7 @@ export function createOperatorControl(deps: OperatorControlDeps, options: Repair
   const rowOf = async (actionId: string, fallback: RecoveryAction): Promise<RecoveryAction> =>
     (await store.getRecovery(actionId)) ?? fallback;
 
-  return Object.freeze<OperatorControl>({
+  return Object.freeze<OperatorControl & WaitingRepairs>({
     async preview(about) {
       const failure = "failureEventId" in about ? await store.getFailure(about.failureEventId) : imagined(about, clock);
       if (failure === undefined) return undefined;

@@ -12,6 +12,7 @@ import { type CallContext, noCallContext } from "../ports/call-context.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import { type Ids, systemIds } from "../ports/ids.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
+import type { OperatorControl } from "../ports/operator-control.js";
 import { type Random, systemRandom } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
 import { settleWithin } from "./attempt-strategy.js";
@@ -20,7 +21,7 @@ import { type RecoveryEngineOptions, resolveEngineOptions } from "./engine-optio
 import { createJournal, type SpoolingJournal } from "./journal.js";
 import { createLanding, type LandedFailure, type Landing } from "./landing.js";
 import { createLocalRecord, type RecoveryRecord } from "./local-record.js";
-import { createOperatorControl, type OperatorControl } from "./operator-control.js";
+import { createOperatorControl, type WaitingRepairs } from "./operator-control.js";
 import { logRecovery } from "./recovery-log.js";
 import { createRepairs, type Repairs } from "./repair.js";
 import { createRepairPlanning } from "./repair-planning.js";
@@ -101,7 +102,7 @@ export class RecoveryEngine {
   /** Where the rows are: the store that was given, or the engine's own. */
   readonly store: RecoveryRecord;
   /** What operators do by hand: preview, trigger, approve, cancel. */
-  readonly control: OperatorControl;
+  readonly control: OperatorControl & WaitingRepairs;
   readonly #options: Required<RecoveryEngineOptions>;
   readonly #clock: Clock;
   readonly #logger: Logger;

@@ -1,13 +1,6 @@
 /** Whether a service may be repaired now, by what was done to it lately on all instances. Pure. */
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
-
-/**
- * free          nothing speaks against it
- * busy          a repair of it is under way, here or elsewhere
- * settling      one succeeded so recently that its effect is not judged yet
- * budget_spent  it was repaired as often as it may be in this window
- */
-export type RepairGate = "free" | "busy" | "settling" | "budget_spent";
+import type { RepairGate } from "../ports/operator-control.js";
 
 export interface RepairGateOptions {
   readonly repairCooldownMs: number;
