@@ -5,6 +5,7 @@ import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { CIRCUIT_DEFAULTS } from "../shared/circuit-config.js";
 import { ParamedicError } from "../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
+import { type RecoveryPolicy, recoveryPolicies } from "../shared/recovery-policy.js";
 import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
 import type { Authorize } from "./api/access.js";
 import { REGISTRY_DEFAULTS } from "./circuit/circuit-breaker-registry.js";
@@ -17,6 +18,8 @@ import type { Ids } from "./ports/ids.js";
 import type { Logger } from "./ports/logger.js";
 import type { Random } from "./ports/random.js";
 import type { Store } from "./ports/store.js";
+import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
+import { RECOVERY_ENGINE_DEFAULTS } from "./recovery/engine-options.js";
 
 /** Who is calling, for failure events, and how long he waits. */
 export interface CallerIdentity {
@@ -97,6 +100,14 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly retryMaxDelayMs?: number | undefined;
   /** An open failure event not seen for this long is resolved; 1 to 2^31-1. @default 60_000 */
   readonly resolveAfterMs?: number | undefined;
+  /** Which repairs may run, for which services, when, how often and by whom; the first rule that fits decides. @default all */
+  readonly recoveryPolicies?: readonly RecoveryPolicy[] | undefined;
+  /** How often one level of recovery fails within ten minutes before the next is tried; 1 to 90. @default 3 */
+  readonly escalateAfter?: number | undefined;
+  /** How long a repair waits for an operator's yes; 1 to 2^31-1. @default 900_000 */
+  readonly approvalTimeoutMs?: number | undefined;
+  /** Told when what could be done by itself did not help, with what was tried. @default an error is logged */
+  readonly onOperatorAlert?: ((alert: OperatorAlert) => void | Promise<void>) | undefined;
   /** How long rollups of each width and records of what happened are kept. @default a day, 14, 400, 3,650 and 30 days */
   readonly retention?: Partial<Retention> | undefined;
   /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
@@ -189,6 +200,10 @@ const schema = z
     retryBaseDelayMs: milliseconds,
     retryMaxDelayMs: milliseconds,
     resolveAfterMs: milliseconds,
+    recoveryPolicies,
+    escalateAfter: z.number().int().min(1).max(90),
+    approvalTimeoutMs: milliseconds,
+    onOperatorAlert: anyFunction,
     retention: z
       .strictObject({
         tenSecondsMs: keepingTime,
@@ -228,6 +243,9 @@ export interface Settled {
   readonly retryBaseDelayMs: number;
   readonly retryMaxDelayMs: number;
   readonly resolveAfterMs: number;
+  readonly recoveryPolicies: readonly RecoveryPolicy[];
+  readonly escalateAfter: number;
+  readonly approvalTimeoutMs: number;
   readonly retention: Retention;
   readonly shutdownTimeoutMs: number;
 }
@@ -274,6 +292,9 @@ export function settleOptions<Context extends object>(
     retryBaseDelayMs: options.retryBaseDelayMs ?? flags.RECOVERY_RETRY_BASE_DELAY_MS,
     retryMaxDelayMs: options.retryMaxDelayMs ?? flags.RECOVERY_RETRY_MAX_DELAY_MS,
     resolveAfterMs: options.resolveAfterMs ?? OPTION_DEFAULTS.resolveAfterMs,
+    recoveryPolicies: options.recoveryPolicies ?? RECOVERY_ENGINE_DEFAULTS.policies,
+    escalateAfter: options.escalateAfter ?? RECOVERY_ENGINE_DEFAULTS.escalateAfter,
+    approvalTimeoutMs: options.approvalTimeoutMs ?? RECOVERY_ENGINE_DEFAULTS.approvalTimeoutMs,
     retention: Object.freeze({ ...RETENTION_DEFAULTS, ...options.retention }),
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? OPTION_DEFAULTS.shutdownTimeoutMs,
   };

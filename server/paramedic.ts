@@ -55,10 +55,11 @@ import { panicFailure } from "./panic-failure.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
 import type { Journal } from "./ports/journal.js";
-import { silentLogger } from "./ports/logger.js";
+import { type Logger, silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { Settings } from "./ports/settings.js";
+import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createJournal } from "./recovery/journal.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
@@ -221,7 +222,13 @@ export function createParamedic<Context extends object = object>(
       onRow: tallies.action,
       onFault: faults.at("recovery"),
     },
-    { resolveAfterMs: settled.resolveAfterMs, limitedServices: settled.limitedServices },
+    {
+      resolveAfterMs: settled.resolveAfterMs,
+      limitedServices: settled.limitedServices,
+      policies: settled.recoveryPolicies,
+      escalateAfter: settled.escalateAfter,
+      approvalTimeoutMs: settled.approvalTimeoutMs,
+    },
   );
   const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
   const strategies = createBuiltInStrategies(
@@ -235,6 +242,7 @@ export function createParamedic<Context extends object = object>(
           (failureType === "database_readonly" || failureType === "disk_full") &&
           guardedDatabase(affectedService) !== undefined,
       },
+      operators: { store, alert: options.onOperatorAlert ?? alertByLog(logger) },
       reconnectable(name) {
         const database = guardedDatabase(name);
         return database?.reconnect === undefined ? undefined : { reconnect: database.reconnect, ping: database.ping };
@@ -397,6 +405,7 @@ export function createParamedic<Context extends object = object>(
       },
       reset: async (name) => persistence?.reset(name),
     },
+    recovery: recovery.control,
     accounting,
     health: report,
     coverage: coverage.read,
@@ -502,6 +511,20 @@ export function createParamedic<Context extends object = object>(
     faults: () => faults.counts(),
     shutdown,
   });
+}
+
+/** Where nobody else is told. */
+function alertByLog(logger: Logger) {
+  return ({ service, failureType, severity, tried }: OperatorAlert): void => {
+    const fields = {
+      event: "operator.alert",
+      service,
+      failureType,
+      severity,
+      tried: tried.map(({ strategy }) => strategy),
+    };
+    logger.error(fields, `${service} fails still, after everything that could be done by itself: look after it`);
+  };
 }
 
 /** Gaps that the accounting names; their points are all counted. */

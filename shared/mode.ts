@@ -38,7 +38,7 @@ export function permitsOf(
     case "monitor":
       return { alerts: true, circuits: false, rescues: false, repairs: false };
     case "limited": {
-      const touched = limitedServices.some((pattern) => matchesService(pattern, service));
+      const touched = limitedServices.some((pattern) => matchesName(pattern, service));
       return { alerts: true, circuits: touched, rescues: touched, repairs: false };
     }
     case "full":
@@ -51,6 +51,7 @@ export function lowerMode(a: Mode, b: Mode): Mode {
   return MODES.indexOf(a) <= MODES.indexOf(b) ? a : b;
 }
 
-function matchesService(pattern: string, service: string): boolean {
-  return pattern.endsWith("*") ? service.startsWith(pattern.slice(0, -1)) : pattern === service;
+/** @param pattern a name, or a prefix ending in `*` */
+export function matchesName(pattern: string, name: string): boolean {
+  return pattern.endsWith("*") ? name.startsWith(pattern.slice(0, -1)) : pattern === name;
 }

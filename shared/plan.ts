@@ -2,9 +2,20 @@
  * The one decision of recovery: which strategies to try for a failure, in which order, and why the others not. Pure: the
  * guard asks it for rescues, the engine for repairs.
  */
+import {
+  type Escalation,
+  type EscalationConfig,
+  escalate,
+  levelOf,
+  type PastRepair,
+  REPAIR_LEVELS,
+  type RecoveryLevel,
+  type RepairLevel,
+} from "./escalation.js";
 import type { Failure, FailureType } from "./failure.js";
 import type { ModePermits } from "./mode.js";
 import type { ActionType, StrategyScope } from "./recovery.js";
+import type { PolicyVerdict } from "./recovery-policy.js";
 import { MINUTE_MS } from "./units.js";
 
 export interface StrategyDescriptor {
@@ -18,6 +29,12 @@ export interface StrategyDescriptor {
   readonly applies?: boolean | undefined;
   /** Its feature flag. @default true */
   readonly enabled?: boolean | undefined;
+  /** Of a repair. @default `process` for a restart, else `service` */
+  readonly level?: RepairLevel | undefined;
+  /** It repairs one service at most once per this time. @default the plan's */
+  readonly cooldownMs?: number | undefined;
+  /** What operators allow. @default allowed */
+  readonly policy?: PolicyVerdict | undefined;
 }
 
 /** What is known of the call, or of the service, when the failure happens. */
@@ -51,9 +68,11 @@ export type PlanHistory =
   | {
       readonly scope: "service";
       /** Repairs of this service, newest first. */
-      readonly repairs: readonly { readonly strategy: string; readonly at: number; readonly succeeded: boolean }[];
+      readonly repairs: readonly PastRepair[];
       /** Emergency stop, or settings that cannot be read. */
       readonly stopped: boolean;
+      /** It was repaired as often as it may be in its window. @default false */
+      readonly budgetSpent?: boolean | undefined;
     };
 
 export interface PlanConfig {
@@ -63,7 +82,11 @@ export interface PlanConfig {
   readonly minRetryMs: number;
   /** A strategy repairs one service at most once per this time. */
   readonly repairCooldownMs: number;
+  /** @default three failures of a level within ten minutes lead to the next */
+  readonly escalation?: EscalationConfig | undefined;
 }
+
+export const ESCALATION_DEFAULTS: EscalationConfig = Object.freeze({ failuresPerLevel: 3, windowMs: 10 * MINUTE_MS });
 
 export const REFUSALS = [
   "not_applicable",
@@ -81,6 +104,13 @@ export const REFUSALS = [
   "no_fallback",
   "cooldown",
   "stopped",
+  "policy",
+  "maintenance",
+  "outside_hours",
+  "awaiting_approval",
+  "declined",
+  "level_exhausted",
+  "level_not_reached",
 ] as const;
 export type Refusal = (typeof REFUSALS)[number];
 
@@ -90,6 +120,12 @@ export interface Plan {
   readonly refused: readonly { readonly strategy: string; readonly reason: Refusal }[];
   /** The mode records what would have been done and does not do it. */
   readonly dryRun: boolean;
+  /** The level of the steps; undefined without any. */
+  readonly level: RecoveryLevel | undefined;
+  /** Lower levels that were tried lately and did not help. */
+  readonly exhausted: Escalation["exhausted"];
+  /** Steps that begin only once an operator says so. */
+  readonly approvals: readonly string[];
 }
 
 /**
@@ -123,18 +159,70 @@ export function isHoldBearable(holdMs: number, remainingMs: number): boolean {
  * // ["exponential_backoff_retry", "provider_failover"]
  */
 export function plan(failure: Failure, history: PlanHistory, config: PlanConfig, now: number): Plan {
-  const steps: string[] = [];
-  const refused: { strategy: string; reason: Refusal }[] = [];
   const candidates = config.strategies
     .filter((strategy) => strategy.scope === history.scope)
-    .toSorted((a, b) => a.priority - b.priority || (a.name < b.name ? -1 : 1));
-  for (const strategy of candidates) {
-    const reason = refusalOf(failure, strategy, history, config, now);
-    if (reason === undefined) steps.push(strategy.name);
-    else refused.push({ strategy: strategy.name, reason });
-  }
+    .toSorted((a, b) => a.priority - b.priority || (a.name < b.name ? -1 : 1))
+    .map((strategy) => ({ strategy, reason: refusalOf(failure, strategy, history, config, now) }));
   const permitted = history.scope === "call" ? config.permits.rescues : config.permits.repairs;
-  return { steps, refused, dryRun: !permitted };
+  const escalation = history.scope === "call" ? undefined : escalationOf(candidates, history, config, now);
+
+  const steps: StrategyDescriptor[] = [];
+  const refused: { strategy: string; reason: Refusal }[] = [];
+  for (const { strategy, reason } of candidates) {
+    const refusal = reason ?? (escalation && levelRefusal(strategy, escalation, history, now, config));
+    if (refusal === undefined) steps.push(strategy);
+    else refused.push({ strategy: strategy.name, reason: refusal });
+  }
+  return {
+    steps: steps.map(({ name }) => name),
+    refused,
+    dryRun: !permitted,
+    level: steps[0] && levelOf(steps[0]),
+    exhausted: escalation?.exhausted ?? [],
+    approvals: steps.filter(({ policy }) => policy?.type === "needs_approval").map(({ name }) => name),
+  };
+}
+
+type ServiceHistory = Extract<PlanHistory, { scope: "service" }>;
+
+/** Refusals that only put a strategy off leave its level the one to be tried. */
+const NEVER_NOW: ReadonlySet<Refusal> = new Set([
+  "disabled",
+  "not_applicable",
+  "policy",
+  "maintenance",
+  "outside_hours",
+]);
+
+function escalationOf(
+  candidates: readonly { readonly strategy: StrategyDescriptor; readonly reason: Refusal | undefined }[],
+  { repairs, budgetSpent }: ServiceHistory,
+  config: PlanConfig,
+  now: number,
+): Escalation {
+  const applicable = candidates
+    .filter(({ reason }) => reason === undefined || !NEVER_NOW.has(reason))
+    .map(({ strategy }) => ({ name: strategy.name, level: levelOf(strategy) }));
+  return escalate(applicable, repairs, config.escalation ?? ESCALATION_DEFAULTS, now, { budgetSpent });
+}
+
+function levelRefusal(
+  strategy: StrategyDescriptor,
+  { level, exhausted }: Escalation,
+  history: PlanHistory,
+  now: number,
+  { repairCooldownMs }: PlanConfig,
+): Refusal | undefined {
+  const own = levelOf(strategy);
+  if (own !== level) return exhausted.some((one) => one.level === own) ? exhaustedBy(history) : "level_not_reached";
+  if (own === REPAIR_LEVELS[0] || history.scope === "call") return undefined;
+  // What the level below did last gets the time to take effect.
+  const latest = history.repairs.filter((repair) => repair.strategy !== strategy.name)[0];
+  return own === "process" && latest !== undefined && now - latest.at < repairCooldownMs ? "cooldown" : undefined;
+}
+
+function exhaustedBy(history: PlanHistory): Refusal {
+  return history.scope === "service" && history.budgetSpent === true ? "budget" : "level_exhausted";
 }
 
 function refusalOf(
@@ -151,13 +239,31 @@ function refusalOf(
     case "call":
       return callRefusal(failure, strategy, history, config);
     case "service":
+      if (strategy.policy?.type === "refused") return strategy.policy.reason;
       if (history.stopped) return "stopped";
-      return history.repairs.some(
-        (repair) => repair.strategy === strategy.name && now - repair.at < config.repairCooldownMs,
-      )
-        ? "cooldown"
-        : undefined;
+      return repairRefusal(strategy, history, config, now);
   }
+}
+
+function repairRefusal(
+  { name, policy, cooldownMs }: StrategyDescriptor,
+  { repairs }: ServiceHistory,
+  { repairCooldownMs, escalation = ESCALATION_DEFAULTS }: PlanConfig,
+  now: number,
+): Refusal | undefined {
+  const own = repairs.filter(({ strategy }) => strategy === name);
+  const isLately = ({ at }: PastRepair) => now - at < escalation.windowMs;
+  if (own.some(({ status, sameFailure }) => status === "pending_approval" && sameFailure === true)) {
+    return "awaiting_approval";
+  }
+  if (own.some((one) => (one.status === "cancelled" || one.status === "expired") && isLately(one))) return "declined";
+  const begun = own.filter(
+    ({ status }) => status !== "cancelled" && status !== "expired" && status !== "pending_approval",
+  );
+  if (begun.some(({ at }) => now - at < (cooldownMs ?? repairCooldownMs))) return "cooldown";
+  const limit = policy?.type === "refused" ? undefined : policy?.limit;
+  if (limit !== undefined && begun.filter(({ at }) => now - at < limit.windowMs).length >= limit.most) return "budget";
+  return undefined;
 }
 
 function callRefusal(

@@ -1,4 +1,5 @@
 /** The words for recoveries, the shape of a strategy and of what it did. */
+import type { RepairLevel } from "./escalation.js";
 import type { Failure, FailureType, JsonObject } from "./failure.js";
 
 export const ACTION_TYPES = [
@@ -77,6 +78,8 @@ export interface StrategyResult {
   readonly value?: unknown;
   /** The last error, when the strategy failed; rethrown to the caller as it is. Never stored. */
   readonly error?: unknown;
+  /** The effect ends this process: its row stays under way, and whoever takes over says whether it worked. */
+  readonly handsOver?: boolean | undefined;
 }
 
 /**
@@ -97,6 +100,16 @@ export interface RecoveryStrategy {
   readonly applicableFailureTypes: readonly FailureType[];
   /** What it does to the work; decides which safety rules bind it. @default "custom" */
   readonly actionType?: ActionType | undefined;
+  /** Of a repair: lower levels are tried first. @default `process` for a restart, else `service` */
+  readonly level?: RepairLevel | undefined;
+  /** Of a repair: what it acts upon, where that is not the service that failed. @default the service */
+  readonly target?: string | undefined;
+  /** Of a repair: it runs for one target at most once per this time; 0 to 2^31-1 ms. @default the engine's */
+  readonly cooldownMs?: number | undefined;
+  /** Of a repair: it begins so often at most for one target, over all instances. @default the engine's budget alone */
+  readonly limit?: { readonly most: number; readonly windowMs: number } | undefined;
+  /** Of a repair: an operator must say yes first, unless a policy says otherwise. @default false */
+  readonly needsApproval?: boolean | undefined;
   appliesTo?(failure: Failure): boolean;
   execute(failure: Failure, operation?: RescueOperation): Promise<StrategyResult>;
   verify?(failure: Failure): Promise<boolean>;

@@ -7,6 +7,16 @@ import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import { heatMapOf } from "../../shared/heat-map.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
+import {
+  approvedAction,
+  barsRepair,
+  breaksTerms,
+  checkLease,
+  declinedAction,
+  isOpenAction,
+  isUnderWay,
+  type LeaseTerms,
+} from "../../shared/repair-lease.js";
 import { bucketStart, coarserThan, RESOLUTIONS_MS, stretchesOf } from "../../shared/resolutions.js";
 import { type SeriesDescriptor, seriesKey } from "../../shared/series.js";
 import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fold.js";
@@ -29,7 +39,6 @@ import {
 import { createMemoryLedger } from "./memory-ledger.js";
 import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
 import { passesOf, type Range } from "./range-plan.js";
-import { barsRepair, checkLease, isOpenAction, isUnderWay } from "./recovery-leases.js";
 import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
 import { canonicalTags, carriesTags, checkBands, checkStep } from "./series-steps.js";
 
@@ -156,6 +165,18 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         row.target === action.target &&
         row.dryRun === action.dryRun,
     );
+
+  const isHeldBack = (action: RecoveryAction, terms: LeaseTerms): boolean => {
+    const { actionId } = action;
+    const alike = actionsLike(action, action.failureEventId).filter(
+      ({ row }) => row.actionId !== actionId && row.leaseUntil !== undefined,
+    );
+    if (alike.some(({ row }) => barsRepair(row, terms))) return true;
+    const ofTarget = [...actions.values()]
+      .map(({ row }) => row)
+      .filter((row) => row.target === action.target && row.leaseUntil !== undefined && !row.dryRun);
+    return breaksTerms(actionId, ofTarget, terms);
+  };
 
   const abandon = (now: number): number => {
     let abandoned = 0;
@@ -443,17 +464,31 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       for (const old of oldest(actions, capacity)) actions.delete(old);
     },
 
-    async leaseRepair(action) {
+    async leaseRepair(action, terms = {}) {
       checkLease(action);
       const failureEventId = mustFindFailure(action.failureEventId).eventId;
       const own = actions.get(action.actionId);
       if (own) return isUnderWay(own.row.status);
       abandon(action.timestamp);
-      const taken = actionsLike(action, failureEventId).some(
-        ({ row }) => row.leaseUntil !== undefined && barsRepair(row.status),
-      );
-      if (taken) return false;
+      if (isHeldBack({ ...action, failureEventId }, terms)) return false;
       actions.set(action.actionId, { id: nextId(), row: { ...action, failureEventId } });
+      return true;
+    },
+
+    async approveRepair(approval, terms = {}) {
+      const found = actions.get(approval.actionId);
+      if (found?.row.status !== "pending_approval") return { approved: false, reason: "not_pending" };
+      abandon(approval.at);
+      if (isHeldBack(found.row, terms)) return { approved: false, reason: "barred" };
+      const begun = approvedAction(found.row, approval);
+      actions.set(begun.actionId, { id: found.id, row: begun });
+      return { approved: true, action: begun };
+    },
+
+    async declineRepair({ actionId, ...decline }) {
+      const found = actions.get(actionId);
+      if (found?.row.status !== "pending_approval") return false;
+      actions.set(actionId, { id: found.id, row: declinedAction(found.row, decline) });
       return true;
     },
 
@@ -468,6 +503,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
 
     async abandonExpired(now) {
       return abandon(now);
+    },
+
+    async getRecovery(actionId) {
+      return actions.get(actionId)?.row;
     },
 
     async listRecoveries(query) {

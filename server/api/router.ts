@@ -3,6 +3,7 @@ import type { Coverage } from "../../shared/coverage.js";
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
+import type { OperatorControl } from "../ports/operator-control.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createCoverageProcedure } from "./coverage-procedure.js";
@@ -16,6 +17,7 @@ export interface ApiDeps extends AccessDeps {
   readonly store: Store;
   readonly circuits: () => readonly CircuitView[];
   readonly control: CircuitControl;
+  readonly recovery: OperatorControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly coverage: () => Coverage;

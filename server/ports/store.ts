@@ -19,6 +19,7 @@ import type {
 } from "../../shared/failure.js";
 import type { HeatMap } from "../../shared/heat-map.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
+import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
 import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
 import type { ProcedureTotals, TopOrder } from "../../shared/top-procedures.js";
@@ -214,6 +215,10 @@ export interface RecoveryQuery {
   readonly limit: number;
 }
 
+export type ApprovalOutcome =
+  | { readonly approved: true; readonly action: RecoveryAction }
+  | { readonly approved: false; readonly reason: "not_pending" | "barred" };
+
 export interface RecoveryStore {
   /**
    * Writes rescues; one whose (failure event, strategy, target, status, dry run) has a row adds to its `occurrences`. One
@@ -222,9 +227,31 @@ export interface RecoveryStore {
   recordRescues(actions: readonly RecoveryAction[]): Promise<void>;
   /**
    * Writes the lease row of a repair before its effect. `false` when another instance holds a lease for the same
-   * (failure event, strategy, target) or it was already carried out for that event.
+   * (failure event, strategy, target), when it was already carried out for that event, or when the terms are not met.
    */
-  leaseRepair(action: RecoveryAction): Promise<boolean>;
+  leaseRepair(action: RecoveryAction, terms?: LeaseTerms): Promise<boolean>;
+  /**
+   * Begins a repair that waited for an operator: its row is its lease from now on, and `at` its begin. `not_pending` when it
+   * does not wait (any more), `barred` when it could not be leased now; then it goes on waiting.
+   */
+  approveRepair(
+    approval: {
+      readonly actionId: string;
+      readonly approvedBy: string;
+      readonly instance: string;
+      readonly at: number;
+      readonly leaseUntil: number;
+    },
+    terms?: LeaseTerms,
+  ): Promise<ApprovalOutcome>;
+  /** Ends a repair that waits for an operator without its effect. `false` when it does not wait (any more). */
+  declineRepair(decline: {
+    readonly actionId: string;
+    readonly status: Extract<ActionStatus, "cancelled" | "expired">;
+    readonly at: number;
+    readonly result: JsonObject | undefined;
+  }): Promise<boolean>;
+  getRecovery(actionId: string): Promise<RecoveryAction | undefined>;
   /** Ends a repair. `false` when the lease was lost meanwhile: the row already says so. */
   completeRepair(completion: {
     actionId: string;

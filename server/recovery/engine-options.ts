@@ -1,6 +1,7 @@
 /** What of a RecoveryEngine can be set: units, defaults and legal ranges. */
 import { ParamedicError } from "../../shared/errors.js";
 import { LIMITED_SERVICES_DEFAULT } from "../../shared/mode.js";
+import { type RecoveryPolicy, recoveryPolicies } from "../../shared/recovery-policy.js";
 import { MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 
 export interface RecoveryEngineOptions {
@@ -20,6 +21,12 @@ export interface RecoveryEngineOptions {
   readonly maxRepairsPerWindow?: number;
   /** 1 to 2^31-1 ms. @default 600_000 */
   readonly repairWindowMs?: number;
+  /** How often one level of recovery fails within the window before the next is tried; 1 to 90. @default 3 */
+  readonly escalateAfter?: number;
+  /** How long a repair waits for an operator before it expires; 1 to 2^31-1 ms. @default 900_000 */
+  readonly approvalTimeoutMs?: number;
+  /** What operators allow; the first rule that fits decides. @default every repair, outside of maintenance */
+  readonly policies?: readonly RecoveryPolicy[];
   /** Repairs at once in this process; 1 to 1,000. @default 4 */
   readonly maxConcurrentRepairs?: number;
   /** An open failure not seen for this long is resolved; 1 to 2^31-1 ms. @default 60_000 */
@@ -41,6 +48,9 @@ export const RECOVERY_ENGINE_DEFAULTS = {
   repairCooldownMs: 30 * SECOND_MS,
   maxRepairsPerWindow: 5,
   repairWindowMs: 10 * MINUTE_MS,
+  escalateAfter: 3,
+  approvalTimeoutMs: 15 * MINUTE_MS,
+  policies: [],
   maxConcurrentRepairs: 4,
   resolveAfterMs: MINUTE_MS,
   sweepIntervalMs: 10 * SECOND_MS,
@@ -57,11 +67,16 @@ const RANGES = {
   repairCooldownMs: [0, MAX_TIMER_MS],
   maxRepairsPerWindow: [1, 90],
   repairWindowMs: [1, MAX_TIMER_MS],
+  escalateAfter: [1, 90],
+  approvalTimeoutMs: [1, MAX_TIMER_MS],
   maxConcurrentRepairs: [1, 1_000],
   resolveAfterMs: [1, MAX_TIMER_MS],
   sweepIntervalMs: [1, MAX_TIMER_MS],
   stopWaitMs: [0, MAX_TIMER_MS],
-} as const satisfies Record<Exclude<keyof RecoveryEngineOptions, "limitedServices">, readonly [number, number]>;
+} as const satisfies Record<
+  Exclude<keyof RecoveryEngineOptions, "limitedServices" | "policies">,
+  readonly [number, number]
+>;
 
 /** @throws ParamedicError `CONFIGURATION_INVALID` naming the option, what it got and what is legal */
 export function resolveEngineOptions(given: RecoveryEngineOptions): Required<RecoveryEngineOptions> {
@@ -70,6 +85,12 @@ export function resolveEngineOptions(given: RecoveryEngineOptions): Required<Rec
     const value: unknown = Reflect.get(options, name);
     if (typeof value === "number" && value >= min && value <= max) continue;
     throw new ParamedicError("CONFIGURATION_INVALID", `RecoveryEngine: ${name} is ${value}; legal is [${min}, ${max}]`);
+  }
+  const checked = recoveryPolicies.safeParse(options.policies);
+  if (!checked.success) {
+    const [issue] = checked.error.issues;
+    const where = ["policies", ...(issue?.path ?? [])].join(".");
+    throw new ParamedicError("CONFIGURATION_INVALID", `RecoveryEngine: ${where}: ${issue?.message}`);
   }
   return options;
 }

@@ -4,11 +4,29 @@
  */
 import type { FailureEvent } from "../../shared/failure.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
+import {
+  approvedAction,
+  barsRepair,
+  breaksTerms,
+  declinedAction,
+  isUnderWay,
+  type LeaseTerms,
+} from "../../shared/repair-lease.js";
 import type { FailureStore, RecoveryStore } from "../ports/store.js";
 
 /** The part of the store that recovery writes to and reads from. */
-export type RecoveryRecord = Pick<FailureStore, "recordFailures" | "resolveQuietFailures"> &
-  Pick<RecoveryStore, "recordRescues" | "leaseRepair" | "completeRepair" | "abandonExpired" | "listRecoveries">;
+export type RecoveryRecord = Pick<FailureStore, "recordFailures" | "getFailure" | "resolveQuietFailures"> &
+  Pick<
+    RecoveryStore,
+    | "recordRescues"
+    | "leaseRepair"
+    | "approveRepair"
+    | "declineRepair"
+    | "completeRepair"
+    | "abandonExpired"
+    | "getRecovery"
+    | "listRecoveries"
+  >;
 
 /** @param options.capacity rows of each kind. @default 1_000 */
 export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: number } = {}): RecoveryRecord {
@@ -16,7 +34,6 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
   const openByFingerprint = new Map<string, string>();
   const actions = new Map<string, RecoveryAction>();
 
-  const isUnderWay = ({ status }: RecoveryAction) => status === "in_progress" || status === "initiated";
   const alike = (action: RecoveryAction) =>
     [...actions.values()].filter(
       (other) =>
@@ -25,8 +42,21 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
         other.target === action.target &&
         other.dryRun === action.dryRun,
     );
+  const isHeldBack = (action: RecoveryAction, terms: LeaseTerms): boolean => {
+    const others = [...actions.values()].filter((row) => row.leaseUntil !== undefined && !row.dryRun);
+    return (
+      alike(action).some(
+        (row) => row.actionId !== action.actionId && row.leaseUntil !== undefined && barsRepair(row, terms),
+      ) ||
+      breaksTerms(
+        action.actionId,
+        others.filter(({ target }) => target === action.target),
+        terms,
+      )
+    );
+  };
   const abandon = (now: number): number => {
-    const lapsed = [...actions.values()].filter((row) => isUnderWay(row) && (row.leaseUntil ?? now) <= now);
+    const lapsed = [...actions.values()].filter((row) => isUnderWay(row.status) && (row.leaseUntil ?? now) <= now);
     for (const row of lapsed) actions.set(row.actionId, { ...row, status: "abandoned", completedAt: now });
     return lapsed.length;
   };
@@ -58,6 +88,9 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
       }
       return stored;
     },
+    async getFailure(eventId) {
+      return failures.get(eventId);
+    },
     async resolveQuietFailures(quietSince, resolvedAt) {
       const quiet = [...failures.values()].filter((event) => !event.resolved && event.lastSeenAt < quietSince);
       for (const event of quiet) {
@@ -83,16 +116,33 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
       }
       for (const row of oldest(actions, capacity)) actions.delete(row.actionId);
     },
-    async leaseRepair(action) {
+    async leaseRepair(action, terms = {}) {
       abandon(action.timestamp);
-      const done = alike(action).some((row) => row.leaseUntil !== undefined && row.status !== "abandoned");
-      if (done) return false;
+      if (isHeldBack(action, terms)) return false;
       actions.set(action.actionId, action);
       return true;
     },
+    async approveRepair(approval, terms = {}) {
+      const row = actions.get(approval.actionId);
+      if (row?.status !== "pending_approval") return { approved: false, reason: "not_pending" };
+      abandon(approval.at);
+      if (isHeldBack(row, terms)) return { approved: false, reason: "barred" };
+      const action = approvedAction(row, approval);
+      actions.set(action.actionId, action);
+      return { approved: true, action };
+    },
+    async declineRepair({ actionId, ...decline }) {
+      const row = actions.get(actionId);
+      if (row?.status !== "pending_approval") return false;
+      actions.set(actionId, declinedAction(row, decline));
+      return true;
+    },
+    async getRecovery(actionId) {
+      return actions.get(actionId);
+    },
     async completeRepair({ actionId, status, result, durationMs, completedAt }) {
       const row = actions.get(actionId);
-      if (!row || !isUnderWay(row)) return false;
+      if (!row || !isUnderWay(row.status)) return false;
       actions.set(actionId, { ...row, status, result, durationMs, completedAt, lastAt: completedAt });
       return true;
     },

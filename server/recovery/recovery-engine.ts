@@ -12,6 +12,7 @@ import { type CallContext, noCallContext } from "../ports/call-context.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import { type Ids, systemIds } from "../ports/ids.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
+import type { OperatorControl } from "../ports/operator-control.js";
 import { type Random, systemRandom } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
 import { settleWithin } from "./attempt-strategy.js";
@@ -20,8 +21,10 @@ import { type RecoveryEngineOptions, resolveEngineOptions } from "./engine-optio
 import { createJournal, type SpoolingJournal } from "./journal.js";
 import { createLanding, type LandedFailure, type Landing } from "./landing.js";
 import { createLocalRecord, type RecoveryRecord } from "./local-record.js";
+import { createOperatorControl, type WaitingRepairs } from "./operator-control.js";
 import { logRecovery } from "./recovery-log.js";
 import { createRepairs, type Repairs } from "./repair.js";
+import { createRepairPlanning } from "./repair-planning.js";
 import { createRepairQueue, type HandledAction, type RepairQueue } from "./repair-queue.js";
 import { rescue } from "./rescue.js";
 import { isStoreAway } from "./store-away.js";
@@ -44,6 +47,8 @@ export interface RecoveryEngineDeps {
   readonly instance?: string;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
+  /** Announced work is under way on a service: its repairs rest. @default never */
+  readonly inMaintenance?: (service: string, now: number) => boolean;
   /** Told of each row that was written, folded rescues as one row with its occurrences. */
   readonly onRow?: (row: RecoveryAction) => void;
   /** Told of faults of our own; must not throw. @default ignores them */
@@ -96,6 +101,8 @@ export class RecoveryEngine {
   readonly journal: SpoolingJournal;
   /** Where the rows are: the store that was given, or the engine's own. */
   readonly store: RecoveryRecord;
+  /** What operators do by hand: preview, trigger, approve, cancel. */
+  readonly control: OperatorControl & WaitingRepairs;
   readonly #options: Required<RecoveryEngineOptions>;
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -112,7 +119,8 @@ export class RecoveryEngine {
 
   constructor(deps: RecoveryEngineDeps = {}, options: RecoveryEngineOptions = {}) {
     const { clock = systemClock, random = systemRandom, ids = systemIds, instance = "local" } = deps;
-    const { callContext = noCallContext, isEnabled = () => true, onFault = () => {} } = deps;
+    const { callContext = noCallContext, isEnabled = () => true, inMaintenance = () => false } = deps;
+    const { onFault = () => {} } = deps;
     this.#options = resolveEngineOptions(options);
     this.#clock = clock;
     this.#onFault = onFault;
@@ -125,6 +133,11 @@ export class RecoveryEngine {
     const onRow = (row: RecoveryAction) => this.#log(row);
     const { store, journal } = this;
 
+    const registry = this.#registry;
+    const planning = createRepairPlanning(
+      { strategies: () => registry.all(), permits, isEnabled, inMaintenance, onFault },
+      this.#options,
+    );
     this.#repairs = createRepairs({ clock, ids, store, callContext, instance, onRow, onFault }, this.#options);
     this.#queue = createRepairQueue(
       {
@@ -132,11 +145,11 @@ export class RecoveryEngine {
         ids,
         instance,
         settings: this.#settings,
-        permits,
-        isEnabled,
-        registry: this.#registry,
+        planning,
+        registry,
         repairs: this.#repairs,
         store,
+        onRow,
         onFault,
       },
       this.#options,
@@ -150,6 +163,22 @@ export class RecoveryEngine {
       onRow,
       onFault,
     });
+    this.control = createOperatorControl(
+      {
+        clock,
+        ids,
+        instance,
+        settings: this.#settings,
+        planning,
+        registry,
+        repairs: this.#repairs,
+        queue: this.#queue,
+        store,
+        landOne: this.#landing.landOne,
+        onRow,
+      },
+      this.#options,
+    );
     this.#loop = createLoop({
       clock,
       intervalMs: () => this.#nextRunMs(random),
@@ -245,6 +274,7 @@ export class RecoveryEngine {
     const now = this.#clock.now();
     const count = await this.store.abandonExpired(now);
     if (count > 0) this.#logger.warn({ event: "recovery.abandoned", count }, "repairs outlived their lease: abandoned");
+    await this.control.expireWaiting();
     await this.store.resolveQuietFailures(now - resolveAfterMs, now);
     this.#sweptAt = this.#clock.monotonic();
   }

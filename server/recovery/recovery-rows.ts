@@ -3,6 +3,7 @@ import { type CircuitTransition, OWN_OPENING_REASONS } from "../../shared/circui
 import { type Failure, type FailureCategory, isJsonObject, type JsonObject } from "../../shared/failure.js";
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryAction, type RecoveryStrategy } from "../../shared/recovery.js";
+import { ENGINE } from "../../shared/recovery-policy.js";
 import { redactJson } from "../../shared/redaction.js";
 import type { SpooledRescue } from "./journal.js";
 
@@ -76,9 +77,9 @@ export function skippedRow(
     actionStrategy: strategy?.name ?? NO_STRATEGY,
     status: "skipped",
     scope: strategy?.scope ?? "service",
-    target: failure.affectedService,
+    target: strategy?.target ?? failure.affectedService,
     automated: true,
-    triggeredBy: "engine",
+    triggeredBy: ENGINE,
     parameters: undefined,
     result: {
       message: strategy ? "the mode decides and records only" : "no strategy applies",
@@ -98,7 +99,12 @@ export function skippedRow(
 export function leaseRow(
   failure: Failure,
   strategy: RecoveryStrategy,
-  { timestamp, leaseUntil }: { timestamp: number; leaseUntil: number },
+  {
+    timestamp,
+    leaseUntil,
+    by,
+    reason,
+  }: { timestamp: number; leaseUntil: number; by: string | undefined; reason: string | undefined },
   origin: RowOrigin,
 ): RecoveryAction {
   return {
@@ -108,10 +114,10 @@ export function leaseRow(
     actionStrategy: strategy.name,
     status: "in_progress",
     scope: "service",
-    target: failure.affectedService,
-    automated: true,
-    triggeredBy: "engine",
-    parameters: { failureType: failure.failureType },
+    target: strategy.target ?? failure.affectedService,
+    automated: by === undefined,
+    triggeredBy: by ?? ENGINE,
+    parameters: { failureType: failure.failureType, ...(reason !== undefined && { reason }) },
     result: undefined,
     durationMs: undefined,
     completedAt: undefined,
@@ -120,6 +126,29 @@ export function leaseRow(
     leaseUntil,
     dryRun: false,
   };
+}
+
+/** A repair that waits for an operator until `expiresAt`. */
+export function waitingRow(
+  failure: Failure,
+  strategy: RecoveryStrategy,
+  { timestamp, expiresAt }: { timestamp: number; expiresAt: number },
+  origin: RowOrigin,
+): RecoveryAction {
+  const row = leaseRow(
+    failure,
+    strategy,
+    { timestamp, leaseUntil: expiresAt, by: undefined, reason: undefined },
+    origin,
+  );
+  const { failureType } = failure;
+  return { ...row, status: "pending_approval", leaseUntil: undefined, parameters: { failureType, expiresAt } };
+}
+
+/** Until when a repair waits for its operator; undefined when the row does not say. */
+export function expiryOf({ parameters }: RecoveryAction): number | undefined {
+  const expiresAt = parameters?.expiresAt;
+  return typeof expiresAt === "number" ? expiresAt : undefined;
 }
 
 /**

@@ -1,13 +1,6 @@
 /** Whether a service may be repaired now, by what was done to it lately on all instances. Pure. */
-import type { RecoveryAction } from "../../shared/recovery.js";
-
-/**
- * free          nothing speaks against it
- * busy          a repair of it is under way, here or elsewhere
- * settling      one succeeded so recently that its effect is not judged yet
- * budget_spent  it was repaired as often as it may be in this window
- */
-export type RepairGate = "free" | "busy" | "settling" | "budget_spent";
+import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
+import type { RepairGate } from "../ports/operator-control.js";
 
 export interface RepairGateOptions {
   readonly repairCooldownMs: number;
@@ -29,8 +22,10 @@ export function repairGate(rows: readonly RecoveryAction[], now: number, options
 
 /** Something that was really done to the service from behind; a circuit that opened by itself is not the engine's doing. */
 function isRepair(row: RecoveryAction): boolean {
-  return row.scope === "service" && !row.dryRun && row.status !== "skipped" && row.triggeredBy !== "guard";
+  return row.scope === "service" && !row.dryRun && row.triggeredBy !== "guard" && !NEVER_BEGUN.has(row.status);
 }
+
+const NEVER_BEGUN: ReadonlySet<ActionStatus> = new Set(["skipped", "pending_approval", "expired", "cancelled"]);
 
 function isUnderWay({ status }: RecoveryAction): boolean {
   return status === "initiated" || status === "in_progress";

@@ -4,31 +4,31 @@
  */
 
 import type { Failure } from "../../shared/failure.js";
-import type { ModePermits } from "../../shared/mode.js";
-import { type Plan, type PlanConfig, type PlanHistory, plan } from "../../shared/plan.js";
+import type { Plan, PlanConfig } from "../../shared/plan.js";
 import type { ActionStatus, RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { Settings } from "../ports/settings.js";
 import type { RecoveryStore } from "../ports/store.js";
 import type { LandedFailure } from "./landing.js";
-import { skippedRow } from "./recovery-rows.js";
+import { skippedRow, waitingRow } from "./recovery-rows.js";
 import type { Repairs } from "./repair.js";
 import { type RepairGateOptions, repairGate } from "./repair-gate.js";
 import { isOwnFailure, isToldByItsGuard, serviceAnswersAgain } from "./repair-need.js";
+import type { RepairPlanning } from "./repair-planning.js";
 import { isStoreAway } from "./store-away.js";
-import { describeStrategies, type StrategyRegistry } from "./strategy-registry.js";
+import type { StrategyRegistry } from "./strategy-registry.js";
 
 export interface RepairQueueDeps {
   readonly clock: Clock;
   readonly ids: Ids;
   readonly instance: string;
   readonly settings: Settings;
-  readonly permits: (service: string) => ModePermits;
-  readonly isEnabled: (strategyName: string) => boolean;
+  readonly planning: RepairPlanning;
   readonly registry: StrategyRegistry;
   readonly repairs: Repairs;
-  readonly store: Pick<RecoveryStore, "listRecoveries">;
+  readonly store: Pick<RecoveryStore, "listRecoveries" | "recordRescues">;
+  readonly onRow: (row: RecoveryAction) => void;
   readonly onFault: (error: unknown) => void;
 }
 
@@ -36,6 +36,8 @@ export interface RepairQueueOptions extends RepairGateOptions {
   readonly maxConcurrentRepairs: number;
   /** A failure not seen for this long needs no repair any more. */
   readonly resolveAfterMs: number;
+  /** How long a repair waits for an operator. */
+  readonly approvalTimeoutMs: number;
 }
 
 /** What was done about one failure by one strategy. */
@@ -43,6 +45,8 @@ export interface HandledAction extends StrategyResult {
   readonly status: ActionStatus;
   readonly target: string;
   readonly dryRun: boolean;
+  /** Of its row, where one was written at once. */
+  readonly actionId?: string | undefined;
 }
 
 /** What follows from a failure, decided without looking at what was done lately. */
@@ -59,6 +63,10 @@ export interface RepairQueue {
   enqueue(landed: LandedFailure): void;
   /** Repairs now, after the repair of that service that may be under way. Rejects while the store is away. */
   repairNow(landed: LandedFailure): Promise<{ readonly plan: Plan; readonly actions: readonly HandledAction[] }>;
+  /** Runs `work` on a service while nothing else of this queue does. */
+  alone<T>(service: string, work: () => Promise<T>): Promise<T>;
+  /** Rows of a service, and of whatever else its strategies act upon, as far back as they matter. */
+  rowsOf(failure: Failure): Promise<readonly RecoveryAction[]>;
   /** Begins what waits and may begin. */
   pump(): void;
   /** From now on nothing begins, or may begin again. */
@@ -77,59 +85,91 @@ const MAX_WAITING = 1_000;
 const MAX_HISTORY = 100;
 
 export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOptions): RepairQueue {
-  const { clock, ids, instance, settings, permits, isEnabled, registry, repairs, store, onFault } = deps;
+  const { clock, ids, instance, settings, planning, registry, repairs, store, onRow, onFault } = deps;
   const waiting = new Map<string, LandedFailure>();
   const running = new Map<string, Promise<unknown>>();
   let paused = false;
 
   const mayBegin = () => !paused && !settings.stopped();
 
-  const planConfig = (failure: Failure): PlanConfig => ({
-    strategies: describeStrategies(registry.all(), failure, { isEnabled, onFault }),
-    permits: permits(failure.affectedService),
-    minRetryMs: 0,
-    repairCooldownMs: options.repairCooldownMs,
-  });
-
-  const planWith = (failure: Failure, history: Omit<Extract<PlanHistory, { scope: "service" }>, "scope">): Plan =>
-    plan(failure, { scope: "service", ...history }, planConfig(failure), clock.now());
+  const originOf = (failure: Failure) => ({ actionId: ids(), failureEventId: failure.eventId, instance });
 
   const decide = (landed: LandedFailure): RepairDecision => {
     const { failure } = landed;
-    const planned = planWith(failure, { repairs: [], stopped: false });
+    const planned = planning.planRepair(failure, { rows: [], stopped: false }, clock.now());
     const strategy: RecoveryStrategy | undefined = isOwnFailure(failure)
       ? undefined
       : registry.get(planned.steps[0] ?? "");
     if (strategy !== undefined && !planned.dryRun) return { type: "repair", plan: planned };
-    const origin = { actionId: ids(), failureEventId: failure.eventId, instance };
-    return { type: "skip", plan: planned, row: skippedRow(failure, planned, landed, origin, strategy) };
+    return { type: "skip", plan: planned, row: skippedRow(failure, planned, landed, originOf(failure), strategy) };
   };
 
   const enqueue = (landed: LandedFailure) => {
     if (waiting.size < MAX_WAITING || waiting.has(landed.fingerprint)) waiting.set(landed.fingerprint, landed);
   };
 
-  const repair = async (failure: Failure) => {
+  const rowsOf = async (failure: Failure): Promise<readonly RecoveryAction[]> => {
+    const applicable = registry
+      .all()
+      .filter(({ scope, applicableFailureTypes: types }) => scope === "service" && types.includes(failure.failureType));
+    const targets = new Set([failure.affectedService, ...applicable.flatMap(({ target }) => target ?? [])]);
+    const longestMs = Math.max(
+      options.repairWindowMs,
+      options.repairCooldownMs,
+      ...applicable.map(({ cooldownMs = 0 }) => cooldownMs),
+    );
+    const from = clock.now() - longestMs;
+    const pages = await Promise.all(
+      [...targets].map((target) => store.listRecoveries({ target, from, limit: MAX_HISTORY })),
+    );
+    return pages.flatMap(({ items }) => items);
+  };
+
+  /** What the mode does not permit any more is written down like what it never permitted. */
+  const keep = async (row: RecoveryAction) => {
+    await store.recordRescues([row]);
+    onRow(row);
+    return { ...actionOf(row), message: typeof row.result?.message === "string" ? row.result.message : "" };
+  };
+
+  const askForApproval = async (strategy: RecoveryStrategy, failure: Failure): Promise<HandledAction> => {
+    const timestamp = clock.now();
+    const times = { timestamp, expiresAt: timestamp + options.approvalTimeoutMs };
+    const row = waitingRow(failure, strategy, times, originOf(failure));
+    return { ...(await keep(row)), message: "waits for an operator" };
+  };
+
+  const repair = async (landed: LandedFailure) => {
+    const { failure, lastSeenAt } = landed;
     const now = clock.now();
-    const { items: rows } = await store.listRecoveries({
-      target: failure.affectedService,
-      from: now - Math.max(options.repairWindowMs, options.repairCooldownMs),
-      limit: MAX_HISTORY,
-    });
-    const history = rows
-      .filter((row) => row.scope === "service" && !row.dryRun && row.status !== "skipped")
-      .map((row) => ({ strategy: row.actionStrategy, at: row.lastAt, succeeded: row.status === "succeeded" }));
-    const planned = planWith(failure, { repairs: history, stopped: settings.stopped() });
+    const rows = await rowsOf(failure);
+    const planned = planning.planRepair(failure, { rows, stopped: settings.stopped() }, now);
     const actions: HandledAction[] = [];
-    if (planned.dryRun || repairGate(rows, now, options) !== "free") return { plan: planned, actions };
+    if (planned.dryRun) {
+      const strategy = registry.get(planned.steps[0] ?? "");
+      if (strategy) actions.push(await keep(skippedRow(failure, planned, landed, originOf(failure), strategy)));
+      return { plan: planned, actions };
+    }
+    const gate = repairGate(
+      rows.filter(({ target }) => target === failure.affectedService),
+      now,
+      options,
+    );
+    const tellsHuman = planned.level === "human";
+    if (gate !== "free" && !(gate === "budget_spent" && tellsHuman)) return { plan: planned, actions };
     for (const step of planned.steps) {
       const strategy = registry.get(step);
       if (strategy === undefined || !mayBegin()) break;
-      const done = await repairs.carryOut(strategy, failure);
+      if (planned.approvals.includes(step)) {
+        actions.push(await askForApproval(strategy, failure));
+        break;
+      }
+      const terms = planning.termsOf(strategy, failure, { now: clock.now(), lastSeenAt });
+      const done = await repairs.carryOut(strategy, failure, { terms });
       if (done === undefined) break;
-      const { status, target, dryRun } = done.row;
-      actions.push({ ...done.result, success: status === "succeeded", status, target, dryRun });
-      if (status === "succeeded") break;
+      const action = { ...done.result, ...actionOf(done.row) };
+      actions.push(action);
+      if (action.success || done.row.status === "in_progress" || done.row.status === "cancelled") break;
     }
     return { plan: planned, actions };
   };
@@ -140,6 +180,11 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     return result;
   };
 
+  const alone = async <T>(service: string, work: () => Promise<T>): Promise<T> => {
+    while (running.has(service)) await Promise.allSettled([running.get(service)]);
+    return repairAlone(service, work);
+  };
+
   const pump = () => {
     const quietSince = clock.now() - options.resolveAfterMs;
     for (const [fingerprint, landed] of waiting) {
@@ -148,7 +193,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       if (running.has(service)) continue;
       waiting.delete(fingerprint);
       if (landed.lastSeenAt < quietSince) continue;
-      repairAlone(service, () => repair(landed.failure)).then(pump, (error: unknown) => {
+      repairAlone(service, () => repair(landed)).then(pump, (error: unknown) => {
         onFault(error);
         if (isStoreAway(error)) enqueue(landed);
       });
@@ -169,11 +214,9 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     },
     decide,
     enqueue,
-    async repairNow(landed) {
-      const service = landed.failure.affectedService;
-      while (running.has(service)) await Promise.allSettled([running.get(service)]);
-      return repairAlone(service, () => repair(landed.failure));
-    },
+    repairNow: (landed) => alone(landed.failure.affectedService, () => repair(landed)),
+    alone,
+    rowsOf,
     pump,
     pause(yes) {
       paused = yes;
@@ -181,7 +224,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     async idle() {
       while (running.size > 0) await Promise.allSettled(running.values());
     },
-    planConfig,
+    planConfig: (failure) => planning.planConfig(failure, clock.now()),
     get waiting() {
       return waiting.size;
     },
@@ -189,4 +232,9 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       return running.size;
     },
   });
+}
+
+function actionOf(row: RecoveryAction): Omit<HandledAction, "message"> {
+  const { actionId, actionType, actionStrategy, status, target, dryRun, durationMs = 0 } = row;
+  return { success: status === "succeeded", actionType, actionStrategy, durationMs, status, target, dryRun, actionId };
 }

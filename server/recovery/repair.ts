@@ -6,21 +6,24 @@
  *             → failed        it said so, threw, returned rubbish, or could not be verified nor undone
  *             → rolled_back   it could not be verified and was undone
  *             → timed_out     it did not end; it may still be at work, so nothing is undone under its hands
+ *             → cancelled     an operator did not want to wait for it; the same holds
+ *             → in_progress   its effect ends this process: whoever takes over says how it went
  */
 import type { Failure } from "../../shared/failure.js";
 import type { RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
+import type { LeaseTerms } from "../../shared/repair-lease.js";
 import { SECOND_MS } from "../../shared/units.js";
 import type { CallContext, CallInfo } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
-import type { RecoveryStore } from "../ports/store.js";
+import type { ApprovalOutcome, RecoveryStore } from "../ports/store.js";
 import { attemptStrategy, doubtOf } from "./attempt-strategy.js";
 import { leaseRow, storable } from "./recovery-rows.js";
 
 export interface RepairDeps {
   readonly clock: Clock;
   readonly ids: Ids;
-  readonly store: Pick<RecoveryStore, "leaseRepair" | "completeRepair">;
+  readonly store: Pick<RecoveryStore, "leaseRepair" | "approveRepair" | "completeRepair">;
   readonly callContext: CallContext;
   readonly instance: string;
   readonly onRow: (row: RecoveryAction) => void;
@@ -42,12 +45,29 @@ export interface CarriedOutRepair {
 
 export interface Repairs {
   /**
-   * Gives undefined, and has no effect, when another instance has the lease or the repair was carried out before. Rejects
-   * while the store is away, before any effect.
+   * Gives undefined, and has no effect, when another instance has the lease, the repair was carried out before, or the terms
+   * are not met. Rejects while the store is away, before any effect.
    */
-  carryOut(strategy: RecoveryStrategy, failure: Failure): Promise<CarriedOutRepair | undefined>;
+  carryOut(strategy: RecoveryStrategy, failure: Failure, order: RepairOrder): Promise<CarriedOutRepair | undefined>;
+  /** Begins one that waited for an operator, who has now said yes. */
+  carryOutApproved(
+    strategy: RecoveryStrategy,
+    failure: Failure,
+    approval: { readonly actionId: string; readonly approvedBy: string; readonly terms: LeaseTerms },
+  ): Promise<CarriedOutRepair | Extract<ApprovalOutcome, { approved: false }>>;
+  /** Waits for a repair of this process no longer, and says so in its row. False when there is none of that id. */
+  cancel(actionId: string, why: string): boolean;
   /** Writes the ends that the store did not take before. Rejects while it is still away. */
   completeLeftOver(): Promise<void>;
+}
+
+/** Who wants it, and what must hold for it to begin. */
+export interface RepairOrder {
+  readonly terms: LeaseTerms;
+  /** An operator's name. @default the engine */
+  readonly by?: string | undefined;
+  /** @default none */
+  readonly reason?: string | undefined;
 }
 
 /** The paths of what a repair calls begin with this, and failures seen under it lead to no repair. */
@@ -64,6 +84,7 @@ export function createRepairs(
   { repairTimeoutMs, verifyTimeoutMs }: RepairOptions,
 ): Repairs {
   const leaseMs = repairTimeoutMs + 2 * verifyTimeoutMs + LEASE_MARGIN_MS;
+  const underWay = new Map<string, (why: string) => void>();
   let leftOver: { readonly completion: Completion; readonly leaseUntil: number }[] = [];
 
   const perform = async (strategy: RecoveryStrategy, failure: Failure): Promise<Ending> => {
@@ -99,41 +120,70 @@ export function createRepairs(
     }
   };
 
+  /** The row is the lease by now: has the effect, and ends the row. */
+  const act = async (
+    strategy: RecoveryStrategy,
+    failure: Failure,
+    lease: RecoveryAction,
+  ): Promise<CarriedOutRepair> => {
+    const startedAt = clock.monotonic();
+    const { actionId, leaseUntil = clock.now() } = lease;
+    const cancelled = new Promise<Ending>((resolve) => {
+      underWay.set(actionId, (why) =>
+        resolve({ status: "cancelled", result: cancelledResult(strategy, why), verified: false }),
+      );
+    });
+    const performed = callContext.run(repairCall(strategy, clock, repairTimeoutMs), () => perform(strategy, failure));
+    const { status, result, verified } = await Promise.race([performed, cancelled]).finally(() =>
+      underWay.delete(actionId),
+    );
+    if (status === "succeeded" && result.handsOver === true) return { row: lease, result };
+    const completion: Completion = {
+      actionId,
+      status,
+      result: storable({ ...result.metadata, message: result.message, verified }),
+      durationMs: Math.round(clock.monotonic() - startedAt),
+      completedAt: clock.now(),
+    };
+    const kept = await complete(completion, leaseUntil);
+    const row: RecoveryAction = {
+      ...lease,
+      ...completion,
+      status: kept ? status : "abandoned",
+      lastAt: completion.completedAt,
+    };
+    onRow(row);
+    return { row, result };
+  };
+
   return Object.freeze<Repairs>({
-    async carryOut(strategy, failure) {
+    async carryOut(strategy, failure, { terms, by, reason }) {
       const startedAt = clock.monotonic();
       const timestamp = clock.now();
-      const leaseUntil = timestamp + leaseMs;
-      const actionId = ids();
       const lease = leaseRow(
         failure,
         strategy,
-        { timestamp, leaseUntil },
-        { actionId, failureEventId: failure.eventId, instance },
+        { timestamp, leaseUntil: timestamp + leaseMs, by, reason },
+        { actionId: ids(), failureEventId: failure.eventId, instance },
       );
-      if (!(await store.leaseRepair(lease))) return undefined;
+      if (!(await store.leaseRepair(lease, terms))) return undefined;
       // A lease that was won too late would lapse, and be won by another, while the effect is still under way.
       if (clock.monotonic() - startedAt > LEASE_MARGIN_MS) return undefined;
-
-      const { status, result, verified } = await callContext.run(repairCall(strategy, clock, repairTimeoutMs), () =>
-        perform(strategy, failure),
-      );
-      const completion: Completion = {
-        actionId,
-        status,
-        result: storable({ ...result.metadata, message: result.message, verified }),
-        durationMs: Math.round(clock.monotonic() - startedAt),
-        completedAt: clock.now(),
-      };
-      const kept = await complete(completion, leaseUntil);
-      const row: RecoveryAction = {
-        ...lease,
-        ...completion,
-        status: kept ? status : "abandoned",
-        lastAt: completion.completedAt,
-      };
-      onRow(row);
-      return { row, result };
+      return act(strategy, failure, lease);
+    },
+    async carryOutApproved(strategy, failure, { actionId, approvedBy, terms }) {
+      const startedAt = clock.monotonic();
+      const at = clock.now();
+      const approval = { actionId, approvedBy, instance, at, leaseUntil: at + leaseMs };
+      const outcome = await store.approveRepair(approval, terms);
+      if (!outcome.approved) return outcome;
+      if (clock.monotonic() - startedAt > LEASE_MARGIN_MS) return { approved: false, reason: "barred" };
+      return act(strategy, failure, outcome.action);
+    },
+    cancel(actionId, why) {
+      const stop = underWay.get(actionId);
+      stop?.(why);
+      return stop !== undefined;
     },
     async completeLeftOver() {
       while (leftOver[0]) {
@@ -143,6 +193,10 @@ export function createRepairs(
       }
     },
   });
+}
+
+function cancelledResult({ name, actionType = "custom" }: RecoveryStrategy, message: string): StrategyResult {
+  return { success: false, actionType, actionStrategy: name, durationMs: 0, message };
 }
 
 /** What guards inside a repair see as their call: bounded, and known as recovery's own. */

@@ -1,8 +1,11 @@
 /** The strategies an engine knows: checked once, when they are registered, and offered in the order in which they run. */
 import { ParamedicError } from "../../shared/errors.js";
+import { REPAIR_LEVELS } from "../../shared/escalation.js";
 import { FAILURE_TYPES, type Failure } from "../../shared/failure.js";
 import type { StrategyDescriptor } from "../../shared/plan.js";
 import { ACTION_TYPES, NO_STRATEGY, type RecoveryStrategy, STRATEGY_SCOPES } from "../../shared/recovery.js";
+import type { PolicyVerdict } from "../../shared/recovery-policy.js";
+import { MAX_TIMER_MS } from "../../shared/units.js";
 
 export interface StrategyRegistry {
   /** @throws ParamedicError `STRATEGY_INVALID` naming what is wrong and what is legal */
@@ -35,7 +38,15 @@ export function createStrategyRegistry(): StrategyRegistry {
 export function describeStrategies(
   strategies: readonly RecoveryStrategy[],
   failure: Failure,
-  { isEnabled, onFault }: { isEnabled: (name: string) => boolean; onFault: (error: unknown) => void },
+  {
+    isEnabled,
+    policyOf,
+    onFault,
+  }: {
+    isEnabled: (name: string) => boolean;
+    policyOf: (strategy: RecoveryStrategy) => PolicyVerdict | undefined;
+    onFault: (error: unknown) => void;
+  },
 ): StrategyDescriptor[] {
   const applies = (strategy: RecoveryStrategy): boolean => {
     if (!strategy.applicableFailureTypes.includes(failure.failureType)) return false;
@@ -54,6 +65,9 @@ export function describeStrategies(
     applicableFailureTypes: strategy.applicableFailureTypes,
     applies: applies(strategy),
     enabled: isEnabled(strategy.name),
+    level: strategy.level,
+    cooldownMs: strategy.cooldownMs,
+    policy: strategy.scope === "service" ? policyOf(strategy) : undefined,
   }));
 }
 
@@ -85,6 +99,7 @@ function checkStrategy(strategy: RecoveryStrategy): void {
   if (actionType !== undefined && !ACTION_TYPES.includes(actionType)) {
     throw invalid(where, `actionType is ${show(actionType)}; legal: ${list(ACTION_TYPES)}`);
   }
+  checkRepairTraits(strategy, where);
   if (typeof strategy.execute !== "function") throw invalid(where, "execute is missing; legal is a function");
   for (const method of ["appliesTo", "verify", "rollback"] as const) {
     const given = strategy[method];
@@ -92,6 +107,29 @@ function checkStrategy(strategy: RecoveryStrategy): void {
       throw invalid(where, `${method} is ${show(given)}; legal is a function, or nothing`);
     }
   }
+}
+
+function checkRepairTraits({ level, target, cooldownMs, limit }: RecoveryStrategy, where: string): void {
+  if (level !== undefined && !REPAIR_LEVELS.includes(level)) {
+    throw invalid(where, `level is ${show(level)}; legal: ${list(REPAIR_LEVELS)}`);
+  }
+  if (target !== undefined && (typeof target !== "string" || target === "" || target.length > 200)) {
+    throw invalid(where, `target is ${show(target)}; legal are 1 to 200 characters`);
+  }
+  if (cooldownMs !== undefined && !isWithin(cooldownMs, 0, MAX_TIMER_MS)) {
+    throw invalid(where, `cooldownMs is ${show(cooldownMs)}; legal is [0, ${MAX_TIMER_MS}]`);
+  }
+  if (limit === undefined) return;
+  if (!isWithin(limit.most, 1, 10_000) || !isWithin(limit.windowMs, 1, MAX_TIMER_MS)) {
+    throw invalid(
+      where,
+      `limit is out of its range; legal are most in [1, 10000] and windowMs in [1, ${MAX_TIMER_MS}]`,
+    );
+  }
+}
+
+function isWithin(value: unknown, least: number, most: number): boolean {
+  return typeof value === "number" && value >= least && value <= most;
 }
 
 function invalid(what: string, problem: string): ParamedicError {

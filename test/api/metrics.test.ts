@@ -7,6 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { createRouter } from "../../server/api/router.js";
 import type { Store } from "../../server/ports/store.js";
+import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
 import { NO_COVERAGE } from "../../shared/coverage.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
 import { batchOf, durations, START, summaryOf } from "../conformance/store-fixtures.js";
@@ -27,6 +28,7 @@ function createAppRouter(store: Store, clock: FakeClock) {
     access: async (ctx) => ({ role: "isReader" in ctx && ctx.isReader ? "read" : undefined, actor: "ada" }),
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
+    recovery: new RecoveryEngine({ clock, store }).control,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     coverage: () => NO_COVERAGE,

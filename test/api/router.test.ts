@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { createRouter } from "../../server/api/router.js";
 import type { Store } from "../../server/ports/store.js";
+import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
 import type { Role } from "../../shared/access.js";
 import { NO_COVERAGE } from "../../shared/coverage.js";
 import { ParamedicError } from "../../shared/errors.js";
@@ -26,9 +27,24 @@ function harness(changes: Partial<Store> = {}) {
   const store: Store = { ...createMemoryStore({ clock }), ...changes };
   const faults: unknown[] = [];
   const held: unknown[] = [];
+  const engine = new RecoveryEngine({ clock, store, instance: "test" });
+  const executed: string[] = [];
+  engine.registerStrategy({
+    name: "flush_cache",
+    scope: "service",
+    priority: 1,
+    applicableFailureTypes: ["malformed_response"],
+    needsApproval: true,
+    async execute({ affectedService }) {
+      executed.push(affectedService);
+      const actionStrategy = "flush_cache";
+      return { success: true, actionType: "custom", actionStrategy, durationMs: 0, message: "flushed" };
+    },
+  });
   const router = createRouter({
     clock,
     store,
+    recovery: engine.control,
     onFault: (error) => faults.push(error),
     access: async (ctx) => ({ role: roleIn(ctx), actor: "ada" }),
     circuits: () => [],
@@ -42,7 +58,7 @@ function harness(changes: Partial<Store> = {}) {
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
   });
   const caller = (role: Role | undefined) => initTRPC.context<object>().create().createCallerFactory(router)({ role });
-  return { clock, store, router, caller, faults, held };
+  return { clock, store, engine, executed, router, caller, faults, held };
 }
 
 function roleIn(ctx: object): Role | undefined {
@@ -161,6 +177,49 @@ describe("the API", () => {
     expect(told).toContain("circuit.reset llm:nobody failed x");
   });
 
+  it("lets operators alone preview, trigger, approve and call off repairs, each with a reason and an audit row with its outcome", async () => {
+    const { store, engine, executed, caller } = harness();
+    const api = caller("operate").recoveries;
+    const reason = "support ticket 12";
+    const malformed: Failure = { ...failure, failureType: "malformed_response" };
+    await expect(
+      caller("read").recoveries.trigger({ service: "llm:openai", strategy: "flush_cache", reason }),
+    ).rejects.toMatchObject({ code: "FORBIDDEN" });
+    expect(executed).toEqual([]);
+
+    const preview = await api.preview({ service: "llm:openai", failureType: "malformed_response", reason });
+    expect(preview).toMatchObject({ plan: { steps: ["flush_cache"], approvals: ["flush_cache"] }, gate: "free" });
+    const triggered = await api.trigger({ service: "db:main", strategy: "flush_cache", reason });
+    expect(triggered).toMatchObject({ status: "succeeded", triggeredBy: "ada", automated: false });
+    expect(executed).toEqual(["db:main"]);
+    await expect(api.trigger({ service: "db:main", strategy: "none", reason })).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
+
+    const { actions } = await engine.handleFailure(malformed);
+    const actionId = actions[0]?.actionId ?? "";
+    expect(await caller("read").recoveries.get({ actionId })).toMatchObject({ status: "pending_approval" });
+    expect(await api.approve({ actionId, reason })).toMatchObject({ status: "succeeded" });
+    expect(executed).toEqual(["db:main", "llm:openai"]);
+    await expect(api.cancel({ actionId, reason })).rejects.toMatchObject({ code: "CONFLICT" });
+
+    const audit = (await store.listAudit({ limit: 100 })).items.toReversed();
+    expect(audit.map(({ action, subject, outcome }) => [action, subject, outcome].join(" | "))).toEqual([
+      "recovery.trigger | flush_cache of llm:openai | refused",
+      "recovery.preview | llm:openai malformed_response | requested",
+      "recovery.preview | llm:openai malformed_response | succeeded",
+      "recovery.trigger | flush_cache of db:main | requested",
+      "recovery.trigger | flush_cache of db:main | succeeded",
+      "recovery.trigger | none of db:main | requested",
+      "recovery.trigger | none of db:main | failed",
+      `recovery.approve | ${actionId} | requested`,
+      `recovery.approve | ${actionId} | succeeded`,
+      `recovery.cancel | ${actionId} | requested`,
+      `recovery.cancel | ${actionId} | failed`,
+    ]);
+    for (const entry of audit) expect(entry).toMatchObject({ actor: "ada", reason });
+  });
+
   it("does not begin an operation that cannot be audited", async () => {
     const { store, caller } = harness({
       recordAudit: () => Promise.reject(new ParamedicError("STORE_UNAVAILABLE", "the store is away")),
@@ -205,6 +264,11 @@ describe("the API", () => {
 const inputs: Readonly<Record<string, unknown>> = {
   "failures.get": { eventId: "event-1" },
   "failures.resolve": { eventId: "event-1", reason: "because" },
+  "recoveries.get": { actionId: "action-1" },
+  "recoveries.preview": { failureEventId: "event-1", reason: "because" },
+  "recoveries.trigger": { service: "llm:openai", strategy: "flush_cache", reason: "because" },
+  "recoveries.approve": { actionId: "action-1", reason: "because" },
+  "recoveries.cancel": { actionId: "action-1", reason: "because" },
   "circuits.get": { name: "llm:openai" },
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },

@@ -3,6 +3,8 @@ import fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Page, Store } from "../../server/ports/store.js";
 import { decodeBatch, encodeBatch } from "../../shared/batch-codec.js";
+import type { RecoveryAction } from "../../shared/recovery.js";
+import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Batch } from "../../shared/series.js";
 import { anyBatch } from "../support/arbitrary-batches.js";
 import { runs } from "../support/property-runs.js";
@@ -639,6 +641,121 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         await store.leaseRepair(repair);
         const late = { status: "failed", result: undefined, durationMs: 1_500, completedAt: START + 1_500 } as const;
         expect(await store.completeRepair({ actionId: repair.actionId, ...late })).toBe(true);
+      });
+
+      describe("on terms", () => {
+        const ended = async (eventId: string, given: Partial<RecoveryAction> = {}) => {
+          const repair = repairOf(eventId, given);
+          expect(await store.leaseRepair(repair)).toBe(true);
+          const completedAt = repair.timestamp + 100;
+          const status = "failed";
+          await store.completeRepair({
+            actionId: repair.actionId,
+            status,
+            result: undefined,
+            durationMs: 100,
+            completedAt,
+          });
+          return completedAt;
+        };
+
+        it("are carried out again for a failure that came back after the last one ended", async () => {
+          const eventId = await stored();
+          const endedAt = await ended(eventId);
+          const again = () => repairOf(eventId, { timestamp: START + 50_000, leaseUntil: START + 60_000 });
+          expect(await second.leaseRepair(again(), { endedBefore: endedAt })).toBe(false);
+          expect(await second.leaseRepair(again(), { endedBefore: endedAt + 1 })).toBe(true);
+          expect(await store.leaseRepair(again(), { endedBefore: endedAt + 1 })).toBe(false);
+        });
+
+        it("wait while another strategy repairs their target, when they are to be alone", async () => {
+          const eventId = await stored();
+          await store.leaseRepair(repairOf(eventId, { actionStrategy: "flush_cache" }));
+          expect(await second.leaseRepair(repairOf(eventId), { alone: true })).toBe(false);
+          expect(await second.leaseRepair(repairOf(eventId, { target: "db:other" }), { alone: true })).toBe(true);
+        });
+
+        it("begin at most so often over all instances, by one strategy or by any", async () => {
+          const eventId = await stored();
+          for (let round = 0; round < 2; round += 1) {
+            const another = await stored({ errorMessage: `another ${"x".repeat(round)}` });
+            await ended(another, { timestamp: START + round });
+          }
+          const lease = (terms: LeaseTerms) =>
+            second.leaseRepair(repairOf(eventId, { timestamp: START + 500, leaseUntil: START + 900 }), terms);
+          expect(await lease({ limits: [{ since: START - 1, most: 2 }] })).toBe(false);
+          expect(await lease({ limits: [{ strategy: "reconnect", since: START - 1, most: 2 }] })).toBe(false);
+          expect(await lease({ limits: [{ strategy: "flush_cache", since: START - 1, most: 1 }] })).toBe(true);
+        });
+
+        it("do not count what began earlier, nor what never began", async () => {
+          const eventId = await stored();
+          await ended(await stored({ errorMessage: "another" }));
+          await store.recordRescues([
+            { ...repairOf(await stored({ errorMessage: "a third" })), status: "pending_approval" },
+          ]);
+          const limits = [{ since: START, most: 1 }];
+          expect(await store.leaseRepair(repairOf(eventId, { timestamp: START + 1 }), { limits })).toBe(true);
+        });
+      });
+
+      describe("that wait for an operator", () => {
+        const waiting = async (given: Partial<RecoveryAction> = {}) => {
+          const eventId = await stored();
+          const action = repairOf(eventId, { status: "pending_approval", parameters: { why: "dangerous" }, ...given });
+          await store.recordRescues([action]);
+          return action;
+        };
+        const approvalOf = ({ actionId }: RecoveryAction) =>
+          ({ actionId, approvedBy: "ada", instance: "b", at: START + 5_000, leaseUntil: START + 60_000 }) as const;
+
+        it("begin once, with the operator's name, and are leased from then on", async () => {
+          const action = await waiting();
+          const outcomes = await Promise.all([
+            store.approveRepair(approvalOf(action)),
+            second.approveRepair(approvalOf(action)),
+          ]);
+          expect(outcomes.filter(({ approved }) => approved)).toHaveLength(1);
+          expect(outcomes).toContainEqual({ approved: false, reason: "not_pending" });
+          expect(await store.getRecovery(action.actionId)).toMatchObject({
+            status: "in_progress",
+            timestamp: START + 5_000,
+            leaseUntil: START + 60_000,
+            instance: "b",
+            parameters: { why: "dangerous", approvedBy: "ada", requestedAt: action.timestamp },
+          });
+          expect(await second.leaseRepair(repairOf(action.failureEventId, { timestamp: START + 6_000 }))).toBe(false);
+          expect(await second.abandonExpired(START + 60_000)).toBe(1);
+        });
+
+        it("go on waiting when the terms do not allow them to begin", async () => {
+          const action = await waiting();
+          await store.leaseRepair(
+            repairOf(action.failureEventId, { actionStrategy: "flush_cache", leaseUntil: START + 90_000 }),
+          );
+          expect(await second.approveRepair(approvalOf(action), { alone: true })).toEqual({
+            approved: false,
+            reason: "barred",
+          });
+          expect(await store.getRecovery(action.actionId)).toMatchObject({ status: "pending_approval" });
+        });
+
+        it("end without an effect, as often as it comes to that for one failure", async () => {
+          const first = await waiting();
+          const decline = { at: START + 5_000, result: { message: "nobody answered" } };
+          expect(await second.declineRepair({ actionId: first.actionId, status: "expired", ...decline })).toBe(true);
+          expect(await store.declineRepair({ actionId: first.actionId, status: "cancelled", ...decline })).toBe(false);
+          expect(await store.approveRepair(approvalOf(first))).toEqual({ approved: false, reason: "not_pending" });
+          const again = repairOf(first.failureEventId, { status: "pending_approval" });
+          await store.recordRescues([again]);
+          expect(await store.declineRepair({ actionId: again.actionId, status: "expired", ...decline })).toBe(true);
+          expect(await second.getRecovery(again.actionId)).toMatchObject({
+            status: "expired",
+            completedAt: START + 5_000,
+            result: { message: "nobody answered" },
+          });
+          expect(await second.getRecovery("unknown")).toBeUndefined();
+        });
       });
 
       it("without a lease, or of an unknown failure, are refused", async () => {

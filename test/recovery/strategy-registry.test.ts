@@ -67,6 +67,7 @@ describe("strategy registry", () => {
     });
     const described = describeStrategies([strategy, aStrategy({ name: "other" })], aFailure(), {
       isEnabled: (name) => name !== "other",
+      policyOf: () => undefined,
       onFault: (error) => faults.push(error),
     });
     expect(described).toMatchObject([

@@ -14,6 +14,7 @@ export interface FailureQueries {
   listFailures(query: FailureQuery): Promise<Page<FailureEvent>>;
   /** By its own id, or by the id of a sighting that was folded into it within the last hour. */
   getFailure(eventId: string): Promise<FailureEvent | undefined>;
+  getRecovery(actionId: string): Promise<RecoveryAction | undefined>;
   listRecoveries(query: RecoveryQuery): Promise<Page<RecoveryAction>>;
 }
 
@@ -49,6 +50,11 @@ export function createFailureQueries(db: Db): FailureQueries {
         .from(writeReceipts)
         .where(and(eq(writeReceipts.kind, "failure"), eq(writeReceipts.id, eventId)));
       return receipt && findEvent(receipt.storedId);
+    },
+
+    async getRecovery(actionId) {
+      const [row] = await db.select().from(recoveryActions).where(eq(recoveryActions.actionId, actionId));
+      return row && recoveryActionOf(row);
     },
 
     listRecoveries(query) {

@@ -20,7 +20,14 @@ import { storeErrorOf } from "./postgres-errors.js";
 import { LANE_OF_KIND, pruneRecords } from "./prune-statements.js";
 import { createRangeQueries } from "./range-queries.js";
 import { createReadTurns } from "./read-turns.js";
-import { abandonExpired, completeRepair, leaseRepair, recordRescues } from "./recovery-statements.js";
+import {
+  abandonExpired,
+  approveRepair,
+  completeRepair,
+  declineRepair,
+  leaseRepair,
+  recordRescues,
+} from "./recovery-statements.js";
 import { createRollupQueries } from "./rollup-queries.js";
 import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
 import { createSnapshot, createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
@@ -213,9 +220,12 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
       write("story", (db) => resolveQuietFailures(db, quietSince, resolvedAt)),
 
     recordRescues: (actions) => write("story", (db) => recordRescues(db, actions, clock.now())),
-    leaseRepair: (action) => write("story", (db) => leaseRepair(db, action, clock.now())),
+    leaseRepair: (action, terms = {}) => write("story", (db) => leaseRepair(db, action, terms, clock.now())),
+    approveRepair: (approval, terms = {}) => write("story", (db) => approveRepair(db, approval, terms)),
+    declineRepair: (decline) => write("story", (db) => declineRepair(db, decline)),
     completeRepair: (completion) => write("story", (db) => completeRepair(db, completion)),
     abandonExpired: (now) => write("story", (db) => abandonExpired(db, now)),
+    getRecovery: (actionId) => read(({ getRecovery }) => getRecovery(actionId)),
     listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
 
     loadCircuits: (names) => read(({ loadCircuits }) => loadCircuits(names)),

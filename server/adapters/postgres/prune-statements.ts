@@ -8,8 +8,8 @@ import {
   failureEvents,
   recoveryActions,
 } from "../../../drizzle/postgres/self-healing-schema.js";
+import { OPEN_ACTIONS } from "../../../shared/repair-lease.js";
 import type { CompactionStore, PrunableKind } from "../../ports/store.js";
-import { OPEN_ACTIONS } from "../recovery-leases.js";
 import { checkSlice } from "../rollup-slices.js";
 import { pruneBoots, pruneGaps } from "./ledger-statements.js";
 import type { Db } from "./postgres-connection.js";

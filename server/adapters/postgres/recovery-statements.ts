@@ -1,10 +1,21 @@
 /** Writes rescues and leases repairs, in the transaction of `db`. */
-import { and, eq, inArray, isNotNull, isNull, lte } from "drizzle-orm";
+import { and, eq, gt, inArray, isNotNull, isNull, lte, or } from "drizzle-orm";
 import { recoveryActions } from "../../../drizzle/postgres/self-healing-schema.js";
 import type { ActionStatus, RecoveryAction } from "../../../shared/recovery.js";
-import type { RecoveryStore } from "../../ports/store.js";
+import {
+  approvedAction,
+  barsRepair,
+  breaksTerms,
+  checkLease,
+  declinedAction,
+  hasTerms,
+  isUnderWay,
+  type LeaseTerms,
+  termsReachBackTo,
+  UNDER_WAY,
+} from "../../../shared/repair-lease.js";
+import type { ApprovalOutcome, RecoveryStore } from "../../ports/store.js";
 import { foldRescue } from "../folding.js";
-import { barsRepair, checkLease, isUnderWay } from "../recovery-leases.js";
 import { recoveryActionOf, recoveryRowOf } from "../recovery-rows.js";
 import { mustStoredIdOf } from "./failure-statements.js";
 import type { Db } from "./postgres-connection.js";
@@ -32,19 +43,71 @@ async function recordRescue(db: Db, given: RecoveryAction, now: number): Promise
   await putReceipt(db, "rescue", actionId, { storedId: row?.actionId ?? actionId, counted }, now);
 }
 
-export async function leaseRepair(db: Db, given: RecoveryAction, now: number): Promise<boolean> {
+export async function leaseRepair(db: Db, given: RecoveryAction, terms: LeaseTerms, now: number): Promise<boolean> {
   checkLease(given);
   const action = { ...given, failureEventId: await mustStoredIdOf(db, given.failureEventId) };
   const own = await findAction(db, action.actionId);
   if (own) return isUnderWay(own.status);
   await abandonExpired(db, action.timestamp);
-  const others = await db
-    .select({ status: recoveryActions.status, dryRun: recoveryActions.dryRun })
-    .from(recoveryActions)
-    .where(and(sameWork(action), isNotNull(recoveryActions.leaseUntil)));
-  if (others.some(({ status, dryRun }) => dryRun === action.dryRun && barsRepair(status))) return false;
+  if (await isBarred(db, action, terms)) return false;
   await insertAction(db, action, now);
   return true;
+}
+
+export async function approveRepair(
+  db: Db,
+  approval: Parameters<RecoveryStore["approveRepair"]>[0],
+  terms: LeaseTerms,
+): Promise<ApprovalOutcome> {
+  const action = await findAction(db, approval.actionId);
+  if (action?.status !== "pending_approval") return { approved: false, reason: "not_pending" };
+  await abandonExpired(db, approval.at);
+  if (await isBarred(db, action, terms)) return { approved: false, reason: "barred" };
+  const begun = approvedAction(action, approval);
+  await moveAction(db, begun);
+  return { approved: true, action: begun };
+}
+
+export async function declineRepair(
+  db: Db,
+  { actionId, ...decline }: Parameters<RecoveryStore["declineRepair"]>[0],
+): Promise<boolean> {
+  const action = await findAction(db, actionId);
+  if (action?.status !== "pending_approval") return false;
+  await moveAction(db, declinedAction(action, decline));
+  return true;
+}
+
+async function isBarred(db: Db, action: RecoveryAction, terms: LeaseTerms): Promise<boolean> {
+  const others = await db
+    .select({
+      actionId: recoveryActions.actionId,
+      status: recoveryActions.status,
+      dryRun: recoveryActions.dryRun,
+      completedAt: recoveryActions.completedAt,
+    })
+    .from(recoveryActions)
+    .where(and(sameWork(action), isNotNull(recoveryActions.leaseUntil)));
+  const alike = others.filter((other) => other.actionId !== action.actionId && other.dryRun === action.dryRun);
+  if (alike.some((other) => barsRepair(other, terms))) return true;
+  if (!hasTerms(terms)) return false;
+  const ofTarget = await db
+    .select({
+      actionId: recoveryActions.actionId,
+      actionStrategy: recoveryActions.actionStrategy,
+      status: recoveryActions.status,
+      timestamp: recoveryActions.timestamp,
+    })
+    .from(recoveryActions)
+    .where(
+      and(
+        eq(recoveryActions.target, action.target),
+        isNotNull(recoveryActions.leaseUntil),
+        eq(recoveryActions.dryRun, false),
+        or(gt(recoveryActions.timestamp, termsReachBackTo(terms)), inArray(recoveryActions.status, [...UNDER_WAY])),
+      ),
+    );
+  return breaksTerms(action.actionId, ofTarget, terms);
 }
 
 export async function completeRepair(
@@ -118,6 +181,26 @@ async function updateAction(
       result: result ?? null,
       durationMs: durationMs ?? null,
       completedAt: completedAt ?? null,
+    })
+    .where(eq(recoveryActions.actionId, actionId));
+}
+
+/** What beginning after an approval, or ending without one, moves. */
+async function moveAction(
+  db: Db,
+  { actionId, status, timestamp, parameters, result, completedAt, lastAt, leaseUntil, instance }: RecoveryAction,
+): Promise<void> {
+  await db
+    .update(recoveryActions)
+    .set({
+      status,
+      timestamp,
+      lastAt,
+      instance,
+      parameters: parameters ?? null,
+      result: result ?? null,
+      completedAt: completedAt ?? null,
+      leaseUntil: leaseUntil ?? null,
     })
     .where(eq(recoveryActions.actionId, actionId));
 }

@@ -14,6 +14,7 @@ export interface FailureQueries {
   listFailures(query: FailureQuery): Page<FailureEvent>;
   /** By its own id, or by the id of a sighting that was folded into it within the last hour. */
   getFailure(eventId: string): FailureEvent | undefined;
+  getRecovery(actionId: string): RecoveryAction | undefined;
   listRecoveries(query: RecoveryQuery): Page<RecoveryAction>;
 }
 
@@ -27,6 +28,12 @@ export function createFailureQueries(db: Db): FailureQueries {
     .select({ storedId: writeReceipts.storedId })
     .from(writeReceipts)
     .where(and(eq(writeReceipts.kind, "failure"), eq(writeReceipts.id, sql.placeholder("eventId"))))
+    .prepare();
+
+  const findAction = db
+    .select()
+    .from(recoveryActions)
+    .where(eq(recoveryActions.actionId, sql.placeholder("actionId")))
     .prepare();
 
   return {
@@ -54,6 +61,11 @@ export function createFailureQueries(db: Db): FailureQueries {
       const receipt = findReceipt.get({ eventId });
       const folded = receipt && findEvent.get({ eventId: receipt.storedId });
       return folded && failureEventOf(folded);
+    },
+
+    getRecovery(actionId) {
+      const row = findAction.get({ actionId });
+      return row && recoveryActionOf(row);
     },
 
     listRecoveries(query) {

@@ -9,8 +9,8 @@ import {
   ingestGaps,
   recoveryActions,
 } from "../../../drizzle/self-healing-schema.js";
+import { OPEN_ACTIONS } from "../../../shared/repair-lease.js";
 import type { PrunableKind } from "../../ports/store.js";
-import { OPEN_ACTIONS } from "../recovery-leases.js";
 import { checkSlice } from "../rollup-slices.js";
 import type { RollupStatements } from "./rollup-statements.js";
 import type { Db } from "./sqlite-connection.js";

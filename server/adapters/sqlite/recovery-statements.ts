@@ -1,10 +1,21 @@
 /** Writes rescues and leases repairs, in whatever transaction is open. */
-import { and, eq, inArray, isNotNull, isNull, lte, sql } from "drizzle-orm";
+import { and, eq, gt, inArray, isNotNull, isNull, lte, or, sql } from "drizzle-orm";
 import { recoveryActions } from "../../../drizzle/self-healing-schema.js";
 import type { ActionStatus, RecoveryAction } from "../../../shared/recovery.js";
-import type { RecoveryStore } from "../../ports/store.js";
+import {
+  approvedAction,
+  barsRepair,
+  breaksTerms,
+  checkLease,
+  declinedAction,
+  hasTerms,
+  isUnderWay,
+  type LeaseTerms,
+  termsReachBackTo,
+  UNDER_WAY,
+} from "../../../shared/repair-lease.js";
+import type { ApprovalOutcome, RecoveryStore } from "../../ports/store.js";
 import { foldRescue } from "../folding.js";
-import { barsRepair, checkLease, isUnderWay } from "../recovery-leases.js";
 import { recoveryActionOf, recoveryRowOf } from "../recovery-rows.js";
 import type { FailureStatements } from "./failure-statements.js";
 import { prepareInsert } from "./prepared-row.js";
@@ -13,9 +24,14 @@ import type { Db } from "./sqlite-connection.js";
 
 export type RepairCompletion = Parameters<RecoveryStore["completeRepair"]>[0];
 
+export type RepairApproval = Parameters<RecoveryStore["approveRepair"]>[0];
+export type RepairDecline = Parameters<RecoveryStore["declineRepair"]>[0];
+
 export interface RecoveryStatements {
   recordRescues(actions: readonly RecoveryAction[], now: number): void;
-  leaseRepair(action: RecoveryAction, now: number): boolean;
+  leaseRepair(action: RecoveryAction, terms: LeaseTerms, now: number): boolean;
+  approveRepair(approval: RepairApproval, terms: LeaseTerms): ApprovalOutcome;
+  declineRepair(decline: RepairDecline): boolean;
   completeRepair(completion: RepairCompletion): boolean;
   abandonExpired(now: number): number;
 }
@@ -26,6 +42,10 @@ export function createRecoveryStatements(db: Db, failures: FailureStatements): R
   const putAction = prepareInsert(db, recoveryActions, {
     target: [recoveryActions.actionId],
     set: ["status", "result", "durationMs", "completedAt", "occurrences", "lastAt"],
+  });
+  const moveAction = prepareInsert(db, recoveryActions, {
+    target: [recoveryActions.actionId],
+    set: ["status", "timestamp", "parameters", "result", "completedAt", "lastAt", "leaseUntil", "instance"],
   });
 
   const findAction = db
@@ -51,9 +71,31 @@ export function createRecoveryStatements(db: Db, failures: FailureStatements): R
     )
     .prepare();
   const findRepairs = db
-    .select({ status: recoveryActions.status, dryRun: recoveryActions.dryRun })
+    .select({
+      actionId: recoveryActions.actionId,
+      status: recoveryActions.status,
+      dryRun: recoveryActions.dryRun,
+      completedAt: recoveryActions.completedAt,
+    })
     .from(recoveryActions)
     .where(and(sameWork, isNotNull(recoveryActions.leaseUntil)))
+    .prepare();
+  const findOfTarget = db
+    .select({
+      actionId: recoveryActions.actionId,
+      actionStrategy: recoveryActions.actionStrategy,
+      status: recoveryActions.status,
+      timestamp: recoveryActions.timestamp,
+    })
+    .from(recoveryActions)
+    .where(
+      and(
+        eq(recoveryActions.target, sql.placeholder("target")),
+        isNotNull(recoveryActions.leaseUntil),
+        eq(recoveryActions.dryRun, false),
+        or(gt(recoveryActions.timestamp, sql.placeholder("since")), inArray(recoveryActions.status, [...UNDER_WAY])),
+      ),
+    )
     .prepare();
   const abandon = db
     .update(recoveryActions)
@@ -69,6 +111,16 @@ export function createRecoveryStatements(db: Db, failures: FailureStatements): R
   const get = (actionId: string): RecoveryAction | undefined => {
     const row = findAction.get({ actionId });
     return row && recoveryActionOf(row);
+  };
+
+  const isBarred = (action: RecoveryAction, terms: LeaseTerms): boolean => {
+    const { actionId, failureEventId, actionStrategy, target } = action;
+    const others = findRepairs
+      .all({ failureEventId, actionStrategy, target })
+      .filter((other) => other.actionId !== actionId && other.dryRun === action.dryRun);
+    if (others.some((other) => barsRepair(other, terms))) return true;
+    if (!hasTerms(terms)) return false;
+    return breaksTerms(actionId, findOfTarget.all({ target, since: termsReachBackTo(terms) }), terms);
   };
 
   const recordRescue = (given: RecoveryAction, now: number) => {
@@ -91,16 +143,32 @@ export function createRecoveryStatements(db: Db, failures: FailureStatements): R
       receipts.prune(now);
     },
 
-    leaseRepair(given, now) {
+    leaseRepair(given, terms, now) {
       checkLease(given);
       const action = { ...given, failureEventId: failures.mustStoredIdOf(given.failureEventId) };
       const own = get(action.actionId);
       if (own) return isUnderWay(own.status);
       abandon.run({ now: action.timestamp });
-      const { failureEventId, actionStrategy, target } = action;
-      const others = findRepairs.all({ failureEventId, actionStrategy, target });
-      if (others.some(({ status, dryRun }) => dryRun === action.dryRun && barsRepair(status))) return false;
+      if (isBarred(action, terms)) return false;
       insertAction(recoveryRowOf(action, now));
+      return true;
+    },
+
+    approveRepair(approval, terms) {
+      const { actionId, at } = approval;
+      const action = get(actionId);
+      if (action?.status !== "pending_approval") return { approved: false, reason: "not_pending" };
+      abandon.run({ now: at });
+      if (isBarred(action, terms)) return { approved: false, reason: "barred" };
+      const begun = approvedAction(action, approval);
+      moveAction(recoveryRowOf(begun, at));
+      return { approved: true, action: begun };
+    },
+
+    declineRepair({ actionId, ...decline }) {
+      const action = get(actionId);
+      if (action?.status !== "pending_approval") return false;
+      moveAction(recoveryRowOf(declinedAction(action, decline), decline.at));
       return true;
     },
 

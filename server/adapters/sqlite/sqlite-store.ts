@@ -218,9 +218,12 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     resolveQuietFailures: (quietSince, resolvedAt) => write("resolveQuietFailures", quietSince, resolvedAt),
 
     recordRescues: (actions) => write("recordRescues", actions, clock.now()),
-    leaseRepair: (action) => write("leaseRepair", action, clock.now()),
+    leaseRepair: (action, terms = {}) => write("leaseRepair", action, terms, clock.now()),
+    approveRepair: (approval, terms = {}) => write("approveRepair", approval, terms),
+    declineRepair: (decline) => write("declineRepair", decline),
     completeRepair: (completion) => write("completeRepair", completion),
     abandonExpired: (now) => write("abandonExpired", now),
+    getRecovery: (actionId) => read(({ getRecovery }) => getRecovery(actionId)),
     listRecoveries: (query) => read(({ listRecoveries }) => listRecoveries(query)),
 
     loadCircuits: (names) => read(({ loadCircuits }) => loadCircuits(names)),

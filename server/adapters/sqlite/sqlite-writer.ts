@@ -80,6 +80,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           resolveQuietFailures: atomically(failures.resolveQuietFailures),
           recordRescues: atomically(recoveries.recordRescues),
           leaseRepair: atomically(recoveries.leaseRepair),
+          approveRepair: atomically(recoveries.approveRepair),
+          declineRepair: atomically(recoveries.declineRepair),
           completeRepair: atomically(recoveries.completeRepair),
           abandonExpired: atomically(recoveries.abandonExpired),
           commitTransition: atomically(circuits.commitTransition),

@@ -1,0 +1,75 @@
+/** The last level of recovery: when what could be done by itself did not help, a human is told what was tried. */
+import { FAILURE_TYPES, type Failure, type JsonObject, type Severity } from "../../shared/failure.js";
+import type { RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
+import { HOUR_MS } from "../../shared/units.js";
+import { type Clock, systemClock } from "../ports/clock.js";
+import type { RecoveryStore } from "../ports/store.js";
+
+/** What a human needs to know to take over. */
+export interface OperatorAlert {
+  readonly service: string;
+  readonly failureEventId: string;
+  readonly failureType: Failure["failureType"];
+  readonly severity: Severity;
+  readonly errorMessage: string | undefined;
+  /** Newest first. */
+  readonly tried: readonly {
+    readonly strategy: string;
+    readonly status: RecoveryAction["status"];
+    readonly at: number;
+    readonly message: string;
+  }[];
+}
+
+export interface AlertOperatorDeps {
+  readonly store: Pick<RecoveryStore, "listRecoveries">;
+  /** Resolves once somebody can see it; rejects when nobody can. */
+  readonly alert: (alert: OperatorAlert) => void | Promise<void>;
+  readonly clock?: Clock;
+}
+
+const MOST_TRIED = 20;
+
+/**
+ * @example
+ * engine.registerStrategy(new AlertOperatorStrategy({ store, alert: ({ service, tried }) => page(service, tried) }));
+ */
+export class AlertOperatorStrategy implements RecoveryStrategy {
+  readonly name = "alert_operator";
+  readonly scope = "service";
+  readonly actionType = "custom";
+  readonly level = "human";
+  readonly priority = 100;
+  readonly cooldownMs = HOUR_MS;
+  readonly limit = { most: 1, windowMs: HOUR_MS };
+  readonly applicableFailureTypes = FAILURE_TYPES;
+  readonly #deps: AlertOperatorDeps;
+
+  constructor(deps: AlertOperatorDeps) {
+    this.#deps = deps;
+  }
+
+  async execute(failure: Failure): Promise<StrategyResult> {
+    const { store, alert, clock = systemClock } = this.#deps;
+    const startedAt = clock.monotonic();
+    const { affectedService: service, eventId, failureType, severity, errorMessage } = failure;
+    const { items } = await store.listRecoveries({ target: service, limit: MOST_TRIED });
+    const tried = items
+      .filter(({ scope, dryRun, actionStrategy }) => scope === "service" && !dryRun && actionStrategy !== this.name)
+      .map(({ actionStrategy: strategy, status, lastAt: at, result }) => ({
+        strategy,
+        status,
+        at,
+        message: typeof result?.message === "string" ? result.message : "",
+      }));
+    await alert({ service, failureEventId: eventId, failureType, severity, errorMessage, tried });
+    return {
+      success: true,
+      actionType: this.actionType,
+      actionStrategy: this.name,
+      durationMs: clock.monotonic() - startedAt,
+      message: `a human was told that ${service} fails still`,
+      metadata: { tried: tried satisfies readonly JsonObject[] },
+    };
+  }
+}
