@@ -62,6 +62,7 @@ export { TransactionError, type TransactionErrorReason } from "./guard/database/
 export type { Detailed, ExecuteOptions, Guard, GuardContext, GuardSnapshot } from "./guard/guard.js";
 export { GuardError, type GuardErrorReason } from "./guard/guard-error.js";
 export type { GuardPolicy } from "./guard/guard-policy.js";
+export type { HedgePolicy } from "./guard/hedge-policy.js";
 export type { GuardFetchOptions } from "./guard/llm/guard-fetch.js";
 export type { Llm, LlmFallback, LlmOptions } from "./guard/llm/llm.js";
 export type {
@@ -79,6 +80,8 @@ export type { LlmPrice, LlmProvider } from "./guard/llm/provider.js";
 export type { Fetch } from "./guard/llm/reveal-failures.js";
 export { type StreamBreak, StreamBrokenError } from "./guard/llm/stream/stream-broken-error.js";
 export type { Operation, OperationDefinition } from "./guard/operation.js";
+export type { Usage } from "./guard/rescue-budget.js";
+export type { RescueBudgetPolicy } from "./guard/rescue-budget-policy.js";
 export type { RunDefinition, RunTarget, TargetTraits } from "./guard/run.js";
 export type { ServicePart } from "./guard/service-part.js";
 export { registerBuiltInHealthChecks } from "./health/built-in-checks.js";

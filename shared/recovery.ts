@@ -145,7 +145,7 @@ export interface RecoveryAction {
 }
 
 /** How a caller's value was obtained. */
-export const RESCUE_KINDS = ["fresh", "retried", "failed_over", "fallback", "stale"] as const;
+export const RESCUE_KINDS = ["fresh", "retried", "hedged", "failed_over", "fallback", "stale"] as const;
 export type RescueKind = (typeof RESCUE_KINDS)[number];
 
 export interface Rescue {

@@ -13,6 +13,7 @@ import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js"
 import { createRouter } from "../../server/api/router.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { Store } from "../../server/ports/store.js";
+import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
 import { encodeBuckets } from "../../shared/buckets-codec.js";
 import { NO_COVERAGE } from "../../shared/coverage.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
@@ -102,6 +103,7 @@ function callerOf(store: Store) {
     access: async () => ({ role: "read", actor: "bench" }),
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
+    recovery: new RecoveryEngine({ clock: systemClock, store }).control,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: 0 }),
     coverage: () => NO_COVERAGE,

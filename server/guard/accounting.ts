@@ -1,5 +1,6 @@
 /** Tells everybody concerned how an attempt ended: the circuit, the metrics, the cooldown, and the record of its call. */
 import type { Classification } from "../../shared/classification.js";
+import type { FailureType } from "../../shared/failure.js";
 import type { Attempt, AttemptTerms } from "./attempt.js";
 import { isTooShortToTell } from "./attempt-time.js";
 import type { GuardedService } from "./guarded-service.js";
@@ -8,8 +9,17 @@ import type { RescuableCall } from "./rescuable-call.js";
 import { failPart, partOf } from "./service-part.js";
 import { failureOf, isCallersOwn, outcomeOf, type Sighting } from "./sighting.js";
 
+const NOTHING_USED = Object.freeze({ tokens: 0, cost: 0 });
+const USES_UNKNOWN: ReadonlySet<FailureType> = new Set([
+  "api_timeout",
+  "stream_broken",
+  "malformed_response",
+  "unknown",
+]);
+
 export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   const { state, terms, durationMs } = attempt;
+  if (terms.service.rescueBudget !== undefined || terms.booking !== undefined) accountUsage(attempt);
   switch (state) {
     case "succeeded":
       hearAnswer(terms.service, terms.now + durationMs);
@@ -29,6 +39,13 @@ export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
   }
 }
 
+/** What an attempt used teaches what the next one will, whether a budget pays for it or not. */
+function accountUsage({ terms, usage }: Attempt): void {
+  if (usage === undefined) return;
+  terms.service.rescueBudget?.learn(usage);
+  terms.booking?.settle(usage);
+}
+
 /** What was refused at the door is a failure for the caller, and none of the service. */
 export function accountRefusal(call: RescuableCall, { error, classification }: Refusal, service: GuardedService): void {
   const { failureCategory } = call.engine.classify(error, service.name);
@@ -43,6 +60,8 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const unreachable = isNetworkToBlame(call, attempt, found);
   const classification: Classification = ownTime || unreachable ? { ...found, verdict: "ignored" } : found;
+  // Answered with an error, or not reached: nothing was used. Of what broke off nobody knows, so its booking stands.
+  if (attempt.usage === undefined && !USES_UNKNOWN.has(found.failureType)) terms.booking?.settle(NOTHING_USED);
   const blamed = classification.verdict === "failure" ? partOf(parts, classification.failureType) : undefined;
   const seen = { error, service, classification, circuit: blamed?.circuit };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);

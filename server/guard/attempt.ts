@@ -9,6 +9,7 @@ import { GuardError } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { applyTarget, type TargetFunction } from "./operation.js";
 import type { ServiceReach } from "./reach/service-reach.js";
+import type { Booking, Usage } from "./rescue-budget.js";
 import type { TargetTraits } from "./run.js";
 import type { PartPermit } from "./service-part.js";
 
@@ -41,6 +42,8 @@ export interface AttemptDeps {
 /** What one admitted attempt is given. */
 export interface AttemptTerms {
   readonly refused: false;
+  /** Of the target, in order of preference. */
+  readonly index: number;
   readonly service: GuardedService;
   /** Undefined where no circuit counts. */
   readonly permit: Permit | undefined;
@@ -51,6 +54,8 @@ export interface AttemptTerms {
   readonly place: Bulkhead | undefined;
   /** It is the one call that finds out whether the network is back. */
   readonly probesNetwork: boolean;
+  /** Of an attempt that a rescue budget pays for. */
+  readonly booking: Booking | undefined;
   readonly timeoutMs: number;
   /** Monotonic; the moment it begins. */
   readonly now: number;
@@ -66,6 +71,8 @@ export class Attempt extends Deadline implements EnclosingAttempt {
   timeoutMs: number;
   /** It got more time once a part of its result had reached the caller: how long the rest takes is the caller's affair. */
   prolonged = false;
+  /** What the work said that it used; undefined while it said nothing. */
+  usage: Usage | undefined = undefined;
   readonly terms: AttemptTerms;
   readonly #deps: AttemptDeps;
   readonly #owner: AttemptOwner;
@@ -97,6 +104,16 @@ export class Attempt extends Deadline implements EnclosingAttempt {
     this.prolonged = true;
     timers.cancel(this);
     if (leftMs !== Number.POSITIVE_INFINITY) timers.arm(this, now, leftMs);
+  }
+
+  used({ tokens, cost }: Usage): void {
+    const before = this.usage;
+    this.usage = { tokens: sumOf(before?.tokens, tokens), cost: sumOf(before?.cost, cost) };
+  }
+
+  /** Another attempt at the same work answered first: what this one would have given is nobody's concern. */
+  callOff(reason: unknown): void {
+    this.#end("aborted", reason);
   }
 
   get serviceName(): string {
@@ -180,4 +197,8 @@ export class Attempt extends Deadline implements EnclosingAttempt {
     }
     this.#owner.attemptEnded(this);
   }
+}
+
+function sumOf(before: number | undefined, now: number | undefined): number | undefined {
+  return now === undefined || !(now >= 0) ? before : (before ?? 0) + now;
 }

@@ -19,6 +19,11 @@ export class CallRecord {
     call?.causes.push(sighting.failure.eventId);
   }
 
+  /** What is no failure of the call, but what a rescue answers. */
+  mention(failure: Failure): void {
+    this.#entries.push(failure);
+  }
+
   note(rescue: RescueRecord): void {
     this.#entries.push(rescue);
   }

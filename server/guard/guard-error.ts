@@ -11,6 +11,7 @@ import { REJECTION } from "../../shared/rejection.js";
  * cooldown         the service asked to be left alone, and that time is not over
  * network_down     the network reaches no service of this kind, and it is not time yet to try again
  * retry_budget     retries of this service are spent
+ * rescue_budget    what rescues may cost in attempts, tokens or money is spent
  * unsafe           running the work again might do it twice
  * delivered        a part of the result has reached the caller
  * no_target        no other target is left
@@ -24,6 +25,7 @@ export const GUARD_ERROR_REASONS = [
   "cooldown",
   "network_down",
   "retry_budget",
+  "rescue_budget",
   "unsafe",
   "delivered",
   "no_target",
@@ -39,6 +41,7 @@ const CODE_BY_REASON = {
   cooldown: "TOO_MANY_REQUESTS",
   network_down: "SERVICE_UNAVAILABLE",
   retry_budget: "SERVICE_UNAVAILABLE",
+  rescue_budget: "SERVICE_UNAVAILABLE",
   unsafe: "SERVICE_UNAVAILABLE",
   delivered: "SERVICE_UNAVAILABLE",
   no_target: "SERVICE_UNAVAILABLE",

@@ -7,10 +7,13 @@ import {
 } from "../../shared/circuit-config.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { MAX_TIMER_MS, SECOND_MS } from "../../shared/units.js";
+import { type HedgePolicy, type ResolvedHedgePolicy, resolveHedgePolicy } from "./hedge-policy.js";
+import { invalidPolicy, requireInteger, requireNumber } from "./policy-checks.js";
+import { type RescueBudgetPolicy, resolveRescueBudget } from "./rescue-budget-policy.js";
 
-/** How many retries and failovers a service may cost, so that rescuing never becomes the storm that keeps it down. */
+/** How many retries, hedges and failovers a service may cost, so that rescuing never becomes the storm that keeps it down. */
 export interface RetryBudgetPolicy {
-  /** Tokens that each call to the service earns; a retry costs one token. 0 to 1. @default 0.1 */
+  /** Tokens that each call to the service earns; a retry or a hedge costs one token. 0 to 1. @default 0.1 */
   readonly ratio: number;
   /** Tokens that come back in each window without any traffic. 0 to 10,000. @default 10 */
   readonly minRetries: number;
@@ -38,6 +41,10 @@ export interface GuardPolicy extends Partial<CircuitConfig> {
   /** Attempts that may wait for a place, each within its own deadline; 0 to 1,000,000. Needs `maxConcurrent`. @default 0 */
   readonly maxQueued?: number | undefined;
   readonly retryBudget?: Partial<RetryBudgetPolicy> | undefined;
+  /** Attempts, tokens or money that retries, hedges and failovers may cost in a window. @default no limit but `retryBudget` */
+  readonly rescueBudget?: RescueBudgetPolicy | undefined;
+  /** Asks once more beside an attempt that is late. @default none */
+  readonly hedge?: HedgePolicy | undefined;
 }
 
 /** A policy with every default filled in. */
@@ -47,6 +54,8 @@ export interface ResolvedGuardPolicy {
   readonly maxConcurrent: number | undefined;
   readonly maxQueued: number;
   readonly retryBudget: RetryBudgetPolicy;
+  readonly rescueBudget: RescueBudgetPolicy | undefined;
+  readonly hedge: ResolvedHedgePolicy | undefined;
   /** What was said about the circuit; the circuit breaker fills in and checks the rest. */
   readonly circuit: Partial<CircuitConfig>;
 }
@@ -72,6 +81,8 @@ const POLICY_OPTIONS: ReadonlySet<string> = new Set<keyof GuardPolicy>([
   "maxConcurrent",
   "maxQueued",
   "retryBudget",
+  "rescueBudget",
+  "hedge",
 ]);
 
 /**
@@ -89,7 +100,7 @@ export function resolveGuardPolicy(
   }
   for (const option of Object.keys(policy)) {
     if (!POLICY_OPTIONS.has(option)) {
-      throw invalid(service, option, `is unknown; the options of a guard are ${[...POLICY_OPTIONS].join(", ")}`);
+      throw invalidPolicy(service, option, `is unknown; the options of a guard are ${[...POLICY_OPTIONS].join(", ")}`);
     }
   }
   const timeoutMs = policy.timeoutMs ?? defaults.timeoutMs ?? GUARD_POLICY_DEFAULTS.timeoutMs;
@@ -102,10 +113,10 @@ export function resolveGuardPolicy(
   if (maxConcurrent !== undefined) requireInteger(service, "maxConcurrent", maxConcurrent, 1, 1_000_000);
   requireInteger(service, "maxQueued", maxQueued, 0, 1_000_000);
   if (maxQueued > 0 && maxConcurrent === undefined) {
-    throw invalid(service, "maxQueued", "needs maxConcurrent: without a limit nothing waits");
+    throw invalidPolicy(service, "maxQueued", "needs maxConcurrent: without a limit nothing waits");
   }
   if (idempotent !== undefined && typeof idempotent !== "boolean") {
-    throw invalid(service, "idempotent", `got ${String(idempotent)}; legal: true or false`);
+    throw invalidPolicy(service, "idempotent", `got ${String(idempotent)}; legal: true or false`);
   }
   requireNumber(service, "retryBudget.ratio", retryBudget.ratio, 0, 1);
   requireInteger(service, "retryBudget.minRetries", retryBudget.minRetries, 0, 10_000);
@@ -117,6 +128,8 @@ export function resolveGuardPolicy(
     maxConcurrent,
     maxQueued,
     retryBudget: Object.freeze(retryBudget),
+    rescueBudget: resolveRescueBudget(service, policy.rescueBudget ?? defaults.rescueBudget),
+    hedge: resolveHedgePolicy(service, policy.hedge ?? defaults.hedge),
     circuit: Object.freeze({
       ...circuitOptions(defaults),
       ...presetOf(service, policy),
@@ -130,7 +143,7 @@ function presetOf(service: string, { preset }: GuardPolicy): Partial<CircuitConf
   if (preset === undefined) return {};
   if (!Object.hasOwn(CIRCUIT_PRESETS, preset)) {
     const legal = Object.keys(CIRCUIT_PRESETS).join(", ");
-    throw invalid(service, "preset", `got ${String(preset)}; legal: ${legal}`);
+    throw invalidPolicy(service, "preset", `got ${String(preset)}; legal: ${legal}`);
   }
   return CIRCUIT_PRESETS[preset];
 }
@@ -139,19 +152,4 @@ function circuitOptions(policy: GuardPolicy): Partial<CircuitConfig> {
   return Object.fromEntries(
     CIRCUIT_OPTIONS.flatMap((option) => (policy[option] === undefined ? [] : [[option, policy[option]]])),
   );
-}
-
-function requireInteger(service: string, option: string, value: unknown, min: number, max: number): void {
-  requireNumber(service, option, value, min, max);
-  if (!Number.isInteger(value)) throw invalid(service, option, `got ${String(value)}; legal: a whole number`);
-}
-
-function requireNumber(service: string, option: string, value: unknown, min: number, max: number): void {
-  if (typeof value !== "number" || !(value >= min && value <= max)) {
-    throw invalid(service, option, `got ${String(value)}; legal: [${min}, ${max}]`);
-  }
-}
-
-function invalid(service: string, option: string, problem: string): ParamedicError {
-  return new ParamedicError("CONFIGURATION_INVALID", `guard "${service}": ${option}: ${problem}`);
 }

@@ -2,6 +2,7 @@
 import type { CircuitSnapshot } from "../../shared/circuit.js";
 import type { Failure } from "../../shared/failure.js";
 import type { Rescue } from "../../shared/recovery.js";
+import type { BudgetLimit, Usage } from "./rescue-budget.js";
 
 /** What a guarded function is given. */
 export interface GuardContext {
@@ -18,6 +19,14 @@ export interface GuardContext {
    *   @default what the attempt has left
    */
   delivered(options?: { readonly timeoutMs?: number }): void;
+  /**
+   * Says what the attempt used, for budgets in tokens or money; of several calls the sum counts.
+   *
+   * @param usage.tokens of request and answer; 0 or more
+   * @param usage.cost in the currency in which the budget is; 0 or more
+   * @example context.used({ tokens: usage.total_tokens })
+   */
+  used(usage: Usage): void;
 }
 
 /** How one piece of guarded work differs from its guard's policy. */
@@ -51,6 +60,10 @@ export interface GuardSnapshot {
   readonly cooldownMs: number;
   /** Retries that the service may cost now. */
   readonly retryTokens: number;
+  /** What is left of each limit of its rescue budget; undefined where it has none. */
+  readonly rescueBudget:
+    | { readonly name: string; readonly left: Readonly<Partial<Record<BudgetLimit, number>>> }
+    | undefined;
 }
 
 /**

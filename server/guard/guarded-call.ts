@@ -6,42 +6,46 @@
 import type { Failure } from "../../shared/failure.js";
 import { type ModePermits, permitsOf } from "../../shared/mode.js";
 import { isHoldBearable } from "../../shared/plan.js";
-import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
+import type { RescueKind } from "../../shared/recovery.js";
 import type { CallInfo } from "../ports/call-context.js";
 import { delayInCall } from "../ports/clock.js";
-import { accountAttempt, accountRefusal, ignorePermits } from "./accounting.js";
+import { accountAttempt, accountRefusal } from "./accounting.js";
+import {
+  type Asker,
+  admit,
+  admitAtOnce,
+  admitInTime,
+  circuitOf,
+  indexesLeft,
+  requireCaller,
+  returnTerms,
+  serviceAt,
+} from "./admission.js";
 import { Attempt, type AttemptOwner, type AttemptTerms } from "./attempt.js";
 import { AttemptCall } from "./attempt-call.js";
-import { attemptTimeMs, FALLBACK_LEAST_MS } from "./attempt-time.js";
-import { type Bulkhead, waitForPlace } from "./bulkhead.js";
+import { FALLBACK_LEAST_MS } from "./attempt-time.js";
 import { CallRecord } from "./call-record.js";
 import { withDeadline } from "./deadline.js";
 import type { Detailed } from "./guard.js";
 import type { GuardEngine } from "./guard-engine.js";
 import { GuardError, type GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
+import { type HedgedCall, HedgeRace } from "./hedge-race.js";
+import { type HedgeEnd, REFUSED_BY_MODE, recordOfHedge, slownessOf } from "./hedge-record.js";
 import { isIdempotent } from "./idempotency.js";
 import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
-import {
-  type Refusal,
-  refusedByBulkhead,
-  refusedByCircuit,
-  refusedByCooldown,
-  refusedByDeadline,
-  refusedByNetwork,
-} from "./refusal.js";
-import type { RescuableCall, Work } from "./rescuable-call.js";
+import type { Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
+import type { BudgetLimit } from "./rescue-budget.js";
 import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
-import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
 
 export type TargetFunctions = readonly [TargetFunction, ...TargetFunction[]];
 
-export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
+export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
   readonly engine: GuardEngine;
   readonly work: Work;
   /** The tRPC call it belongs to. */
@@ -55,9 +59,14 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   readonly #args: readonly unknown[];
   readonly #startedAt: number;
   /** Monotonic. */
-  readonly #deadlineAt: number;
+  readonly deadlineAt: number;
   /** Of the target asked last. */
   #index = 0;
+  /** Of the last target in order that was asked. */
+  #furthest = 0;
+  /** Attempts that began beside another one. */
+  #hedges = 0;
+  #isHedged = false;
   /** Attempts that may have begun to change something: all but those that are proven not to. */
   #mayHaveRun = 0;
   #fellBack = false;
@@ -80,7 +89,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     this.#args = args;
     this.#startedAt = engine.clock.monotonic();
     const ownDeadlineAt = this.#startedAt + (work.timeoutMs ?? Number.POSITIVE_INFINITY);
-    this.#deadlineAt = Math.min(ownDeadlineAt, info?.deadlineAt ?? Number.POSITIVE_INFINITY);
+    this.deadlineAt = Math.min(ownDeadlineAt, info?.deadlineAt ?? Number.POSITIVE_INFINITY);
   }
 
   run(): Promise<unknown> {
@@ -98,8 +107,7 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     const { attempts } = this;
     const durationMs = this.engine.clock.monotonic() - this.#startedAt;
     if (this.#fellBack) return { value, rescue: { kind: "fallback", target: undefined, attempts, durationMs } };
-    const kind = this.#index > 0 ? "failed_over" : attempts > 1 ? "retried" : "fresh";
-    return { value, rescue: { kind, target: this.service.name, attempts, durationMs } };
+    return { value, rescue: { kind: this.#rescueKind(), target: this.service.name, attempts, durationMs } };
   }
 
   #begin(): void {
@@ -109,29 +117,29 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     }
     this.#index = this.#firstIndex();
     const { service } = this;
-    const circuit = this.#circuitOf(service, this.#startedAt);
-    if (service.bulkhead !== undefined || circuit?.ready !== undefined) {
-      this.#ask(this.#index).then(this.#resolve, this.#reject);
+    const circuit = circuitOf(this, service, this.#startedAt);
+    if (!service.beginsAtOnce || circuit?.ready !== undefined) {
+      this.#ask(this.#index).then((value) => this.#answered(value), this.#reject);
       return;
     }
-    const admission = this.#admit(this.#index, circuit, this.#startedAt);
+    const admission = admit(this, this.#index, circuit, this.#startedAt);
     if (admission.refused) {
       accountRefusal(this, admission, service);
       this.#reject(undefined);
     } else {
-      this.#start(admission, this);
+      this.start(this.attemptFor(admission, this));
     }
   }
 
   /** Of the first attempt. */
   attemptEnded(attempt: Attempt): void {
-    if (this.#conclude(attempt)) this.#resolve(attempt.value);
+    if (this.conclude(attempt)) this.#resolve(attempt.value);
     else this.#reject(undefined);
   }
 
   /** The target asked last. */
   get service(): GuardedService {
-    return this.#serviceAt(this.#index);
+    return serviceAt(this, this.#index);
   }
 
   get record(): CallRecord {
@@ -181,17 +189,23 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
   }
 
   remainingMs(): number {
-    return this.#deadlineAt - this.engine.clock.monotonic();
+    return this.deadlineAt - this.engine.clock.monotonic();
   }
 
   /** Targets after the present one that would be asked now. */
   targetsLeft(): number {
-    return this.#indexesLeft(this.#index, this.engine.clock.monotonic()).length;
+    return this.#targetsLeft(this.engine.clock.monotonic()).length;
   }
 
   canAfford(way: "again" | "next"): boolean {
     const cost = way === "again" ? RETRY_COST : this.#failoverCost();
-    return this.service.budget.has(cost, this.engine.clock.monotonic());
+    return this.service.budget.has(cost, this.engine.clock.monotonic()) && this.rescuesSpent === undefined;
+  }
+
+  /** The limit of the service's rescue budget that lets this work not run again. */
+  get rescuesSpent(): BudgetLimit | undefined {
+    if (this.nothingSent) return undefined;
+    return this.service.rescueBudget?.spent(this.engine.clock.monotonic());
   }
 
   /** Runs the present target again. */
@@ -205,28 +219,31 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     const remainingMs = this.remainingMs();
     if (waitMs >= remainingMs || !isHoldBearable(restMs, remainingMs))
       throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
+    this.#requireBudget();
     if (!service.budget.take(RETRY_COST, clock.monotonic())) {
       throw this.refusal("retry_budget", "has spent its retries");
     }
     if (waitMs > 0) await delayInCall(clock, waitMs, signal);
     this.#requireSafe();
-    const admission = await this.#admitted(this.#index);
+    const admission = await admitInTime(this, this.#index);
     if (admission.refused) throw admission.error;
-    return this.#finish(admission);
+    return this.#finish(admission, service);
   }
 
   /** Runs the next target that admits the call. */
   async next(): Promise<unknown> {
     this.#requireSafe();
+    this.#requireBudget();
     const now = this.engine.clock.monotonic();
-    if (!this.service.budget.take(this.#failoverCost(), now)) {
+    const { service } = this;
+    if (!service.budget.take(this.#failoverCost(), now)) {
       throw this.refusal("retry_budget", "has spent its failovers");
     }
-    for (const index of this.#indexesLeft(this.#index, now)) {
-      const admission = await this.#admitted(index);
+    for (const index of this.#targetsLeft(now)) {
+      const admission = await admitInTime(this, index);
       if (admission.refused) continue;
       this.#index = index;
-      return this.#finish(admission);
+      return this.#finish(admission, service);
     }
     throw this.refusal("no_target", "was the last target that admits calls");
   }
@@ -263,106 +280,61 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     return new GuardError(reason, this.service.name, `${this.service.name} ${why}`, { cause });
   }
 
-  /** Asks the first target where that has to wait. */
-  async #ask(index: number): Promise<unknown> {
-    const admission = await this.#admitted(index);
-    if (!admission.refused) return this.#finish(admission);
-    this.#requireCaller();
-    accountRefusal(this, admission, this.#serviceAt(index));
-    throw admission.error;
+  /** Terms of one more attempt beside those that run, or why there is none. */
+  hedge(): AttemptTerms | string {
+    const { engine, service } = this;
+    const policy = service.policy.hedge;
+    const now = engine.clock.monotonic();
+    const toNext = policy?.target === "next";
+    if (this.gone !== undefined) return "aborted";
+    if (!this.permits(service).rescues) return REFUSED_BY_MODE;
+    if (!(toNext ? engine.flags.failover : engine.flags.retry)) return "disabled";
+    const index = toNext ? this.#targetsLeft(now)[0] : this.#index;
+    if (index === undefined) return "no_target_left";
+    const spent = this.rescuesSpent;
+    if (spent !== undefined) return `budget_${spent}`;
+    if (!service.budget.has(RETRY_COST, now)) return "budget";
+    const admission = admitAtOnce(this, index);
+    if (admission.refused) return admission.classification.reason;
+    service.budget.take(RETRY_COST, now);
+    this.#hedges += 1;
+    return { ...admission, booking: service.rescueBudget?.book(now) };
   }
 
-  async #finish(terms: AttemptTerms): Promise<unknown> {
-    if (this.gone !== undefined) {
-      ignorePermits(terms);
-      terms.place?.leave();
-      if (terms.probesNetwork) terms.service.network?.returned();
-      throw this.gone.reason;
+  noteHedge(end: HedgeEnd): void {
+    const { engine, record } = this;
+    try {
+      if (end.status === "succeeded") this.#isHedged = true;
+      let failure = record.last?.failure;
+      if (failure === undefined) {
+        failure = slownessOf(end, engine, this.work.name, this.info);
+        record.mention(failure);
+      }
+      record.note(recordOfHedge(failure, end, engine.clock.now()));
+    } catch (fault) {
+      engine.onFault(fault);
     }
-    this.#fellBack = false;
-    return new Promise((resolve, reject) => {
-      this.#start(terms, {
-        attemptEnded: (attempt) => {
-          if (this.#conclude(attempt)) resolve(attempt.value);
-          else reject(attempt.error);
-        },
-        delivered: () => this.delivered(),
-        remainingMs: () => this.remainingMs(),
-        runsAgain: this.runsAgain,
-        info: this.info,
-        signal: this.signal,
-      });
-    });
   }
 
-  /** As `#admit`, and waits for restored circuits and for a place in the bulkhead. */
-  async #admitted(index: number): Promise<AttemptTerms | Refusal> {
-    const service = this.#serviceAt(index);
-    const bulkhead = this.#isWithin(service) ? undefined : service.bulkhead;
-    const circuit = this.#circuitOf(service, this.engine.clock.monotonic());
-    if (circuit?.ready !== undefined) await circuit.ready;
-    this.#requireCaller();
-    if (bulkhead !== undefined && !bulkhead.tryEnter() && !(await this.#waitForPlace(bulkhead, index))) {
-      return refusedByBulkhead(service.name);
-    }
-    const admission = this.#admit(index, circuit, this.engine.clock.monotonic());
-    if (!admission.refused) return { ...admission, place: bulkhead };
-    bulkhead?.leave();
-    return admission;
+  attemptFor(terms: AttemptTerms, owner: AttemptOwner): Attempt {
+    return new Attempt(terms, this.engine, owner);
   }
 
-  #waitForPlace(bulkhead: Bulkhead, index: number): Promise<boolean> {
-    const { clock } = this.engine;
-    const signals = [this.info?.signal, this.signal];
-    return waitForPlace(bulkhead, { clock, signals, timeoutMs: this.#timeFor(index, clock.monotonic()) });
-  }
-
-  #admit(index: number, circuit: CircuitBreaker | undefined, now: number): AttemptTerms | Refusal {
-    const service = this.#serviceAt(index);
-    if (this.info !== undefined) service.callers.asked(this.info.path, now);
-    const timeoutMs = this.#timeFor(index, now);
-    if (timeoutMs <= 0) return refusedByDeadline(service.name);
-    const restMs = service.restsForMs(now);
-    if (restMs > 0) return refusedByCooldown(service.name, restMs);
-    const network = service.network?.admit(service, now) ?? "free";
-    if (network === "refused") return refusedByNetwork(service.name, service.network?.holdsForMs(service, now) ?? 0);
-    const permit = circuit?.tryAcquire(now);
-    if (circuit !== undefined && permit === undefined) {
-      if (network === "probe") service.network?.returned();
-      return refusedByCircuit(circuit.refusal(now));
-    }
-    const traits = this.work.traits?.[index];
-    const parts = acquireParts(this.#isWithin(service) ? undefined : traits?.parts, this.engine.registry, now);
-    if (isRefusal(parts)) {
-      permit?.ignored();
-      if (network === "probe") service.network?.returned();
-      return refusedByCircuit(parts);
-    }
-    const probesNetwork = network === "probe";
-    return {
-      refused: false,
-      service,
-      permit,
-      parts,
-      judge: traits?.judge,
-      place: undefined,
-      probesNetwork,
-      timeoutMs,
-      now,
-    };
-  }
-
-  #start(terms: AttemptTerms, owner: AttemptOwner): void {
+  start(attempt: Attempt): void {
+    const { index, service } = attempt.terms;
     this.attempts += 1;
     this.#mayHaveRun += 1;
-    terms.service.budget.earn();
-    new Attempt(terms, this.engine, owner).run(this.#functions[this.#index] ?? this.#functions[0], this.#args);
+    if (index > this.#furthest) this.#furthest = index;
+    service.budget.earn();
+    attempt.run(this.#functions[index] ?? this.#functions[0], this.#args);
   }
 
   /** Says whether an attempt gave a value. */
-  #conclude(attempt: Attempt): boolean {
+  conclude(attempt: Attempt): boolean {
     const isSuccess = attempt.state === "succeeded";
-    if (!isSuccess) this.lastThrown = attempt;
+    const isCalledOff = attempt.state === "aborted" && this.gone === undefined;
+    if (!isCalledOff) this.#index = attempt.terms.index;
+    if (!isSuccess && !isCalledOff) this.lastThrown = attempt;
     try {
       accountAttempt(this, attempt);
       if (!isSuccess && attempt.state !== "aborted" && this.record.last?.classification.nothingSent)
@@ -373,17 +345,70 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     return isSuccess;
   }
 
-  /** This work runs in an attempt of the same service already: what stands at its door was passed. */
-  #isWithin(service: GuardedService): boolean {
-    return this.info instanceof AttemptCall && this.info.within(service.name) !== undefined;
+  /** Asks the first target where that has to wait, or is watched. */
+  async #ask(index: number): Promise<unknown> {
+    const admission = await admitInTime(this, index);
+    if (!admission.refused) return this.#finish(admission, undefined);
+    requireCaller(this);
+    accountRefusal(this, admission, serviceAt(this, index));
+    throw admission.error;
   }
 
-  #circuitOf(service: GuardedService, now: number): CircuitBreaker | undefined {
-    return this.#isWithin(service) ? undefined : service.circuit(now);
+  /** @param payer whose rescue budget an attempt is charged to that runs the work again */
+  async #finish(admitted: AttemptTerms, payer: GuardedService | undefined): Promise<unknown> {
+    if (this.gone !== undefined) {
+      returnTerms(admitted);
+      throw this.gone.reason;
+    }
+    const terms = this.#booked(admitted, payer);
+    this.#fellBack = false;
+    this.#isHedged = false;
+    if (this.#mayHedge(terms.service)) return new HedgeRace(this, terms).run();
+    return new Promise((resolve, reject) => {
+      const attempt = this.attemptFor(terms, {
+        attemptEnded: () => {
+          if (this.conclude(attempt)) resolve(attempt.value);
+          else reject(attempt.error);
+        },
+        delivered: () => this.delivered(),
+        remainingMs: () => this.remainingMs(),
+        runsAgain: this.runsAgain,
+        info: this.info,
+        signal: this.signal,
+      });
+      this.start(attempt);
+    });
   }
 
-  #serviceAt(index: number): GuardedService {
-    return this.work.services[index] ?? this.work.services[0];
+  #booked(terms: AttemptTerms, payer: GuardedService | undefined): AttemptTerms {
+    const budget = payer?.rescueBudget;
+    if (budget === undefined || this.nothingSent) return terms;
+    const booking = budget.book(this.engine.clock.monotonic());
+    if (booking !== undefined) return { ...terms, booking };
+    returnTerms(terms);
+    throw this.#overBudget();
+  }
+
+  #mayHedge({ policy }: GuardedService): boolean {
+    return (
+      policy.hedge !== undefined &&
+      this.engine.flags.autoRecovery &&
+      !this.outputDelivered &&
+      !this.nested &&
+      this.idempotent
+    );
+  }
+
+  #rescueKind(): RescueKind {
+    if (this.#isHedged) return "hedged";
+    if (this.#index > 0) return "failed_over";
+    return this.attempts - this.#hedges > 1 ? "retried" : "fresh";
+  }
+
+  /** What watched attempts wrote down is told before the caller has its value. */
+  #answered(value: unknown): void {
+    this.#record?.tell(this.engine.journal, true);
+    this.#resolve(value);
   }
 
   permits(service: GuardedService): ModePermits {
@@ -401,33 +426,8 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     );
   }
 
-  #indexesLeft(after: number, now: number): number[] {
-    const { services } = this.work;
-    if (!this.engine.flags.failover) return [];
-    return [...services.keys()].filter((index) => index > after && this.#mayAsk(index, now));
-  }
-
-  #mayAsk(index: number, now: number): boolean {
-    const { engine, work } = this;
-    const traits = work.traits?.[index];
-    return (
-      this.#serviceAt(index).admits(now) &&
-      (traits?.accepts?.() ?? true) &&
-      partsAdmit(traits?.parts, engine.registry, engine.clock.now())
-    );
-  }
-
-  #timeFor(index: number, now: number): number {
-    const remainingMs = this.#deadlineAt - now;
-    const policyMs = this.#serviceAt(index).policy.timeoutMs;
-    if (remainingMs === Number.POSITIVE_INFINITY) return policyMs;
-    const rescuable = this.mayRescue(this.#serviceAt(index));
-    return attemptTimeMs({
-      policyMs,
-      remainingMs,
-      waysLeft: rescuable && this.idempotent ? 1 + this.#indexesLeft(index, now).length : 1,
-      hasFallback: rescuable && this.work.fallback !== undefined,
-    });
+  #targetsLeft(now: number): number[] {
+    return indexesLeft(this, Math.max(this.#index, this.#furthest), now);
   }
 
   /** A call that was refused, or proved that it sent nothing, adds no load when it goes elsewhere. */
@@ -435,12 +435,20 @@ export class GuardedCall implements AttemptOwner, RescuableCall, Runnable {
     return this.record.last?.classification.nothingSent ? 0 : FAILOVER_COST;
   }
 
-  #requireCaller(): void {
-    if (this.gone !== undefined) throw this.gone.reason;
+  #requireBudget(): void {
+    if (this.rescuesSpent !== undefined) throw this.#overBudget();
+  }
+
+  #overBudget(): GuardError {
+    const { rescueBudget } = this.service;
+    return this.refusal(
+      "rescue_budget",
+      `has spent the ${this.rescuesSpent ?? ""} of the budget ${rescueBudget?.name}`,
+    );
   }
 
   #requireSafe(): void {
-    this.#requireCaller();
+    requireCaller(this);
     if (this.outputDelivered) throw this.refusal("delivered", "has delivered a part of its result");
     if (!this.nothingSent && !this.idempotent) throw this.refusal("unsafe", "may have begun its work already");
     if (this.remainingMs() <= 0) throw this.refusal("deadline", "has no time left");

@@ -9,6 +9,8 @@ import type { GuardSnapshot } from "./guard.js";
 import type { ResolvedGuardPolicy } from "./guard-policy.js";
 import type { NetworkWatch, WatchedService } from "./network-watch.js";
 import type { Callers, ServiceReach } from "./reach/service-reach.js";
+import { createRecentDurations, type RecentDurations } from "./recent-durations.js";
+import type { RescueBudget } from "./rescue-budget.js";
 import { createRetryBudget, type RetryBudget } from "./retry-budget.js";
 import { mayAdmit } from "./service-part.js";
 
@@ -20,7 +22,12 @@ export interface GuardedServiceDeps {
   /** Of all services of its kind; undefined while circuit breakers are switched off. */
   readonly network: NetworkWatch | undefined;
   readonly reach: ServiceReach;
+  /** Its own, or one that it shares; undefined where nothing but the retry budget bounds rescues. */
+  readonly rescueBudget: RescueBudget | undefined;
 }
+
+/** `won`: it answered first · `lost`: it did not · `refused`: it was not sent, for whatever reason. */
+export type HedgeOutcome = "won" | "lost" | "refused";
 
 const CIRCUIT_KNOWN_MS = 1_000;
 
@@ -29,15 +36,20 @@ export class GuardedService implements WatchedService {
   readonly policy: ResolvedGuardPolicy;
   readonly bulkhead: Bulkhead | undefined;
   readonly budget: RetryBudget;
+  readonly rescueBudget: RescueBudget | undefined;
   readonly network: NetworkWatch | undefined;
   /** The procedures that ask it. */
   readonly callers: Callers;
+  /** Nothing is waited for at its door, and nothing watches its attempts. */
+  readonly beginsAtOnce: boolean;
   /** Attempts whose work has not ended. */
   inFlight = 0;
   answeredAt = Number.NEGATIVE_INFINITY;
   readonly #deps: GuardedServiceDeps;
   readonly #durations = new Map<Outcome, SeriesHandle>();
   readonly #successDurations: SeriesHandle;
+  /** Of answers, where hedges go by them. */
+  readonly #answers: RecentDurations | undefined;
   #circuit: CircuitBreaker | undefined = undefined;
   /** Monotonic. */
   #circuitIsKnownUntil = Number.NEGATIVE_INFINITY;
@@ -52,7 +64,11 @@ export class GuardedService implements WatchedService {
     this.network = deps.network;
     this.callers = deps.reach.callersOf(name);
     this.bulkhead = maxConcurrent === undefined ? undefined : createBulkhead({ maxConcurrent, maxQueued });
+    this.beginsAtOnce = maxConcurrent === undefined && policy.hedge === undefined;
     this.budget = createRetryBudget(policy.retryBudget, deps.clock.monotonic());
+    this.rescueBudget = deps.rescueBudget;
+    const percentile = policy.hedge?.afterPercentile;
+    this.#answers = percentile === undefined ? undefined : createRecentDurations(percentile);
     this.#successDurations = this.#durationsOf("success");
     this.circuit();
   }
@@ -88,6 +104,30 @@ export class GuardedService implements WatchedService {
     return circuit === undefined || mayAdmit(circuit, this.#deps.clock.now());
   }
 
+  /** After how long an attempt is late; undefined while that is not known. */
+  lateAfterMs(): number | undefined {
+    return this.#answers?.percentileMs() ?? this.policy.hedge?.afterMs;
+  }
+
+  /** How long an answer took; of an attempt that was called off, how long at least it would have. */
+  learnAnswer(durationMs: number): void {
+    this.#answers?.add(durationMs);
+  }
+
+  /** What became of the hedges of its attempts. */
+  countHedge(outcome: HedgeOutcome): void {
+    const source = `guard.${this.name}`;
+    const series = this.#deps.sink.series({
+      metricType: "operation",
+      metricName: `${source}.hedges`,
+      kind: "counter",
+      unit: "{hedge}",
+      source,
+      tags: { outcome },
+    });
+    series.record(1);
+  }
+
   record(outcome: Outcome, durationMs: number): void {
     const series = outcome === "success" ? this.#successDurations : this.#durationsOf(outcome);
     series.record(durationMs);
@@ -102,6 +142,7 @@ export class GuardedService implements WatchedService {
       queued: this.bulkhead?.queued ?? 0,
       cooldownMs: this.restsForMs(now),
       retryTokens: this.budget.tokens(now),
+      rescueBudget: this.rescueBudget && { name: this.rescueBudget.name, left: this.rescueBudget.left(now) },
     };
   }
 

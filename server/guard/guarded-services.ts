@@ -4,6 +4,8 @@ import type { Random } from "../ports/random.js";
 import { type GuardPolicy, type ResolvedGuardPolicy, resolveGuardPolicy } from "./guard-policy.js";
 import { GuardedService, type GuardedServiceDeps } from "./guarded-service.js";
 import { createNetworkWatch, kindOf, type NetworkWatch } from "./network-watch.js";
+import { createRescueBudget, type RescueBudget } from "./rescue-budget.js";
+import type { RescueBudgetPolicy } from "./rescue-budget-policy.js";
 
 export interface GuardedServices {
   /** Made on first use. A different policy later is logged once and has no effect. */
@@ -13,7 +15,7 @@ export interface GuardedServices {
 }
 
 export function createGuardedServices(
-  deps: Omit<GuardedServiceDeps, "network"> & {
+  deps: Omit<GuardedServiceDeps, "network" | "rescueBudget"> & {
     readonly random: Random;
     readonly logger: Logger;
     readonly onFault: (error: unknown) => void;
@@ -23,6 +25,7 @@ export function createGuardedServices(
   const services = new Map<string, GuardedService>();
   const conflicts = new Set<string>();
   const networks = new Map<string, NetworkWatch>();
+  const budgets = new Map<string, { readonly policy: RescueBudgetPolicy; readonly budget: RescueBudget }>();
   resolveGuardPolicy("*", defaults);
 
   const networkOf = (kind: string): NetworkWatch => {
@@ -55,14 +58,35 @@ export function createGuardedServices(
     }
   };
 
-  const reportConflict = ({ name, policy }: GuardedService, other: ResolvedGuardPolicy): void => {
-    if (conflicts.has(name) || JSON.stringify(policy) === JSON.stringify(other)) return;
-    conflicts.add(name);
+  /** One that is named is shared; one without a name is the service's own. */
+  const rescueBudgetOf = (service: string, policy: RescueBudgetPolicy | undefined): RescueBudget | undefined => {
+    if (policy === undefined) return undefined;
+    const { name } = policy;
+    if (name === undefined) return createRescueBudget(service, policy);
+    const known = budgets.get(name);
+    if (known === undefined) {
+      const budget = createRescueBudget(name, policy);
+      budgets.set(name, { policy, budget });
+      return budget;
+    }
+    if (JSON.stringify(known.policy) !== JSON.stringify(policy)) {
+      warn(service, `the rescue budget "${name}" has other limits already; the first ones stand`);
+    }
+    return known.budget;
+  };
+
+  const warn = (service: string, message: string): void => {
     try {
-      deps.logger.warn({ service: name }, `guard "${name}" has another policy already; the first one stands`);
+      deps.logger.warn({ service }, message);
     } catch (error) {
       deps.onFault(error);
     }
+  };
+
+  const reportConflict = ({ name, policy }: GuardedService, other: ResolvedGuardPolicy): void => {
+    if (conflicts.has(name) || JSON.stringify(policy) === JSON.stringify(other)) return;
+    conflicts.add(name);
+    warn(name, `guard "${name}" has another policy already; the first one stands`);
   };
 
   return {
@@ -74,7 +98,8 @@ export function createGuardedServices(
       }
       const resolved = resolveGuardPolicy(name, policy ?? {}, defaults);
       const network = deps.registry === undefined ? undefined : networkOf(kindOf(name));
-      const made = new GuardedService(name, resolved, { ...deps, network });
+      const rescueBudget = rescueBudgetOf(name, resolved.rescueBudget);
+      const made = new GuardedService(name, resolved, { ...deps, network, rescueBudget });
       services.set(name, made);
       return made;
     },

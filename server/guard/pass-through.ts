@@ -36,5 +36,6 @@ export function unguardedContext(signal: AbortSignal | undefined): GuardContext 
       return signal ?? new AbortController().signal;
     },
     delivered() {},
+    used() {},
   };
 }

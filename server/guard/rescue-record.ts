@@ -1,10 +1,11 @@
 /** What the journal is told of one strategy's try, or of why none was made. */
 import { describeError } from "../../shared/describe-error.js";
 import { type Failure, isJsonObject, type JsonObject } from "../../shared/failure.js";
-import type { Plan } from "../../shared/plan.js";
+import type { Plan, Refusal as PlanRefusal } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryStrategy, type StrategyResult } from "../../shared/recovery.js";
 import { boundText, redactJson, safeText } from "../../shared/redaction.js";
 import type { RescueRecord } from "../ports/journal.js";
+import type { BudgetLimit } from "./rescue-budget.js";
 
 const MESSAGE_LENGTH = 300;
 
@@ -23,6 +24,8 @@ export interface StepFacts {
   /** Attempts that the strategy made. */
   readonly attempts: number;
   readonly remainingMs: number;
+  /** The limit of the rescue budget that is spent. */
+  readonly rescuesSpent: BudgetLimit | undefined;
 }
 
 export function recordOfStep(
@@ -30,7 +33,7 @@ export function recordOfStep(
   strategy: RecoveryStrategy,
   decision: Plan,
   end: StepEnd,
-  { timestamp, durationMs, target, attempts, remainingMs }: StepFacts,
+  { timestamp, durationMs, target, attempts, remainingMs, rescuesSpent }: StepFacts,
 ): RescueRecord {
   return {
     failureEventId: failure.eventId,
@@ -41,7 +44,7 @@ export function recordOfStep(
     target,
     durationMs,
     message: messageOf(end),
-    metadata: { ...metadataOf(end), attempts, ...refusalsOf(decision) },
+    metadata: { ...metadataOf(end), attempts, ...refusalsOf(decision, rescuesSpent) },
     dryRun: false,
   };
 }
@@ -52,6 +55,7 @@ export function recordOfNothing(
   decision: Plan,
   strategy: RecoveryStrategy | undefined,
   timestamp: number,
+  rescuesSpent: BudgetLimit | undefined,
 ): RescueRecord {
   return {
     failureEventId: failure.eventId,
@@ -65,7 +69,10 @@ export function recordOfNothing(
       strategy === undefined
         ? `no strategy applies to ${failure.failureType} here`
         : `${strategy.name} would be tried; the mode only records it`,
-    metadata: { ...(decision.steps.length > 1 && { followedBy: decision.steps.slice(1) }), ...refusalsOf(decision) },
+    metadata: {
+      ...(decision.steps.length > 1 && { followedBy: decision.steps.slice(1) }),
+      ...refusalsOf(decision, rescuesSpent),
+    },
     dryRun: decision.dryRun,
   };
 }
@@ -112,8 +119,9 @@ function metadataOf(end: StepEnd): JsonObject {
 }
 
 /** What the plan refused for a reason that lies in this call. */
-function refusalsOf({ refused }: Plan): JsonObject {
+function refusalsOf({ refused }: Plan, rescuesSpent: BudgetLimit | undefined): JsonObject {
   const telling = refused.filter(({ reason }) => !["not_applicable", "already_tried"].includes(reason));
   if (telling.length === 0) return {};
-  return { refused: Object.fromEntries(telling.map(({ strategy, reason }) => [strategy, reason])) };
+  const why = (reason: PlanRefusal) => (reason === "budget" && rescuesSpent ? `budget_${rescuesSpent}` : reason);
+  return { refused: Object.fromEntries(telling.map(({ strategy, reason }) => [strategy, why(reason)])) };
 }

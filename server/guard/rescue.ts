@@ -50,7 +50,7 @@ async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unk
     const decision = decide(call, failure, classification, strategies, tried);
     const strategy = strategies.find(({ name }) => name === decision.steps[0]);
     if (strategy === undefined || decision.dryRun) {
-      if (isFirst) record.note(recordOfNothing(failure, decision, strategy, engine.clock.now()));
+      if (isFirst) record.note(recordOfNothing(failure, decision, strategy, engine.clock.now(), call.rescuesSpent));
       return undefined;
     }
     tried.add(strategy.name);
@@ -66,6 +66,7 @@ async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unk
         target: call.service.name,
         attempts: call.attempts - attemptsBefore,
         remainingMs: call.remainingMs(),
+        rescuesSpent: call.rescuesSpent,
       }),
     );
     if (end.status === "answered" && end.result.success) return { value: end.result.value };

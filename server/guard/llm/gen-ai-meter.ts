@@ -5,6 +5,7 @@ import type { SeriesDescriptor, Tags } from "../../../shared/series.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
+import type { GuardContext } from "../guard.js";
 import type { LlmPrice } from "./provider.js";
 
 /** OpenTelemetry's words for what was asked. */
@@ -18,6 +19,8 @@ export interface GenAiRequest {
   readonly model: string;
   /** @default unknown: no cost is recorded */
   readonly price?: LlmPrice | undefined;
+  /** Told what a request used, for budgets; nothing where the provider does not say. */
+  readonly used?: GuardContext["used"] | undefined;
 }
 
 /** One request that is under way. */
@@ -62,6 +65,7 @@ export function startMeter(clock: Clock, sink: MetricSink, request: GenAiRequest
         record("gen_ai.client.token.usage", "{token}", tokens.output, { "gen_ai.token.type": "output" });
       }
       const cost = price && costOf(price, tokens);
+      if (tokens.input !== undefined) request.used?.({ tokens: tokens.input + (tokens.output ?? 0), cost });
       if (cost !== undefined) record("paramedic.llm.cost", price?.currency ?? "USD", cost);
     },
     failed: (errorType) => record("gen_ai.client.operation.duration", "s", passedS(), { "error.type": errorType }),

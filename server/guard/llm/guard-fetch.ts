@@ -119,6 +119,7 @@ export function createGuardFetch(
                       operation: operationOf(request),
                       provider: service.slice(4),
                       model,
+                      used: context.used.bind(context),
                     })
                   : undefined;
               const { signal } = context;

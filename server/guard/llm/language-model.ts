@@ -88,6 +88,7 @@ export function createGuardedModel<M extends AnyLanguageModel>(
             operation: "chat",
             provider: model.provider,
             model: model.modelId,
+            used: context.used.bind(context),
           });
           return measured(meter, { service, signal: context.signal }, () => ask(target, context, meter));
         },

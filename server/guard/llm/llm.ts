@@ -8,6 +8,7 @@ import { noCallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import type { Detailed } from "../guard.js";
+import type { GuardPolicy } from "../guard-policy.js";
 import type { Guards } from "../guards.js";
 import { chunkOf, completionOf, requireCompletion, requireEmbeddings, unreadable } from "./checked-answers.js";
 import { linkedController } from "./linked-controller.js";
@@ -39,6 +40,12 @@ export type LlmFallback = (
 export interface LlmOptions {
   /** In order of preference. */
   readonly providers: readonly LlmProvider[];
+  /**
+   * Of the guards of all providers: `rescueBudget` with a `name` is one for all.
+   *
+   * @example { rescueBudget: { name: "llm", maxCost: 2, windowMs: 3_600_000 }, hedge: { afterPercentile: 95, target: "next" } }
+   */
+  readonly policy?: GuardPolicy | undefined;
   /** For `chat` and, before any content, for `stream`. */
   readonly fallback?: LlmFallback | undefined;
   /** Bounds everything, rescues and whole streams too; 1 to 2^31-1 ms. @default the call's own deadline, if it has one */
@@ -123,9 +130,7 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
   requireTimeout("timeoutMs", timeoutMs);
   requireTimeout("stallTimeoutMs", stallTimeoutMs);
   if (fallback !== undefined && typeof fallback !== "function") throw invalidLlm("the fallback is not a function");
-  for (const provider of providers) {
-    guards.guard(serviceOf(provider), provider.timeoutMs === undefined ? {} : { timeoutMs: provider.timeoutMs });
-  }
+  for (const provider of providers) guards.guard(serviceOf(provider), policyOf(provider, options.policy));
   const deps = { clients: createOpenAiClients(fetch, loadSdk), clock, sink };
   const targetsFor = <T>(request: ChatRequest, ask: (asking: Asking) => Promise<T>) =>
     providerTargets(deps, providers, "chat", askedFor(providers, request.model), ask);
@@ -257,6 +262,12 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
       }),
     ),
   });
+}
+
+/** Undefined where nothing is said: a policy that the service's guard has already stands. */
+function policyOf({ policy, timeoutMs }: LlmProvider, forAll: GuardPolicy | undefined): GuardPolicy | undefined {
+  if (policy === undefined && timeoutMs === undefined) return forAll;
+  return { ...forAll, ...policy, ...(timeoutMs !== undefined && { timeoutMs }) };
 }
 
 const NO_CHUNKS: readonly ChatChunk[] = Object.freeze([]);

@@ -70,7 +70,8 @@ export function providerTargets<T>(
           account: provider.account,
         }),
         run(context) {
-          const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price });
+          const used = context.used.bind(context);
+          const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price, used });
           const { signal } = context;
           return measured(meter, { service, signal }, () => ask({ provider, model, service, client, context, meter }));
         },

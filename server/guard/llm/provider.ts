@@ -1,6 +1,7 @@
 /** What a user says about LLM providers, checked once, when the guard is made. Keys never appear in a message. */
 import { ParamedicError } from "../../../shared/errors.js";
 import { MAX_TIMER_MS } from "../../../shared/units.js";
+import type { GuardPolicy } from "../guard-policy.js";
 
 /** What a provider asks for its work. */
 export interface LlmPrice {
@@ -41,6 +42,12 @@ export interface LlmProvider {
   readonly timeoutMs?: number | undefined;
   /** Ask for the tokens that a stream used; `false` for a server that refuses `stream_options`. @default true */
   readonly streamUsage?: boolean | undefined;
+  /**
+   * Of its guard, over `policy` of all providers: circuit, bulkhead, budgets, hedge. `timeoutMs` beside it wins.
+   *
+   * @default what is said for all, then the guards' own
+   */
+  readonly policy?: GuardPolicy | undefined;
   /** Sent with every request, such as `openai-organization`. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
@@ -56,6 +63,7 @@ const PROVIDER_OPTIONS: ReadonlySet<string> = new Set<keyof LlmProvider>([
   "price",
   "timeoutMs",
   "streamUsage",
+  "policy",
   "headers",
 ]);
 

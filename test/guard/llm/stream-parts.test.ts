@@ -158,7 +158,7 @@ describe("a watched stream", () => {
         service: "llm:a",
         source: { [Symbol.asyncIterator]: () => ({ next: () => source.take() }) },
         reader,
-        context: { signal: new AbortController().signal, delivered: () => void marks.push("delivered") },
+        context: { signal: new AbortController().signal, delivered: () => void marks.push("delivered"), used() {} },
         give: async (item) => {
           given.push(item);
           return wanted === undefined ? true : wanted();

@@ -1,0 +1,161 @@
+/** Whether a target may be asked now, and with how much time: everything that stands between a call and its attempt. */
+import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
+import { ignorePermits } from "./accounting.js";
+import type { AttemptTerms } from "./attempt.js";
+import { AttemptCall } from "./attempt-call.js";
+import { attemptTimeMs } from "./attempt-time.js";
+import { type Bulkhead, waitForPlace } from "./bulkhead.js";
+import type { GuardedService } from "./guarded-service.js";
+import {
+  type Refusal,
+  refusedByBulkhead,
+  refusedByCircuit,
+  refusedByCooldown,
+  refusedByDeadline,
+  refusedByNetwork,
+} from "./refusal.js";
+import type { RescuableCall } from "./rescuable-call.js";
+import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
+
+/** A call as its targets' doors see it. */
+export interface Asker extends Pick<RescuableCall, "engine" | "work" | "info" | "signal" | "gone" | "idempotent"> {
+  /** Monotonic. */
+  readonly deadlineAt: number;
+  /** The mode and the flags let `service` be rescued. */
+  mayRescue(service: GuardedService): boolean;
+}
+
+export function admit(
+  asker: Asker,
+  index: number,
+  circuit: CircuitBreaker | undefined,
+  now: number,
+): AttemptTerms | Refusal {
+  const service = serviceAt(asker, index);
+  if (asker.info !== undefined) service.callers.asked(asker.info.path, now);
+  const timeoutMs = timeFor(asker, index, now);
+  if (timeoutMs <= 0) return refusedByDeadline(service.name);
+  const restMs = service.restsForMs(now);
+  if (restMs > 0) return refusedByCooldown(service.name, restMs);
+  const network = service.network?.admit(service, now) ?? "free";
+  if (network === "refused") return refusedByNetwork(service.name, service.network?.holdsForMs(service, now) ?? 0);
+  const permit = circuit?.tryAcquire(now);
+  if (circuit !== undefined && permit === undefined) {
+    if (network === "probe") service.network?.returned();
+    return refusedByCircuit(circuit.refusal(now));
+  }
+  const traits = asker.work.traits?.[index];
+  const parts = acquireParts(isWithin(asker, service) ? undefined : traits?.parts, asker.engine.registry, now);
+  if (isRefusal(parts)) {
+    permit?.ignored();
+    if (network === "probe") service.network?.returned();
+    return refusedByCircuit(parts);
+  }
+  return {
+    refused: false,
+    index,
+    service,
+    permit,
+    parts,
+    judge: traits?.judge,
+    place: undefined,
+    probesNetwork: network === "probe",
+    booking: undefined,
+    timeoutMs,
+    now,
+  };
+}
+
+/** As `admit`, and waits for restored circuits and for a place in the bulkhead. */
+export async function admitInTime(asker: Asker, index: number): Promise<AttemptTerms | Refusal> {
+  const { clock } = asker.engine;
+  const service = serviceAt(asker, index);
+  const bulkhead = isWithin(asker, service) ? undefined : service.bulkhead;
+  const circuit = circuitOf(asker, service, clock.monotonic());
+  if (circuit?.ready !== undefined) await circuit.ready;
+  requireCaller(asker);
+  if (bulkhead !== undefined && !bulkhead.tryEnter() && !(await placeIn(bulkhead, asker, index))) {
+    return refusedByBulkhead(service.name);
+  }
+  const admission = admit(asker, index, circuit, clock.monotonic());
+  if (!admission.refused) return { ...admission, place: bulkhead };
+  bulkhead?.leave();
+  return admission;
+}
+
+/** As `admit`, and waits for nothing: what cannot begin now is refused. */
+export function admitAtOnce(asker: Asker, index: number): AttemptTerms | Refusal {
+  const now = asker.engine.clock.monotonic();
+  const service = serviceAt(asker, index);
+  const bulkhead = isWithin(asker, service) ? undefined : service.bulkhead;
+  const circuit = circuitOf(asker, service, now);
+  if (circuit?.ready !== undefined) return refusedByCircuit(circuit.refusal(now));
+  if (bulkhead !== undefined && !bulkhead.tryEnter()) return refusedByBulkhead(service.name);
+  const admission = admit(asker, index, circuit, now);
+  if (!admission.refused) return { ...admission, place: bulkhead };
+  bulkhead?.leave();
+  return admission;
+}
+
+/** Gives back what terms hold that nobody will use. */
+export function returnTerms(terms: AttemptTerms): void {
+  ignorePermits(terms);
+  terms.place?.leave();
+  if (terms.probesNetwork) terms.service.network?.returned();
+}
+
+/** @throws the reason of the caller's signal once it has aborted */
+export function requireCaller({ gone }: Pick<Asker, "gone">): void {
+  if (gone !== undefined) throw gone.reason;
+}
+
+export function serviceAt({ work }: Pick<Asker, "work">, index: number): GuardedService {
+  return work.services[index] ?? work.services[0];
+}
+
+/** Targets after `after` that would be asked now. */
+export function indexesLeft(asker: Asker, after: number, now: number): number[] {
+  const { engine, work } = asker;
+  if (!engine.flags.failover) return [];
+  return [...work.services.keys()].filter((index) => index > after && mayAsk(asker, index, now));
+}
+
+/** Undefined where no circuit counts, and where it was passed already. */
+export function circuitOf(asker: Asker, service: GuardedService, now: number): CircuitBreaker | undefined {
+  return isWithin(asker, service) ? undefined : service.circuit(now);
+}
+
+function mayAsk(asker: Asker, index: number, now: number): boolean {
+  const { engine, work } = asker;
+  const traits = work.traits?.[index];
+  return (
+    serviceAt(asker, index).admits(now) &&
+    (traits?.accepts?.() ?? true) &&
+    partsAdmit(traits?.parts, engine.registry, engine.clock.now())
+  );
+}
+
+function placeIn(bulkhead: Bulkhead, asker: Asker, index: number): Promise<boolean> {
+  const { clock } = asker.engine;
+  const signals = [asker.info?.signal, asker.signal];
+  return waitForPlace(bulkhead, { clock, signals, timeoutMs: timeFor(asker, index, clock.monotonic()) });
+}
+
+/** This work runs in an attempt of the same service already: what stands at its door was passed. */
+function isWithin({ info }: Asker, service: GuardedService): boolean {
+  return info instanceof AttemptCall && info.within(service.name) !== undefined;
+}
+
+function timeFor(asker: Asker, index: number, now: number): number {
+  const remainingMs = asker.deadlineAt - now;
+  const service = serviceAt(asker, index);
+  const policyMs = service.policy.timeoutMs;
+  if (remainingMs === Number.POSITIVE_INFINITY) return policyMs;
+  const rescuable = asker.mayRescue(service);
+  return attemptTimeMs({
+    policyMs,
+    remainingMs,
+    waysLeft: rescuable && asker.idempotent ? 1 + indexesLeft(asker, index, now).length : 1,
+    hasFallback: rescuable && asker.work.fallback !== undefined,
+  });
+}

@@ -1,0 +1,168 @@
+/**
+ * One attempt and, each time it is late, one more beside it: the first to succeed, or to reach the caller, wins, and the
+ * others are called off. Ends badly when the last attempt has, or one whose error no other attempt would change.
+ *
+ * What is late is found out by a timer, in whosever async context that runs; each attempt is begun after an `await` of the
+ * caller's own, so that it runs in the caller's.
+ */
+import { Deadline, type TimerWheel } from "../circuit/timer-wheel.js";
+import type { Clock } from "../ports/clock.js";
+import type { Attempt, AttemptOwner, AttemptTerms } from "./attempt.js";
+import type { HedgeEnd } from "./hedge-record.js";
+import type { RescuableCall } from "./rescuable-call.js";
+import { isCallersOwn } from "./sighting.js";
+
+/** What a race asks of its call. */
+export interface HedgedCall extends RescuableCall, Pick<AttemptOwner, "runsAgain" | "signal"> {
+  delivered(): void;
+  /** Terms of one more attempt now, or why there is none. */
+  hedge(): AttemptTerms | string;
+  /** An attempt that `start` runs. */
+  attemptFor(terms: AttemptTerms, owner: AttemptOwner): Attempt;
+  start(attempt: Attempt): void;
+  /** Counts how it ended; says whether it gave a value. */
+  conclude(attempt: Attempt): boolean;
+  noteHedge(end: HedgeEnd): void;
+}
+
+const CALLED_OFF = new DOMException("another attempt answered first", "AbortError");
+
+export class HedgeRace {
+  readonly #call: HedgedCall;
+  readonly #first: AttemptTerms;
+  readonly #running = new Set<Attempt>();
+  readonly #late: Lateness;
+  readonly #outcome: Promise<unknown>;
+  #resolve: (value: unknown) => void = ignore;
+  #reject: (error: unknown) => void = ignore;
+  /** Has reached the caller, or will. */
+  #winner: Attempt | undefined = undefined;
+  #isOver = false;
+
+  constructor(call: HedgedCall, first: AttemptTerms) {
+    this.#call = call;
+    this.#first = first;
+    this.#late = new Lateness(call.engine);
+    this.#outcome = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
+    });
+    // It may settle before anybody waits for it.
+    this.#outcome.catch(ignore);
+  }
+
+  async run(): Promise<unknown> {
+    const { service, now } = this.#first;
+    const { clock } = this.#call.engine;
+    const lateAfterMs = service.lateAfterMs();
+    this.#begin(this.#first, undefined);
+    for (let hedges = service.policy.hedge?.maxHedges ?? 0; hedges > 0; hedges -= 1) {
+      if (lateAfterMs === undefined || this.#isOver || !(await this.#late.after(lateAfterMs))) break;
+      const lateMs = clock.monotonic() - now;
+      const terms = this.#call.hedge();
+      if (typeof terms === "string") {
+        service.countHedge("refused");
+        this.#call.noteHedge({ service, target: service, lateMs, durationMs: 0, status: "skipped", refused: terms });
+        break;
+      }
+      this.#begin(terms, lateMs);
+    }
+    return this.#outcome;
+  }
+
+  /** @param lateMs of a hedge: how late the first attempt was when it began */
+  #begin(terms: AttemptTerms, lateMs: number | undefined): void {
+    const call = this.#call;
+    const attempt = call.attemptFor(terms, {
+      attemptEnded: () => this.#ended(attempt, lateMs),
+      delivered: () => {
+        this.#answered(attempt);
+        call.delivered();
+      },
+      remainingMs: () => call.remainingMs(),
+      runsAgain: call.runsAgain,
+      info: call.info,
+      signal: call.signal,
+    });
+    this.#running.add(attempt);
+    call.start(attempt);
+  }
+
+  #ended(attempt: Attempt, lateMs: number | undefined): void {
+    this.#running.delete(attempt);
+    const isCalledOff = attempt.state === "aborted" && attempt.error === CALLED_OFF;
+    const hasValue = this.#call.conclude(attempt);
+    if (lateMs !== undefined) this.#account(attempt, lateMs);
+    if (hasValue) {
+      this.#answered(attempt);
+      this.#resolve(attempt.value);
+    } else if (isCalledOff) {
+      // It would have taken longer still: without it, what is usual would look ever quicker.
+      attempt.terms.service.learnAnswer(attempt.durationMs);
+    } else if (this.#running.size === 0 || attempt === this.#winner || this.#isHopeless()) {
+      this.#end(attempt);
+      this.#reject(attempt.error);
+    }
+  }
+
+  /** The caller gets what this attempt gives, and nothing of any other. */
+  #answered(attempt: Attempt): void {
+    if (this.#winner !== undefined) return;
+    const { service, now } = attempt.terms;
+    service.learnAnswer(this.#call.engine.clock.monotonic() - now);
+    this.#winner = attempt;
+    this.#end(attempt);
+  }
+
+  #end(last: Attempt): void {
+    this.#isOver = true;
+    this.#late.over();
+    for (const attempt of this.#running) if (attempt !== last) attempt.callOff(CALLED_OFF);
+  }
+
+  /** What ended last is the caller's own fault: everybody else would say the same. */
+  #isHopeless(): boolean {
+    const last = this.#call.record.last;
+    return last !== undefined && isCallersOwn(last.classification);
+  }
+
+  #account({ state, terms, durationMs }: Attempt, lateMs: number): void {
+    const { service } = this.#first;
+    const hasWon = state === "succeeded";
+    service.countHedge(hasWon ? "won" : "lost");
+    if (state === "aborted") return;
+    const status = hasWon ? "succeeded" : "failed";
+    this.#call.noteHedge({ service, target: terms.service, lateMs, durationMs, status, refused: undefined });
+  }
+}
+
+/** Tells when an attempt is late, unless the race is over before. */
+class Lateness extends Deadline {
+  readonly #clock: Clock;
+  readonly #timers: TimerWheel;
+  #tell: (isLate: boolean) => void = ignore;
+
+  constructor({ clock, timers }: { readonly clock: Clock; readonly timers: TimerWheel }) {
+    super();
+    this.#clock = clock;
+    this.#timers = timers;
+  }
+
+  after(delayMs: number): Promise<boolean> {
+    this.#timers.arm(this, this.#clock.monotonic(), delayMs);
+    return new Promise((resolve) => {
+      this.#tell = resolve;
+    });
+  }
+
+  override onDeadline(): void {
+    this.#tell(true);
+  }
+
+  over(): void {
+    this.#timers.cancel(this);
+    this.#tell(false);
+  }
+}
+
+function ignore(): void {}
