@@ -16,6 +16,7 @@ import type { Store } from "../../server/ports/store.js";
 import { encodeBuckets } from "../../shared/buckets-codec.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { DAY_MS, MINUTE_MS } from "../../shared/units.js";
+import { fixedSettings } from "../../test/support/fixed-settings.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
 import { longestTurn } from "../longest-turn.js";
 import { openRunDelay } from "../run-delay.js";
@@ -99,6 +100,7 @@ function callerOf(store: Store) {
     access: async () => ({ role: "read", actor: "bench" }),
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
+    settings: fixedSettings,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: 0 }),
     status: () => ({ instance: "bench", mode: "full", storeOpen: true }),

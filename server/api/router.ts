@@ -2,6 +2,7 @@
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
+import type { SettingsControl } from "../ports/settings.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createFailuresRouter } from "./failures-router.js";
@@ -9,11 +10,13 @@ import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
 import { createRecoveriesRouter } from "./recoveries-router.js";
+import { createSettingsRouter } from "./settings-router.js";
 
 export interface ApiDeps extends AccessDeps {
   readonly store: Store;
   readonly circuits: () => readonly CircuitView[];
   readonly control: CircuitControl;
+  readonly settings: SettingsControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };
@@ -34,6 +37,7 @@ export function createRouter(deps: ApiDeps) {
     recoveries: createRecoveriesRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
+    settings: createSettingsRouter(procedures, deps),
     audit: router({
       /** Newest first. */
       list: read.input(page.strict().prefault({})).query(({ input }) => deps.store.listAudit(input)),

@@ -10,6 +10,7 @@ import type { Store } from "../../server/ports/store.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
 import { batchOf, durations, START, summaryOf } from "../conformance/store-fixtures.js";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.js";
+import { fixedSettings } from "../support/fixed-settings.js";
 
 interface Context {
   readonly isReader: boolean;
@@ -26,6 +27,7 @@ function createAppRouter(store: Store, clock: FakeClock) {
     access: async (ctx) => ({ role: "isReader" in ctx && ctx.isReader ? "read" : undefined, actor: "ada" }),
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
+    settings: fixedSettings,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     status: () => ({ instance: "test", mode: "full", storeOpen: true }),
