@@ -7,9 +7,9 @@ import type { Role } from "../shared/access.js";
 import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
 import type { Failure } from "../shared/failure.js";
-import type { FeatureFlags } from "../shared/feature-flags.js";
 import { permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
+import { SETTING_NAMES, type SettingValues } from "../shared/settings.js";
 import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
 import { createLocalControlChannel } from "./adapters/local-control-channel.js";
@@ -58,7 +58,6 @@ import type { Journal } from "./ports/journal.js";
 import { type Logger, silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
-import type { Settings } from "./ports/settings.js";
 import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createJournal } from "./recovery/journal.js";
@@ -67,6 +66,7 @@ import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
 import { createStore } from "./store-target.js";
 import { createTallies } from "./tallies.js";
+import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -91,8 +91,6 @@ export function createParamedic<Context extends object = object>(
   const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
   const logger = limitLogger({ clock, logger: given });
   const faults = createFaults({ logger });
-  const settings: Settings = Object.freeze({ mode: () => settled.mode, stopped: () => false });
-
   // Counting: collector → stream → aggregator → store.
   const store = overrides.store ?? createStore({ clock, logger, onFault: faults.at("store") }, settled.storeTarget);
   const redisTarget = options.redis ?? environment.redisUrl ?? false;
@@ -126,6 +124,23 @@ export function createParamedic<Context extends object = object>(
     { retention: settled.retention },
   );
 
+  // What operators and the watchdog change while it runs, and how the instances hear of each other.
+  const channelDeps = { onFault: faults.at("control channel") };
+  const channel =
+    redis === undefined
+      ? createLocalControlChannel(channelDeps)
+      : createRedisControlChannel(
+          { redis, ...channelDeps },
+          { channel: `${settled.metricsRedisStreamKey}:control`, sender: `${instance}:${boot}` },
+        );
+  const settings = createLiveSettings({
+    clock,
+    store,
+    channel,
+    ceiling: { mode: flags.SELF_HEALING_MODE, chosenMode: settled.mode, flags },
+    onFault: faults.at("settings"),
+  });
+
   // Calls: middleware, guards, and the journal in which they write what they saw and did.
   const callContext = createAsyncCallContext();
   const reach = new ServiceReach();
@@ -155,7 +170,16 @@ export function createParamedic<Context extends object = object>(
   };
   const identify = identifyBy(options.identify);
   const instrumentation = createInstrumentation(
-    { sink, journal: callJournal, callContext, clock, ids, identify, onFault: faults.at("instrumentation") },
+    {
+      sink,
+      journal: callJournal,
+      callContext,
+      clock,
+      ids,
+      identify,
+      isOn: () => settings.values().INSTRUMENTATION_ENABLED,
+      onFault: faults.at("instrumentation"),
+    },
     { sampleIntervalMs: settled.metricsFlushIntervalMs },
   );
   const circuits = new CircuitBreakerRegistry(
@@ -166,7 +190,9 @@ export function createParamedic<Context extends object = object>(
       logger,
       onFault: faults.at("circuits"),
       classify: (error, name) => classify(error, name).verdict,
-      enforce: (name) => permitsOf(settings.mode(), name, settled.limitedServices).circuits,
+      enforce: (name) =>
+        settings.values().CIRCUIT_BREAKERS_ENABLED &&
+        permitsOf(settings.mode(), name, settled.limitedServices).circuits,
       onPanic(report) {
         const failure = panicFailure(report, { eventId: ids(), timestamp: clock.now() });
         countingJournal.append({ type: "failure.observed", failure, rescued: false });
@@ -179,14 +205,6 @@ export function createParamedic<Context extends object = object>(
     },
   );
   const sharing = sharingBy(settled.circuitSharing, faults.at("circuitSharing"));
-  const channelDeps = { onFault: faults.at("control channel") };
-  const channel =
-    redis === undefined
-      ? createLocalControlChannel(channelDeps)
-      : createRedisControlChannel(
-          { redis, ...channelDeps },
-          { channel: `${settled.metricsRedisStreamKey}:control`, sender: `${instance}:${boot}` },
-        );
   const persistence = enabled
     ? createCircuitPersistence(
         {
@@ -218,7 +236,7 @@ export function createParamedic<Context extends object = object>(
       settings,
       callContext,
       instance,
-      isEnabled: (name) => isStrategyEnabled(name, flags),
+      isEnabled: (name) => isStrategyEnabled(name, settings.values()),
       onRow: tallies.action,
       onFault: faults.at("recovery"),
     },
@@ -268,7 +286,7 @@ export function createParamedic<Context extends object = object>(
     strategies: () => recovery.strategies(),
     classify,
     instance,
-    flags: guardFlags(flags),
+    flags: guardFlags(enabled, settings),
     logger,
     onFault: faults.at("guards"),
     limitedServices: settled.limitedServices,
@@ -317,6 +335,7 @@ export function createParamedic<Context extends object = object>(
   };
 
   let draining = false;
+  let settingsRead: Promise<void> | undefined;
   const opening = enabled
     ? openStore({
         clock,
@@ -328,7 +347,9 @@ export function createParamedic<Context extends object = object>(
             aggregator.start();
             compaction.start();
           }
-          recovery.start();
+          settingsRead = settings.start();
+          // Whether repairs may begin is known before the first of them.
+          void settingsRead.then(() => draining || recovery.start());
         },
       })
     : undefined;
@@ -338,6 +359,12 @@ export function createParamedic<Context extends object = object>(
     coverage.start();
   }
   if (enabled && flags.HEALTH_MONITORING_ENABLED) monitor.start();
+  settings.subscribe((values, before) => {
+    logger.warn({ event: "settings", before, values }, `settings changed: ${changesOf(values, before)}`);
+    if (values.HEALTH_MONITORING_ENABLED === before.HEALTH_MONITORING_ENABLED || draining) return;
+    if (values.HEALTH_MONITORING_ENABLED) monitor.start();
+    else void monitor.stop();
+  });
 
   // What is shown, and to whom.
   const accounting = async (): Promise<Accounting> => {
@@ -406,6 +433,7 @@ export function createParamedic<Context extends object = object>(
       reset: async (name) => persistence?.reset(name),
     },
     recovery: recovery.control,
+    settings,
     accounting,
     health: report,
     coverage: coverage.read,
@@ -427,6 +455,7 @@ export function createParamedic<Context extends object = object>(
         coverage.stop();
         exposition.stop();
         bridge?.stop();
+        await settings.stop();
         await monitor.stop();
         await instrumentation.stop();
         await opening?.stop();
@@ -456,6 +485,7 @@ export function createParamedic<Context extends object = object>(
     ready:
       opening?.first.then(async (readiness) => {
         await persistence?.restored;
+        await settingsRead;
         return readiness;
       }) ?? Promise.resolve({ store: "unavailable", code: "CLOSED", message: "SELF_HEALING_ENABLED is false" }),
     middleware: () => (measured ? instrumentation.middleware : passThrough),
@@ -532,18 +562,32 @@ const GAPS_SHOWN = 100;
 
 const passThrough: Middleware = (opts) => opts.next();
 
+function changesOf(values: SettingValues, before: SettingValues): string {
+  const changed = SETTING_NAMES.filter((name) => values[name] !== before[name]);
+  return changed.map((name) => `${name} ${String(before[name])} → ${String(values[name])}`).join(", ");
+}
+
 /** Host and process: unique on one machine at one time, and legal as a name. */
 function instanceOf(host: string, pid: number): string {
   return `${host.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 80)}-${pid}`;
 }
 
-function guardFlags(flags: FeatureFlags): GuardFlags {
+/** Read anew at each use: an operator may turn a part off while calls are on their way. */
+function guardFlags(enabled: boolean, { values }: LiveSettings): GuardFlags {
   return {
-    enabled: flags.SELF_HEALING_ENABLED,
-    circuitBreakers: flags.CIRCUIT_BREAKERS_ENABLED,
-    autoRecovery: flags.AUTO_RECOVERY_ENABLED,
-    retry: flags.RETRY_STRATEGY_ENABLED,
-    failover: flags.FAILOVER_STRATEGY_ENABLED,
+    enabled,
+    get circuitBreakers() {
+      return values().CIRCUIT_BREAKERS_ENABLED;
+    },
+    get autoRecovery() {
+      return values().AUTO_RECOVERY_ENABLED;
+    },
+    get retry() {
+      return values().RETRY_STRATEGY_ENABLED;
+    },
+    get failover() {
+      return values().FAILOVER_STRATEGY_ENABLED;
+    },
   };
 }
 
@@ -566,7 +610,7 @@ function sharingBy(
 }
 
 /** The built-in strategies have a flag each; the user's own only the one for all. */
-function isStrategyEnabled(name: string, flags: FeatureFlags): boolean {
+function isStrategyEnabled(name: string, flags: SettingValues): boolean {
   if (!flags.AUTO_RECOVERY_ENABLED) return false;
   if (name === "exponential_backoff_retry") return flags.RETRY_STRATEGY_ENABLED;
   if (name === "provider_failover") return flags.FAILOVER_STRATEGY_ENABLED;

@@ -2,7 +2,6 @@
 import { z } from "zod";
 import { CIRCUIT_STATES, HELD_STATES, TRANSITION_REASONS } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
-import { MODES } from "../../shared/mode.js";
 import type { ControlMessage } from "../ports/control-channel.js";
 
 const VERSION = 1;
@@ -38,7 +37,7 @@ const messageSchema = z.discriminatedUnion("type", [
       failureEventId: maybe(text),
     }),
   }),
-  z.object({ type: z.literal("mode.set"), mode: z.enum(MODES) }),
+  z.object({ type: z.literal("settings.changed"), name: text }),
 ]);
 
 const envelopeSchema = z.object({ v: z.number(), from: text, message: z.looseObject({ type: z.string() }) });

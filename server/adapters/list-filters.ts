@@ -1,6 +1,8 @@
 /** What each list can be asked for, as conditions on the columns of either dialect, and where its pages begin and end. */
 import { and, type Column, desc, eq, gte, lt, type SQL, sql } from "drizzle-orm";
+import type { SettingsStore } from "../ports/settings-store.js";
 import type { CircuitStore, FailureQuery, RecoveryQuery } from "../ports/store.js";
+import type { TaskStore } from "../ports/task-store.js";
 import { checkLimit, decodeCursor } from "./page-cursor.js";
 
 type Columns<Name extends string> = Readonly<Record<Name, Column>>;
@@ -45,6 +47,20 @@ export function transitionFilters(
     equals(table.to, query.to),
     ...within(table.at, query.from, query.until),
   ];
+}
+
+export function settingFilters(
+  { name }: Parameters<SettingsStore["listSettingChanges"]>[0],
+  table: Columns<"name">,
+): Conditions {
+  return [equals(table.name, name)];
+}
+
+export function taskFilters(
+  { name, status }: Parameters<TaskStore["listTasks"]>[0],
+  table: Columns<"name" | "status">,
+): Conditions {
+  return [equals(table.name, name), equals(table.status, status)];
 }
 
 function equals(column: Column, value: string | boolean | undefined): SQL | undefined {

@@ -23,7 +23,7 @@ import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fol
 import { createProcedureFold } from "../../shared/top-procedures.js";
 import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, Page, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
+import type { AuditEntry, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
 import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
@@ -37,7 +37,11 @@ import {
   type Rollup,
 } from "./folding.js";
 import { createMemoryLedger } from "./memory-ledger.js";
-import { checkLimit, decodeCursor, pageOf } from "./page-cursor.js";
+import { type Kept, newestFirst } from "./memory-pages.js";
+import { createMemoryReports } from "./memory-reports.js";
+import { createMemorySettings } from "./memory-settings.js";
+import { createMemoryTasks } from "./memory-tasks.js";
+import { checkLimit } from "./page-cursor.js";
 import { passesOf, type Range } from "./range-plan.js";
 import { checkPrunable, checkSlice, compactedInto, foldUp } from "./rollup-slices.js";
 import { canonicalTags, carriesTags, checkBands, checkStep } from "./series-steps.js";
@@ -50,12 +54,6 @@ export interface MemoryStoreOptions {
 }
 
 const DEFAULTS = { capacity: 10_000, bucketsPerSeries: 8_640 } as const;
-
-/** A row with its place in its list. */
-interface Kept<T> {
-  readonly id: number;
-  readonly row: T;
-}
 
 interface KeptRollup {
   readonly rollup: Rollup;
@@ -97,6 +95,8 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const transitions = new Map<string, Kept<CircuitTransition>>();
   const opinionRows = new Map<string, { circuitName: string; failing: boolean; until: number }>();
   const audit = new Map<number, Kept<AuditEntry>>();
+  const settings = createMemorySettings(capacity);
+  const tasks = createMemoryTasks({ clock }, capacity);
   let lastId = 0;
 
   const nextId = () => {
@@ -364,6 +364,20 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
             ),
             transitions,
           );
+        case "operator_audit":
+          return pruned(
+            audit,
+            [...audit].filter(([, { row }]) => row.at < before),
+            limit,
+          );
+        case "tasks":
+          return tasks.prune(slice);
+        case "settings_history":
+          return settings.prune(slice);
+        // Neither is written here.
+        case "last_good_values":
+        case "sessions":
+          return 0;
         case "gaps":
           return ledger.pruneGaps(slice);
         case "boots":
@@ -561,6 +575,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       circuits.set(circuitName, held(circuitName, stored, hold, { at, now: clock.now() }));
     },
 
+    async releaseExpiredHolds() {
+      const now = clock.now();
+      const over = [...circuits.values()].filter(({ held }) => held?.until !== undefined && held.until <= now);
+      for (const circuit of over) circuits.set(circuit.name, { ...circuit, held: undefined });
+      return over.length;
+    },
+
     async leaseProbes(lease) {
       const stored = readCircuit(lease.circuitName);
       const result = leased(stored, lease, clock.now());
@@ -607,6 +628,15 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         () => true,
       );
     },
+
+    ...settings.store,
+    ...tasks.store,
+    ...createMemoryReports({
+      actions: () => [...actions.values()].map(({ row }) => row),
+      failures: () => [...failures.values()].map(({ row }) => row),
+      audit: () => [...audit.values()].map(({ row }) => row),
+      tasks: tasks.all,
+    }),
   });
 }
 
@@ -628,28 +658,10 @@ function oldest<K>(map: ReadonlyMap<K, unknown>, capacity: number): K[] {
   return map.size <= capacity ? [] : [...map.keys()].slice(0, map.size - capacity);
 }
 
-function newestFirst<T>(
-  kept: Iterable<Kept<T>>,
-  { cursor, limit }: { cursor?: string | undefined; limit: number },
-  timeOf: (row: T) => number,
-  matches: (row: T) => boolean,
-): Page<T> {
-  const after = cursor === undefined ? undefined : decodeCursor(cursor);
-  const rows = [...kept]
-    .filter(({ row }) => matches(row))
-    .map(({ id, row }) => ({ id, row, timestamp: timeOf(row) }))
-    .sort((a, b) => b.timestamp - a.timestamp || b.id - a.id)
-    .filter(
-      ({ timestamp, id }) =>
-        after === undefined || timestamp < after.timestamp || (timestamp === after.timestamp && id < after.id),
-    )
-    .slice(0, checkLimit(limit) + 1);
-  return pageOf(
-    rows,
-    limit,
-    (row) => row,
-    ({ row }) => row,
-  );
+function pruned<K>(rows: Map<K, unknown>, old: readonly (readonly [K, unknown])[], limit: number): number {
+  const first = old.slice(0, limit);
+  for (const [key] of first) rows.delete(key);
+  return first.length;
 }
 
 function emptyLevels(): KeptSeries["levels"] {

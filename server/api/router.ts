@@ -4,6 +4,7 @@ import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
 import type { OperatorControl } from "../ports/operator-control.js";
+import type { SettingsControl } from "../ports/settings.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createCoverageProcedure } from "./coverage-procedure.js";
@@ -12,12 +13,14 @@ import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
 import { createRecoveriesRouter } from "./recoveries-router.js";
+import { createSettingsRouter } from "./settings-router.js";
 
 export interface ApiDeps extends AccessDeps {
   readonly store: Store;
   readonly circuits: () => readonly CircuitView[];
   readonly control: CircuitControl;
   readonly recovery: OperatorControl;
+  readonly settings: SettingsControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly coverage: () => Coverage;
@@ -40,6 +43,7 @@ export function createRouter(deps: ApiDeps) {
     recoveries: createRecoveriesRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
+    settings: createSettingsRouter(procedures, deps),
     audit: router({
       /** Newest first. */
       list: read.input(page.strict().prefault({})).query(({ input }) => deps.store.listAudit(input)),

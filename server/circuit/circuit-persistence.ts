@@ -405,7 +405,7 @@ export function createCircuitPersistence(
         if ((ledger.seen(circuitName)?.stored.version ?? 0) < version) hint(circuitName);
         break;
       }
-      case "mode.set":
+      case "settings.changed":
         break;
     }
   }

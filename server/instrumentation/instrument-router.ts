@@ -27,7 +27,7 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, inFlight, callContext, clock, middleware, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, middleware, isOn, onFault } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
@@ -60,7 +60,7 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
     let last: Activity | undefined;
     return async function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
-      if (!isRouterCall(opts)) return procedure(opts);
+      if (!isRouterCall(opts) || isOn?.() === false) return procedure(opts);
       const startedAt = clock.monotonic();
       const activity = last?.path === opts.path ? last : inFlight.of(opts.path);
       last = activity;

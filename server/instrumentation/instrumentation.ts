@@ -4,7 +4,7 @@ import { createLoop } from "../loop.js";
 import { type CallRecorderDeps, createCallRecorder } from "./call-recorder.js";
 import { createInFlight } from "./in-flight.js";
 import { createInstrumentRouter, type InstrumentRouter } from "./instrument-router.js";
-import { createMiddleware, type Middleware } from "./middleware.js";
+import { createMiddleware, type Middleware, type MiddlewareDeps } from "./middleware.js";
 import { createOnError, type OnError } from "./on-error.js";
 
 export interface Instrumentation {
@@ -31,7 +31,7 @@ export interface InstrumentationOptions {
  * const procedure = t.procedure.use(middleware);
  */
 export function createInstrumentation(
-  deps: CallRecorderDeps,
+  deps: CallRecorderDeps & Pick<MiddlewareDeps, "isOn">,
   { sampleIntervalMs = SECOND_MS }: InstrumentationOptions = {},
 ): Instrumentation {
   const recorder = createCallRecorder(deps);
@@ -46,7 +46,7 @@ export function createInstrumentation(
   return Object.freeze({
     middleware,
     instrument: createInstrumentRouter({ ...deps, recorder, inFlight, middleware }),
-    onError: createOnError({ recorder, onFault: deps.onFault }),
+    onError: createOnError({ recorder, isOn: deps.isOn, onFault: deps.onFault }),
     start: () => sampling.start(),
     async stop() {
       await sampling.runOnce();

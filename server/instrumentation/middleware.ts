@@ -29,6 +29,8 @@ export interface MiddlewareDeps {
   readonly callContext: CallContext;
   readonly clock: Clock;
   readonly identify?: Identify | undefined;
+  /** Asked at the begin of each call; one that began is measured to its end. @default always */
+  readonly isOn?: (() => boolean) | undefined;
   /** Told of every fault of our own. Must not throw. */
   readonly onFault: (error: unknown) => void;
 }
@@ -38,7 +40,7 @@ export interface MiddlewareDeps {
  * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
  */
 export function createMiddleware(deps: MiddlewareDeps): Middleware {
-  const { recorder, inFlight, callContext, clock, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, isOn, onFault } = deps;
 
   const settle = <R>(
     opts: MiddlewareCall,
@@ -63,6 +65,7 @@ export function createMiddleware(deps: MiddlewareDeps): Middleware {
   };
 
   return async function paramedic(opts) {
+    if (isOn?.() === false) return opts.next();
     const startedAt = clock.monotonic();
     const activity = inFlight.of(opts.path);
     inFlight.enter(activity);

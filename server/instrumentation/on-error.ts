@@ -28,9 +28,11 @@ const PATH_LENGTH = 256;
  */
 export function createOnError({
   recorder,
+  isOn,
   onFault,
 }: {
   readonly recorder: CallRecorder;
+  readonly isOn?: (() => boolean) | undefined;
   readonly onFault: (error: unknown) => void;
 }): OnError {
   const believed = new Set<string>();
@@ -43,6 +45,7 @@ export function createOnError({
   };
 
   return function onError(report) {
+    if (isOn?.() === false) return;
     try {
       const { error, type, path, ctx } = report;
       if (recorder.seen.has(error, path)) return;

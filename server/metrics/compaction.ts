@@ -144,6 +144,11 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
       recovery_actions: oldRecords,
       failure_events: oldRecords,
       circuit_transitions: oldRecords,
+      tasks: oldRecords,
+      settings_history: oldRecords,
+      operator_audit: oldRecords,
+      last_good_values: now,
+      sessions: now,
       gaps: now - retention.hoursMs,
       boots: Math.min(now, newestCommit) - BOOT_KEPT_MS,
     };

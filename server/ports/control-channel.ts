@@ -1,6 +1,5 @@
 /** How repairs and operators reach guards and other instances: as data. Delivery is best effort; the store is the truth. */
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
-import type { Mode } from "../../shared/mode.js";
 
 export type ControlMessage =
   | {
@@ -13,7 +12,7 @@ export type ControlMessage =
   | { readonly type: "circuit.hold"; readonly circuitName: string; readonly hold: CircuitHold }
   | { readonly type: "circuit.release"; readonly circuitName: string }
   | { readonly type: "circuit.transitioned"; readonly transition: CircuitTransition }
-  | { readonly type: "mode.set"; readonly mode: Mode };
+  | { readonly type: "settings.changed"; readonly name: string };
 
 /**
  * @param origin `remote` when another process sent it: it is a hint to look at the store, and its times are by another clock

@@ -23,12 +23,12 @@ import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
 import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
 import type { ProcedureTotals, TopOrder } from "../../shared/top-procedures.js";
+import type { Page } from "./page.js";
+import type { ReportStore } from "./report-store.js";
+import type { SettingsStore } from "./settings-store.js";
+import type { TaskStore } from "./task-store.js";
 
-export interface Page<T> {
-  readonly items: readonly T[];
-  /** Pass it back to get the next page; undefined on the last one. */
-  readonly nextCursor: string | undefined;
-}
+export type { Page } from "./page.js";
 
 /** What the ledger says of one life of one process; without a name, of all that ended long ago. */
 export interface LedgerEntry {
@@ -57,13 +57,19 @@ export interface RollupSlice {
 
 /**
  * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
- * in the entry of the ledger that has no name.
+ * in the entry of the ledger that has no name; so does the last change of each setting. Last-good values and sessions go by
+ * when they expired.
  */
 export const PRUNABLE_KINDS = [
   "dead_batches",
   "recovery_actions",
   "failure_events",
   "circuit_transitions",
+  "tasks",
+  "settings_history",
+  "operator_audit",
+  "last_good_values",
+  "sessions",
   "gaps",
   "boots",
 ] as const;
@@ -164,6 +170,8 @@ export interface CompactionStore {
   pruneRollups(slice: RollupSlice): Promise<number>;
   /** Deletes at most `limit` rows of one kind from before `before`, but none that is still open; gives how many. */
   pruneRecords(slice: { kind: PrunableKind; before: number; limit: number }): Promise<number>;
+  /** Forgets holds of circuits whose time is over by the database's clock; gives how many. */
+  releaseExpiredHolds(): Promise<number>;
 }
 
 export interface FailureQuery {
@@ -370,7 +378,10 @@ export interface Store
     FailureStore,
     RecoveryStore,
     CircuitStore,
-    AuditStore {
+    AuditStore,
+    SettingsStore,
+    TaskStore,
+    ReportStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
   /** Round trip through the writer; milliseconds. */

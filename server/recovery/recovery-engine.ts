@@ -129,7 +129,10 @@ export class RecoveryEngine {
     this.#settings = deps.settings ?? { mode: () => "full", stopped: () => false };
     this.journal = deps.journal ?? createJournal({ ids, onFault });
     this.store = deps.store ?? createLocalRecord();
-    const permits = (service: string) => permitsOf(this.#settings.mode(), service, this.#options.limitedServices);
+    const permits = (service: string) => {
+      const permitted = permitsOf(this.#settings.mode(), service, this.#options.limitedServices);
+      return this.#settings.safety?.() ? { ...permitted, repairs: false } : permitted;
+    };
     const onRow = (row: RecoveryAction) => this.#log(row);
     const { store, journal } = this;
 

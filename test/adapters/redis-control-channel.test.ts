@@ -49,7 +49,7 @@ describe("between processes", () => {
     for (const message of EVERY_MESSAGE) a.channel.publish(message);
     await eventually(() => b.heard.length).toBe(EVERY_MESSAGE.length);
     expect(b.heard).toEqual(EVERY_MESSAGE.map((message) => ({ message, remote: true })));
-    b.channel.publish({ type: "mode.set", mode: "full" });
+    b.channel.publish({ type: "settings.changed", name: "mode" });
     await eventually(() => a.heard.length).toBe(EVERY_MESSAGE.length + 1);
     expect(a.heard.filter(({ remote }) => remote)).toHaveLength(1);
     expect([...a.faults, ...b.faults]).toEqual([]);
@@ -65,10 +65,10 @@ describe("between processes", () => {
       listening(name, "d", prefixed),
     ]);
     await Promise.all([a, b, c, d].map(({ ready }) => ready()));
-    a.channel.publish({ type: "mode.set", mode: "shadow" });
-    c.channel.publish({ type: "mode.set", mode: "full" });
+    a.channel.publish({ type: "settings.changed", name: "safety_mode" });
+    c.channel.publish({ type: "settings.changed", name: "mode" });
     await eventually(() => d.heard.length).toBe(1);
-    expect(d.heard).toEqual([{ message: { type: "mode.set", mode: "full" }, remote: true }]);
+    expect(d.heard).toEqual([{ message: { type: "settings.changed", name: "mode" }, remote: true }]);
     expect([a.heard.length, b.heard.length, c.heard.length]).toEqual([1, 0, 1]);
   });
 
@@ -79,15 +79,15 @@ describe("between processes", () => {
     const [a, b] = await Promise.all([listening(name, "a"), listening(name, "b", `redis://127.0.0.1:${proxy.port}`)]);
     await Promise.all([a.ready(), b.ready()]);
     proxy.refuse();
-    a.channel.publish({ type: "mode.set", mode: "shadow" });
-    b.channel.publish({ type: "mode.set", mode: "monitor" });
+    a.channel.publish({ type: "settings.changed", name: "safety_mode" });
+    b.channel.publish({ type: "settings.changed", name: "emergency_stop" });
     await eventually(() => b.faults.length).toBeGreaterThan(0);
     expect(b.faults[0]).toMatchObject({ code: "STREAM_UNAVAILABLE" });
     proxy.resume();
     await eventually(() => b.gaps.length).toBe(2);
-    a.channel.publish({ type: "mode.set", mode: "full" });
+    a.channel.publish({ type: "settings.changed", name: "mode" });
     await eventually(() => b.heard.filter(({ remote }) => remote).length).toBe(1);
-    expect(b.heard.at(-1)).toEqual({ message: { type: "mode.set", mode: "full" }, remote: true });
+    expect(b.heard.at(-1)).toEqual({ message: { type: "settings.changed", name: "mode" }, remote: true });
     expect(a.heard.every(({ remote }) => !remote)).toBe(true);
   });
 
@@ -98,20 +98,20 @@ describe("between processes", () => {
     const stranger = new Redis(inject("redisUrl"), { protocol: 2 });
     cleanups.push(async () => stranger.disconnect());
     const envelope = (message: object, v = 1) => JSON.stringify({ v, from: "b", message });
-    await stranger.publish(name, envelope({ type: "mode.set", mode: "full" }, 2));
+    await stranger.publish(name, envelope({ type: "settings.changed", name: "mode" }, 2));
     await stranger.publish(name, envelope({ type: "circuit.polish", circuitName: "svc" }));
     const strange = [
       "hello",
       "null",
       "{}",
-      envelope({ type: "mode.set", mode: "godlike" }),
+      envelope({ type: "settings.changed", name: 7 }),
       envelope({ type: "circuit.reset", circuitName: "" }),
       envelope({ type: "circuit.reset", circuitName: "x".repeat(70_000) }),
     ];
     for (const text of strange) await stranger.publish(name, text);
-    await stranger.publish(name, envelope({ type: "mode.set", mode: "full", since: "later" }));
+    await stranger.publish(name, envelope({ type: "settings.changed", name: "mode", since: "later" }));
     await eventually(() => a.heard.length).toBe(1);
-    expect(a.heard).toEqual([{ message: { type: "mode.set", mode: "full" }, remote: true }]);
+    expect(a.heard).toEqual([{ message: { type: "settings.changed", name: "mode" }, remote: true }]);
     expect(a.faults).toHaveLength(strange.length);
     expect(String(a.faults[0])).toContain("is not ours");
   });

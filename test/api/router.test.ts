@@ -10,6 +10,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { rescueOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
+import { fixedSettings } from "../support/fixed-settings.js";
 
 const failure: Failure = {
   eventId: "event-1",
@@ -52,6 +53,7 @@ function harness(changes: Partial<Store> = {}) {
       hold: async (name, hold) => void held.push([name, hold]),
       reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
     },
+    settings: fixedSettings,
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     coverage: () => NO_COVERAGE,
@@ -272,6 +274,7 @@ const inputs: Readonly<Record<string, unknown>> = {
   "circuits.get": { name: "llm:openai" },
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },
+  "settings.set": { name: "mode", value: "shadow", reason: "because" },
   "circuits.reset": { name: "llm:openai", reason: "because" },
   "metrics.series": { metricName: "x", from: 0, to: 1 },
   "metrics.heatMap": { metricName: "x", from: 0, to: 1 },

@@ -588,7 +588,7 @@ describe("control messages", () => {
     send({ type: "circuit.reset", circuitName, reason: "operator" });
     send({ type: "circuit.release", circuitName });
     send({ type: "circuit.transitioned", transition: { ...moved, circuitName } });
-    send({ type: "mode.set", mode: "full" });
+    send({ type: "settings.changed", name: "mode" });
     expect(a.registry.get(circuitName)).toBeUndefined();
     expect(a.faults).toEqual([]);
   });

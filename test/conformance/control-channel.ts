@@ -21,7 +21,7 @@ export const EVERY_MESSAGE: readonly ControlMessage[] = [
   { type: "circuit.release", circuitName: "db:main" },
   { type: "circuit.transitioned", transition: transitionOf({ failureEventId: "event-1" }) },
   { type: "circuit.transitioned", transition: transitionOf({ reason: "children_open", version: 7 }) },
-  { type: "mode.set", mode: "shadow" },
+  { type: "settings.changed", name: "safety_mode" },
 ];
 
 export function describeControlChannel(name: string, create: () => Promise<ControlChannelHarness>): void {
@@ -55,7 +55,7 @@ export function describeControlChannel(name: string, create: () => Promise<Contr
         throw fault;
       });
       harness.channel.subscribe((message) => heard.push(message));
-      harness.channel.publish({ type: "mode.set", mode: "full" });
+      harness.channel.publish({ type: "settings.changed", name: "mode" });
       expect(heard).toHaveLength(1);
       expect(harness.faults).toEqual([fault]);
     });

@@ -11,6 +11,7 @@ import { runs } from "../support/property-runs.js";
 import { describeCompaction } from "./compaction.js";
 import { describeLedger } from "./ledger.js";
 import { describeRanges } from "./ranges.js";
+import { describeSettingsAndTasks } from "./settings-and-tasks.js";
 import {
   batchOf,
   circuitOf,
@@ -30,6 +31,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
   describeLedger(name, create);
   describeCompaction(name, create);
   describeRanges(name, create);
+  describeSettingsAndTasks(name, create);
   describe(`${name} keeps the store's promises`, () => {
     let harness: StoreHarness;
     let store: Store;

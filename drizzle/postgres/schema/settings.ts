@@ -1,11 +1,11 @@
 /** What operators changed while it ran. */
 import { index, pgTable } from "drizzle-orm/pg-core";
-import type { Json } from "../../../shared/failure.js";
+import type { SettingValue } from "../../../shared/settings.js";
 import { bigint, cleanText, identity, jsonText } from "../columns.js";
 
 export const settings = pgTable("paramedic_settings", {
   name: cleanText("name").primaryKey(),
-  value: jsonText<Json>("value").notNull(),
+  value: jsonText<SettingValue>("value").notNull(),
   /** Rises with every change: the second of two operators who changed the same value is told. */
   version: bigint("version").notNull(),
   updatedBy: cleanText("updated_by").notNull(),
@@ -20,7 +20,7 @@ export const settingsHistory = pgTable(
     id: identity("id"),
     name: cleanText("name").notNull(),
     /** Null when the setting was taken back to its default. */
-    value: jsonText<Json>("value"),
+    value: jsonText<SettingValue>("value"),
     version: bigint("version").notNull(),
     changedBy: cleanText("changed_by").notNull(),
     reason: cleanText("reason").notNull(),

@@ -1,10 +1,10 @@
 /** What operators changed while it ran. */
 import { index, integer, sqliteTable, text } from "drizzle-orm/sqlite-core";
-import type { Json } from "../../../shared/failure.js";
+import type { SettingValue } from "../../../shared/settings.js";
 
 export const settings = sqliteTable("paramedic_settings", {
   name: text("name").primaryKey(),
-  value: text("value", { mode: "json" }).$type<Json>().notNull(),
+  value: text("value", { mode: "json" }).$type<SettingValue>().notNull(),
   /** Rises with every change: the second of two operators who changed the same value is told. */
   version: integer("version").notNull(),
   updatedBy: text("updated_by").notNull(),
@@ -19,7 +19,7 @@ export const settingsHistory = sqliteTable(
     id: integer("id").primaryKey({ autoIncrement: true }),
     name: text("name").notNull(),
     /** Null when the setting was taken back to its default. */
-    value: text("value", { mode: "json" }).$type<Json>(),
+    value: text("value", { mode: "json" }).$type<SettingValue>(),
     version: integer("version").notNull(),
     changedBy: text("changed_by").notNull(),
     reason: text("reason").notNull(),

@@ -88,6 +88,14 @@ export async function leaseProbes(
   return { leased: true };
 }
 
+export async function releaseExpiredHolds(db: Db): Promise<number> {
+  const released = await db
+    .update(circuitBreakerStates)
+    .set({ heldState: null, heldBy: null, heldReason: null, heldUntil: null })
+    .where(lte(circuitBreakerStates.heldUntil, await databaseNow(db)));
+  return released.rowCount ?? 0;
+}
+
 export async function recordOpinions(
   db: Db,
   ...[{ instance, opinions, keepMs }]: Args<"recordOpinions">

@@ -9,7 +9,14 @@ import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
 import { commitEntry } from "../commit-entry.js";
 import { createCircuitQueries } from "./circuit-queries.js";
-import { commitTransition, holdCircuit, leaseProbes, recordOpinions, refreshCircuits } from "./circuit-statements.js";
+import {
+  commitTransition,
+  holdCircuit,
+  leaseProbes,
+  recordOpinions,
+  refreshCircuits,
+  releaseExpiredHolds,
+} from "./circuit-statements.js";
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
@@ -28,8 +35,12 @@ import {
   leaseRepair,
   recordRescues,
 } from "./recovery-statements.js";
+import { createReportQueries } from "./report-queries.js";
 import { createRollupQueries } from "./rollup-queries.js";
 import { commitBatch, createSeriesIds, saveDeadBatch } from "./rollup-statements.js";
+import { createSettingQueries } from "./setting-queries.js";
+import { changeSetting } from "./setting-statements.js";
+import { beatTask, beginTask, endStuckTasks, endTask } from "./task-statements.js";
 import { createSnapshot, createWriteTransactions, type Lane, type WriteTransactions } from "./write-transactions.js";
 
 export interface PostgresStoreDeps {
@@ -93,6 +104,8 @@ function queriesOf(
     ...createRangeQueries({ clock, db, snapshot: createSnapshot(pool), turns }, { rangeTimeoutMs }),
     ...createFailureQueries(db),
     ...createCircuitQueries(db),
+    ...createSettingQueries(db),
+    ...createReportQueries(db),
   };
 }
 
@@ -232,12 +245,30 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     commitTransition: (...change) => write("story", (db) => commitTransition(db, ...change)),
     refreshCircuits: (snapshots, at) => write("story", (db) => refreshCircuits(db, snapshots, at)),
     holdCircuit: (circuitName, hold, at) => write("story", (db) => holdCircuit(db, circuitName, hold, at)),
+    releaseExpiredHolds: () => write("story", releaseExpiredHolds),
     leaseProbes: (lease) => write("story", (db) => leaseProbes(db, lease)),
     recordOpinions: (report) => write("story", (db) => recordOpinions(db, report)),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
 
     recordAudit: (entry) => write("audit", async (db) => void (await db.insert(operatorAudit).values({ ...entry }))),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),
+
+    loadSettings: () => read(({ loadSettings }) => loadSettings()),
+    changeSetting: (change) => write("audit", (db) => changeSetting(db, change)),
+    listSettingChanges: (query) => read(({ listSettingChanges }) => listSettingChanges(query)),
+
+    beginTask: (begin) => write("audit", (db) => beginTask(db, begin)),
+    beatTask: (beat) => write("audit", (db) => beatTask(db, beat)),
+    endTask: (end) => write("audit", (db) => endTask(db, end)),
+    listStuckTasks: (query) => read(({ listStuckTasks }) => listStuckTasks(query)),
+    endStuckTasks: (end) => write("audit", (db) => endStuckTasks(db, end)),
+    listTasks: (query) => read(({ listTasks }) => listTasks(query)),
+
+    countActions: (range) => read(({ countActions }) => countActions(range)),
+    sumFailures: (range) => read(({ sumFailures }) => sumFailures(range)),
+    countTaskEnds: (range) => read(({ countTaskEnds }) => countTaskEnds(range)),
+    countAudited: (query) => read(({ countAudited }) => countAudited(query)),
+    listRepairEnds: (query) => read(({ listRepairEnds }) => listRepairEnds(query)),
   });
 }
 

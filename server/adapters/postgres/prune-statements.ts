@@ -1,12 +1,17 @@
 /** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
-import { and, asc, eq, exists, inArray, lt, notExists, notInArray, type SQL } from "drizzle-orm";
-import type { AnyPgColumn, PgTable } from "drizzle-orm/pg-core";
+import { and, asc, eq, exists, gt, inArray, lt, ne, notExists, notInArray, type SQL, sql } from "drizzle-orm";
+import { type AnyPgColumn, alias, type PgTable } from "drizzle-orm/pg-core";
 import {
   circuitBreakerStates,
   circuitTransitions,
   deadBatches,
   failureEvents,
+  lastGoodValues,
+  operatorAudit,
   recoveryActions,
+  sessions,
+  settingsHistory,
+  tasks,
 } from "../../../drizzle/postgres/self-healing-schema.js";
 import { OPEN_ACTIONS } from "../../../shared/repair-lease.js";
 import type { CompactionStore, PrunableKind } from "../../ports/store.js";
@@ -23,6 +28,11 @@ export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
   recovery_actions: "story",
   failure_events: "story",
   circuit_transitions: "story",
+  tasks: "audit",
+  settings_history: "audit",
+  operator_audit: "audit",
+  last_good_values: "audit",
+  sessions: "audit",
   gaps: "rollups",
   boots: "rollups",
 };
@@ -77,6 +87,30 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
         );
       return oldest(circuitTransitions, circuitTransitions.id, circuitTransitions.at, notExists(presentState));
     }
+    case "tasks":
+      return oldest(tasks, tasks.id, tasks.startedAt, and(ne(tasks.status, "running"), lt(tasks.endedAt, before)));
+    case "settings_history": {
+      const later = alias(settingsHistory, "later");
+      const laterChange = db
+        .select({ id: later.id })
+        .from(later)
+        .where(and(eq(later.name, settingsHistory.name), gt(later.version, settingsHistory.version)));
+      return oldest(settingsHistory, settingsHistory.id, settingsHistory.changedAt, exists(laterChange));
+    }
+    case "operator_audit":
+      return oldest(operatorAudit, operatorAudit.id, operatorAudit.at);
+    case "last_good_values": {
+      const { operation, key, expiresAt } = lastGoodValues;
+      const expired = db
+        .select({ operation, key })
+        .from(lastGoodValues)
+        .where(lt(expiresAt, before))
+        .orderBy(asc(expiresAt))
+        .limit(slice.limit);
+      return (await db.delete(lastGoodValues).where(sql`(${operation}, ${key}) in ${expired}`)).rowCount ?? 0;
+    }
+    case "sessions":
+      return oldest(sessions, sessions.id, sessions.expiresAt);
     case "gaps":
       return pruneGaps(db, slice);
     case "boots":

@@ -16,6 +16,7 @@ export interface CircuitStatements {
   commitTransition(...args: Args<"commitTransition">): TransitionCommit;
   refreshCircuits(snapshots: readonly CircuitSnapshot[], at: number): void;
   holdCircuit(circuitName: string, hold: CircuitHold | undefined, at: number): void;
+  releaseExpiredHolds(): number;
   leaseProbes(...args: Args<"leaseProbes">): Awaited<ReturnType<CircuitStore["leaseProbes"]>>;
   recordOpinions(...args: Args<"recordOpinions">): readonly OpinionTally[];
 }
@@ -52,6 +53,12 @@ export function createCircuitStatements(db: Db, failures: FailureStatements): Ci
   const forgetOpinions = db
     .delete(circuitOpinions)
     .where(lte(circuitOpinions.until, sql.placeholder("now")))
+    .prepare();
+
+  const releaseHolds = db
+    .update(circuitBreakerStates)
+    .set({ heldState: null, heldBy: null, heldReason: null, heldUntil: null })
+    .where(lte(circuitBreakerStates.heldUntil, sql.placeholder("now")))
     .prepare();
 
   const get = (circuitName: string, now: number): StoredCircuit | undefined => {
@@ -96,6 +103,8 @@ export function createCircuitStatements(db: Db, failures: FailureStatements): Ci
       const stored = get(circuitName, now);
       if (stored || hold !== undefined) put(held(circuitName, stored, hold, { at, now }));
     },
+
+    releaseExpiredHolds: () => releaseHolds.run({ now: databaseNow() }).changes,
 
     leaseProbes(lease) {
       const now = databaseNow();

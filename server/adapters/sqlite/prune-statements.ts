@@ -1,13 +1,19 @@
 /** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
-import { and, asc, eq, inArray, lt, notExists, notInArray, type SQL, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, lt, ne, notExists, notInArray, type SQL, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
+import { alias } from "drizzle-orm/sqlite-core";
 import {
   circuitBreakerStates,
   circuitTransitions,
   deadBatches,
   failureEvents,
   ingestGaps,
+  lastGoodValues,
+  operatorAudit,
   recoveryActions,
+  sessions,
+  settingsHistory,
+  tasks,
 } from "../../../drizzle/self-healing-schema.js";
 import { OPEN_ACTIONS } from "../../../shared/repair-lease.js";
 import type { PrunableKind } from "../../ports/store.js";
@@ -48,6 +54,12 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
       ),
     );
 
+  const later = alias(settingsHistory, "later");
+  const laterChange = db
+    .select({ id: later.id })
+    .from(later)
+    .where(and(eq(later.name, settingsHistory.name), gt(later.version, settingsHistory.version)));
+
   const statements = {
     dead_batches: oldest(deadBatches, deadBatches.id, deadBatches.at),
     failure_events: oldest(
@@ -72,6 +84,22 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
       circuitTransitions.at,
       notExists(presentState),
     ),
+    tasks: oldest(tasks, tasks.id, tasks.startedAt, and(ne(tasks.status, "running"), lt(tasks.endedAt, before))),
+    settings_history: oldest(
+      settingsHistory,
+      settingsHistory.id,
+      settingsHistory.changedAt,
+      sql`exists ${laterChange}`,
+    ),
+    operator_audit: oldest(operatorAudit, operatorAudit.id, operatorAudit.at),
+    last_good_values: db
+      .delete(lastGoodValues)
+      .where(
+        sql`rowid in (select rowid from ${lastGoodValues} where ${lt(lastGoodValues.expiresAt, before)}
+          order by ${lastGoodValues.expiresAt} limit ${sql.placeholder("limit")})`,
+      )
+      .prepare(),
+    sessions: oldest(sessions, sessions.id, sessions.expiresAt),
     gaps: db
       .delete(ingestGaps)
       .where(

@@ -24,9 +24,6 @@ export interface RangeQueries {
   readHeatMapIfSmall(query: Parameters<RangeStore["readHeatMap"]>[0]): HeatMap | undefined;
 }
 
-/** What can be asked of the thread that reads. */
-export type ReadCommands = Pick<RangeQueries, "readSeries" | "readHeatMap" | "readTopProcedures">;
-
 /** Rows that one statement adds up: a few megabytes of distributions, whatever the number of series. */
 const MOST_ROWS = 10_000;
 /** A day of one series in minutes is 1,440 rows and some two milliseconds; what is more goes elsewhere. */

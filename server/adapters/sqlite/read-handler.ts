@@ -1,4 +1,4 @@
-/** Answers what the main thread asks of the reader: ranges of many series. One request, one reply, no throw. */
+/** Answers what the main thread asks of the reader: ranges of many series, and sums over rows. One request, one reply, no throw. */
 import { answerOf } from "./request-handler.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
 import type { ReaderOptions, ReaderRequest, ThreadReply } from "./thread-protocol.js";
@@ -34,6 +34,11 @@ export function createReadHandler({ path, busyTimeoutMs }: ReaderOptions): (requ
       case "readSeries":
       case "readHeatMap":
       case "readTopProcedures":
+      case "countActions":
+      case "sumFailures":
+      case "countTaskEnds":
+      case "countAudited":
+      case "listRepairEnds":
         return Reflect.apply(connected().queries[command], undefined, [...args]);
     }
   };

@@ -3,11 +3,13 @@ import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js"
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
 import { createRangeQueries, type RangeQueries } from "./range-queries.js";
+import { createReportQueries, type ReportQueries } from "./report-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
+import { createSettingQueries, type SettingQueries } from "./setting-queries.js";
 import { drizzleOf, openForReading } from "./sqlite-connection.js";
 
 export interface SqliteReader {
-  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries;
+  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries & SettingQueries & ReportQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -25,6 +27,8 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
         ...createRangeQueries(db),
         ...createFailureQueries(db),
         ...createCircuitQueries(db),
+        ...createSettingQueries(db),
+        ...createReportQueries(db),
       },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),

@@ -7,13 +7,12 @@ import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
-import type { ReadCommands } from "./range-queries.js";
 import { spawnReader, spawnWriter } from "./spawn-thread.js";
 import { storeErrorOf } from "./sqlite-errors.js";
 import { createSqliteReader, type SqliteReader } from "./sqlite-reader.js";
 import type { WriteCommands } from "./sqlite-writer.js";
 import { createThreadClient, type StoreThread } from "./thread-client.js";
-import type { ReaderOptions, WriterOptions } from "./thread-protocol.js";
+import type { ReadCommands, ReaderOptions, WriterOptions } from "./thread-protocol.js";
 
 export interface SqliteStoreDeps {
   readonly clock: Clock;
@@ -162,6 +161,12 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     return writer.call(command, ...args);
   };
 
+  /** Of what may touch many rows. */
+  const readAway: typeof ranges.call = async (command, ...args) => {
+    opened();
+    return ranges.call(command, ...args);
+  };
+
   return Object.freeze<Store>({
     async open() {
       if (closing) throw new ParamedicError("CLOSED", `the store ${path} is closed`);
@@ -203,10 +208,7 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
       const small = await read(({ readHeatMapIfSmall }) => readHeatMapIfSmall(query));
       return small ?? ranges.call("readHeatMap", query);
     },
-    async readTopProcedures(query) {
-      opened();
-      return ranges.call("readTopProcedures", query);
-    },
+    readTopProcedures: (query) => readAway("readTopProcedures", query),
     readStretches: (range) => read(({ readStretches }) => readStretches(range)),
     ledger: () => read(({ ledger }) => ledger()),
     listGaps: (query) => read(({ listGaps }) => listGaps(query)),
@@ -230,12 +232,30 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     commitTransition: (snapshot, transition, options) => write("commitTransition", snapshot, transition, options),
     refreshCircuits: (snapshots, at) => write("refreshCircuits", snapshots, at),
     holdCircuit: (circuitName, hold, at) => write("holdCircuit", circuitName, hold, at),
+    releaseExpiredHolds: () => write("releaseExpiredHolds"),
     leaseProbes: (lease) => write("leaseProbes", lease),
     recordOpinions: (report) => write("recordOpinions", report),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
 
     recordAudit: (entry) => write("recordAudit", entry),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),
+
+    loadSettings: () => read(({ loadSettings }) => loadSettings()),
+    changeSetting: (change) => write("changeSetting", change),
+    listSettingChanges: (query) => read(({ listSettingChanges }) => listSettingChanges(query)),
+
+    beginTask: (begin) => write("beginTask", begin),
+    beatTask: (beat) => write("beatTask", beat),
+    endTask: (end) => write("endTask", end),
+    listStuckTasks: (query) => read(({ listStuckTasks }) => listStuckTasks(query)),
+    endStuckTasks: (end) => write("endStuckTasks", end),
+    listTasks: (query) => read(({ listTasks }) => listTasks(query)),
+
+    countActions: (range) => readAway("countActions", range),
+    sumFailures: (range) => readAway("sumFailures", range),
+    countTaskEnds: (range) => readAway("countTaskEnds", range),
+    countAudited: (query) => readAway("countAudited", query),
+    listRepairEnds: (query) => readAway("listRepairEnds", query),
   });
 }
 

@@ -10,8 +10,10 @@ import { prepareInsert } from "./prepared-row.js";
 import { createPruneStatements, type PruneStatements } from "./prune-statements.js";
 import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
 import { createRollupStatements, type RollupStatements } from "./rollup-statements.js";
+import { createSettingStatements, type SettingStatements } from "./setting-statements.js";
 import { drizzleOf, openForWriting } from "./sqlite-connection.js";
 import { storeErrorOf } from "./sqlite-errors.js";
+import { createTaskStatements, type TaskStatements } from "./task-statements.js";
 
 /** What can be asked of a writer. Arguments and results pass between threads. */
 export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatch" | "settleBatches"> &
@@ -19,7 +21,9 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   RecoveryStatements &
   CircuitStatements &
   CompactionStatements &
-  PruneStatements & {
+  PruneStatements &
+  SettingStatements &
+  TaskStatements & {
     commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
@@ -47,6 +51,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const circuits = createCircuitStatements(db, failures);
       const compaction = createCompactionStatements(db);
       const retention = createPruneStatements(db, rollups);
+      const settings = createSettingStatements(db);
+      const tasks = createTaskStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -87,8 +93,14 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           commitTransition: atomically(circuits.commitTransition),
           refreshCircuits: atomically(circuits.refreshCircuits),
           holdCircuit: atomically(circuits.holdCircuit),
+          releaseExpiredHolds: atomically(circuits.releaseExpiredHolds),
           leaseProbes: atomically(circuits.leaseProbes),
           recordOpinions: atomically(circuits.recordOpinions),
+          changeSetting: atomically(settings.changeSetting),
+          beginTask: atomically(tasks.beginTask),
+          beatTask: atomically(tasks.beatTask),
+          endTask: atomically(tasks.endTask),
+          endStuckTasks: atomically(tasks.endStuckTasks),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
           ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),
         },

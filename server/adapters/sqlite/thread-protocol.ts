@@ -1,7 +1,11 @@
 /** What passes between the main thread and the threads of the store: the one that writes and the one that reads much. */
 import { isParamedicError, ParamedicError, type ParamedicErrorCode } from "../../../shared/errors.js";
-import type { ReadCommands } from "./range-queries.js";
+import type { RangeQueries } from "./range-queries.js";
+import type { ReportQueries } from "./report-queries.js";
 import type { WriteCommands } from "./sqlite-writer.js";
+
+/** What can be asked of the thread that reads. */
+export type ReadCommands = Pick<RangeQueries, "readSeries" | "readHeatMap" | "readTopProcedures"> & ReportQueries;
 
 /** `open` connects, or connects anew, the writer after migrating; `close` ends the thread once it is answered. */
 export interface ThreadRequest<Command extends string> {

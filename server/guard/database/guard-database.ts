@@ -19,6 +19,7 @@ import { StatementGuard } from "./statement-guard.js";
 import { createWriteMode, WHY_READ_ONLY, type WriteMode, type WriteModeDeps } from "./write-mode.js";
 
 export interface DatabaseGuardDeps extends RepeatDeps {
+  readonly flags: RepeatDeps["flags"] & { readonly circuitBreakers: boolean };
   readonly sink: MetricSink;
   readonly callContext: CallContext;
   /** Told which procedures ask which services. */
@@ -145,7 +146,10 @@ function makeGuard(deps: Deps, service: string, system: DatabaseSystem, policy: 
     {
       ...deps,
       writes,
-      mayRefuse: () => registry !== undefined && permitsOf(settings.mode(), service, limitedServices).circuits,
+      mayRefuse: () =>
+        registry !== undefined &&
+        deps.flags.circuitBreakers &&
+        permitsOf(settings.mode(), service, limitedServices).circuits,
       budget: createRetryBudget(policy.retryBudget, clock.monotonic()),
     },
   );

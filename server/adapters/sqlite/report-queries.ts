@@ -1,0 +1,107 @@
+/** Sums over rows; they may touch many, so the reading thread asks them. */
+import { and, avg, count, countDistinct, desc, eq, gte, isNotNull, lt, notInArray, sql, sum } from "drizzle-orm";
+import { failureEvents, operatorAudit, recoveryActions, tasks } from "../../../drizzle/self-healing-schema.js";
+import { OPEN_ACTIONS } from "../../../shared/repair-lease.js";
+import type { ActionCount, FailureSums, RepairEnd } from "../../../shared/reports.js";
+import type { ReportRange, ReportStore } from "../../ports/report-store.js";
+import { checkLimit } from "../page-cursor.js";
+import { failureSumsOf, taskEndsOf } from "../report-rows.js";
+import type { Db } from "./sqlite-connection.js";
+
+type Ends = Awaited<ReturnType<ReportStore["countTaskEnds"]>>;
+
+export interface ReportQueries {
+  countActions(range: ReportRange): readonly ActionCount[];
+  sumFailures(range: ReportRange): FailureSums;
+  countTaskEnds(range: ReportRange): Ends;
+  countAudited(query: Parameters<ReportStore["countAudited"]>[0]): number;
+  listRepairEnds(query: Parameters<ReportStore["listRepairEnds"]>[0]): readonly RepairEnd[];
+}
+
+export function createReportQueries(db: Db): ReportQueries {
+  const { actionStrategy, scope, status, dryRun } = recoveryActions;
+  return {
+    countActions: ({ from, to }) =>
+      db
+        .select({
+          actionStrategy,
+          scope,
+          status,
+          dryRun,
+          rows: count(),
+          occurrences: sum(recoveryActions.occurrences).mapWith(Number),
+        })
+        .from(recoveryActions)
+        .where(
+          and(gte(recoveryActions.timestamp, from), lt(recoveryActions.timestamp, to), notByItself(recoveryActions)),
+        )
+        .groupBy(actionStrategy, scope, status, dryRun)
+        .orderBy(actionStrategy, scope, status, dryRun)
+        .all(),
+
+    sumFailures: ({ from, to }) =>
+      failureSumsOf(
+        db
+          .select({
+            events: count(),
+            occurrences: sum(failureEvents.occurrences).mapWith(Number),
+            resolved: count(failureEvents.resolvedAt),
+            meanRepairMs: avg(sql`${failureEvents.resolvedAt} - ${failureEvents.timestamp}`).mapWith(Number),
+          })
+          .from(failureEvents)
+          .where(and(gte(failureEvents.timestamp, from), lt(failureEvents.timestamp, to)))
+          .get(),
+      ),
+
+    countTaskEnds: ({ from, to }) =>
+      taskEndsOf(
+        db
+          .select({ status: tasks.status, count: count() })
+          .from(tasks)
+          .where(and(gte(tasks.endedAt, from), lt(tasks.endedAt, to)))
+          .groupBy(tasks.status)
+          .all(),
+      ),
+
+    countAudited: ({ action, from, to }) =>
+      db
+        .select({ subjects: countDistinct(operatorAudit.subject) })
+        .from(operatorAudit)
+        .where(
+          and(
+            gte(operatorAudit.at, from),
+            lt(operatorAudit.at, to),
+            eq(operatorAudit.action, action),
+            eq(operatorAudit.outcome, "succeeded"),
+          ),
+        )
+        .get()?.subjects ?? 0,
+
+    listRepairEnds: ({ from, limit }) =>
+      db
+        .select({
+          actionId: recoveryActions.actionId,
+          actionStrategy,
+          target: recoveryActions.target,
+          status,
+          completedAt: sql<number>`coalesce(${recoveryActions.completedAt}, ${recoveryActions.lastAt})`.mapWith(Number),
+        })
+        .from(recoveryActions)
+        .where(
+          and(
+            gte(recoveryActions.timestamp, from),
+            isNotNull(recoveryActions.leaseUntil),
+            eq(dryRun, false),
+            notInArray(status, [...OPEN_ACTIONS]),
+          ),
+        )
+        .orderBy(desc(recoveryActions.timestamp), desc(recoveryActions.id))
+        .limit(checkLimit(limit))
+        .all(),
+  };
+}
+
+/** A guard's circuit opens by what its calls say; that is no action of the engine. */
+function notByItself({ scope, triggeredBy }: typeof recoveryActions) {
+  return sql`not (${eq(scope, "service")} and ${eq(triggeredBy, "guard")})`;
+}
