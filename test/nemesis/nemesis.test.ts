@@ -26,6 +26,8 @@ const ESSENTIAL = [
   "windows_merged",
   "batches_sent_again",
   "points_lost_in_gaps",
+  "gaps_recorded",
+  "batches_settled",
   "points_dropped",
   "entries_destroyed",
   "unreadable_entries_kept",
