@@ -55,14 +55,16 @@ export interface RollupSlice {
 }
 
 /**
- * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
- * in the entry of the ledger that has no name.
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, a circuit after its
+ * transitions but the last one, which goes with it. A circuit's age is how long nobody refreshed it; it goes when it is closed
+ * and not held. A boot's counts stay, in the entry of the ledger that has no name.
  */
 export const PRUNABLE_KINDS = [
   "dead_batches",
   "recovery_actions",
   "failure_events",
   "circuit_transitions",
+  "circuits",
   "gaps",
   "boots",
 ] as const;
