@@ -51,7 +51,8 @@ function withEach(define: (name: string, body: Run) => void) {
     (name: string, ...rest: readonly (Run | object)[]): void => {
       for (const [at, row] of table.entries()) {
         const values = Array.isArray(row) ? row : [row];
-        define(`${format(name, ...values)} #${at}`, () => bodyOf(rest)(...values));
+        const named = name.replace(/\$(\w+)/g, (_, key) => String(Reflect.get(Object(row), key)));
+        define(`${named === name ? format(name, ...values) : named} #${at}`, () => bodyOf(rest)(...values));
       }
     };
   return Object.assign(defineOne, { each });
