@@ -364,6 +364,22 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
             ),
             transitions,
           );
+        case "circuits": {
+          const over = keysWhere(
+            circuits,
+            ({ name, state, held, version, updatedAt }) =>
+              state === "closed" &&
+              (held === undefined || (held.until !== undefined && held.until < before)) &&
+              updatedAt < before &&
+              ![...transitions.values()].some(({ row }) => row.circuitName === name && row.version !== version),
+          );
+          const gone = new Set(over.slice(0, limit));
+          deleted(
+            keysWhere(transitions, ({ row }) => gone.has(row.circuitName)),
+            transitions,
+          );
+          return deleted([...gone], circuits);
+        }
         case "operator_audit":
           return pruned(
             audit,

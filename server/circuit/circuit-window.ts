@@ -53,6 +53,8 @@ export type CircuitWindow = StreakWindow | CountWindow | TimeWindow;
 
 const BUCKETS = 10;
 
+const NO_CALL: Remembered = Object.freeze({ failed: false, slow: false, earlier: undefined });
+
 const NOTHING = { calls: 0, failures: 0, slow: 0, lastFailureAt: Number.NEGATIVE_INFINITY } as const;
 
 export const EMPTY_WINDOWS: { readonly [K in WindowKind]: Extract<CircuitWindow, { kind: K }> } = Object.freeze({
@@ -112,7 +114,7 @@ export function asOf(window: CircuitWindow, now: number, config: CircuitConfig):
     case "count":
       return forgetOldFailures(window, now, config);
     case "time":
-      return now < window.startAt + bucketMs(config) ? window : turnPage(window, now, config);
+      return turnPage(window, now, config);
   }
 }
 
@@ -182,12 +184,12 @@ function forgetOldest(window: CountWindow, callsLeft: number): CountWindow {
     const isRead = kept.forgotten === kept.older.length;
     const older = isRead ? inOrder(kept.newest) : kept.older;
     const forgotten = isRead ? 0 : kept.forgotten;
-    const oldest = older[forgotten];
+    const oldest = older[forgotten] ?? NO_CALL;
     kept = {
       kind: "count",
       calls: kept.calls - 1,
-      failures: oldest?.failed ? kept.failures - 1 : kept.failures,
-      slow: oldest?.slow ? kept.slow - 1 : kept.slow,
+      failures: oldest.failed ? kept.failures - 1 : kept.failures,
+      slow: oldest.slow ? kept.slow - 1 : kept.slow,
       lastFailureAt: kept.lastFailureAt,
       older,
       forgotten: forgotten + 1,

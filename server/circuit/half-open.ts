@@ -74,15 +74,14 @@ export function judge(
 
 /** `halfOpenMaxMs` are over. */
 export function isOverdue({ since }: HalfOpenStatus, now: number, { halfOpenMaxMs }: CircuitConfig): boolean {
-  return halfOpenMaxMs !== undefined && now - since >= halfOpenMaxMs;
+  return now - since >= (halfOpenMaxMs ?? Number.POSITIVE_INFINITY);
 }
 
 export function isGrantOver({ grant }: HalfOpenStatus, now: number): boolean {
   return grant !== undefined && now >= grant.until;
 }
 
-/** How long until a permit comes back at the latest; 0 when no probe is waited for. */
+/** How long until a permit comes back at the latest; not positive when one is back, or no probe is waited for. */
 export function permitWaitMs({ probes }: HalfOpenStatus, now: number): number {
-  const ends = probes.flatMap(({ leaseUntil }) => (now < leaseUntil ? [leaseUntil] : []));
-  return ends.length === 0 ? 0 : Math.min(...ends) - now;
+  return probes.length === 0 ? 0 : Math.min(...probes.map(({ leaseUntil }) => leaseUntil)) - now;
 }

@@ -16,6 +16,6 @@ export function openTimeMs(openings: number, config: CircuitConfig, chance: numb
 
 /** The time that an outcome asked for, at most `maxResetTimeoutMs`; undefined when it asked for none that can be kept. */
 export function askedTimeMs(openForMs: number | undefined, config: CircuitConfig): number | undefined {
-  if (openForMs === undefined || !(openForMs > 0)) return undefined;
-  return Math.min(openForMs, config.maxResetTimeoutMs);
+  const askedMs = openForMs ?? 0;
+  return askedMs > 0 ? Math.min(askedMs, config.maxResetTimeoutMs) : undefined;
 }

@@ -20,7 +20,6 @@ export interface WindowRatios {
 export function tripReason(counts: WindowCounts, config: CircuitConfig): TripReason | undefined {
   const { failures } = counts;
   if (config.window === "consecutive") return failures >= config.failureThreshold ? "failure_threshold" : undefined;
-  if (failures === 0 && counts.slow === 0) return undefined;
   if (config.windowFailures !== undefined && failures >= config.windowFailures) return "failure_threshold";
   const { failureRatio, slowCallRatio } = ratiosOf(counts, config);
   if (isReached(failureRatio, config.failureRatio)) return "failure_ratio";
@@ -31,10 +30,10 @@ export function tripReason(counts: WindowCounts, config: CircuitConfig): TripRea
 }
 
 export function ratiosOf({ calls, failures, slow }: WindowCounts, config: CircuitConfig): WindowRatios {
-  const enough = calls > 0 && (config.window === "consecutive" || calls >= config.minimumCalls);
+  const enough = calls >= (config.window === "consecutive" ? 1 : config.minimumCalls);
   return { failureRatio: enough ? failures / calls : undefined, slowCallRatio: enough ? slow / calls : undefined };
 }
 
 function isReached(ratio: number | undefined, threshold: number | undefined): boolean {
-  return ratio !== undefined && threshold !== undefined && ratio >= threshold;
+  return (ratio ?? 0) >= (threshold ?? Number.POSITIVE_INFINITY);
 }

@@ -33,7 +33,7 @@ export interface Retention {
   /** @default 10 years */
   readonly daysMs: number;
   /**
-   * Dead batches, failure events, recovery actions and transitions, unless they are still open. Gaps are kept as long as
+   * Dead batches, failure events, recovery actions, transitions and circuits that nobody uses, unless they are still open. Gaps are kept as long as
    * hours, so that a chart shows its losses. @default 30 days
    */
   readonly recordsMs: number;
@@ -144,6 +144,7 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
       recovery_actions: oldRecords,
       failure_events: oldRecords,
       circuit_transitions: oldRecords,
+      circuits: oldRecords,
       tasks: oldRecords,
       settings_history: oldRecords,
       operator_audit: oldRecords,

@@ -56,15 +56,17 @@ export interface RollupSlice {
 }
 
 /**
- * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
- * in the entry of the ledger that has no name; so does the last change of each setting. Last-good values and sessions go by
- * when they expired.
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, a circuit after its
+ * transitions but the last one, which goes with it. A circuit's age is how long nobody refreshed it; it goes when it is closed
+ * and not held. A boot's counts stay, in the entry of the ledger that has no name; so does the last change of each setting.
+ * Last-good values and sessions go by when they expired.
  */
 export const PRUNABLE_KINDS = [
   "dead_batches",
   "recovery_actions",
   "failure_events",
   "circuit_transitions",
+  "circuits",
   "tasks",
   "settings_history",
   "operator_audit",

@@ -127,4 +127,14 @@ describe("a circuit registry", () => {
     expect(ran).toBe(2);
     expect(registry.getOrCreate("later").ready).toBeUndefined();
   });
+
+  it("holds back the calls of circuits to come until the last of those that were waited for is there", async () => {
+    const registry = new CircuitBreakerRegistry();
+    let first: () => void = () => {};
+    registry.waitFor(new Promise<void>((resolve) => (first = resolve)));
+    registry.waitFor(new Promise<void>(() => undefined));
+    first();
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(registry.getOrCreate("late").ready).toBeDefined();
+  });
 });

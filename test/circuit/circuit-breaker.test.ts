@@ -247,6 +247,14 @@ describe("a caller who leaves", () => {
     expect(clock.pendingTimers).toBe(0);
   });
 
+  it("gets what the call gave when it leaves while that is being told", async () => {
+    const leaving = new AbortController();
+    const { breaker } = circuit({ failureThreshold: 1 }, { onTransition: () => leaving.abort(new Error("too late")) });
+    const call = breaker.execute(fail, { signal: leaving.signal });
+    await expect(call).rejects.toBe(boom);
+    expect(breaker.getState()).toMatchObject({ state: "open", failureCount: 1 });
+  });
+
   it("gives the place of a probe back", async () => {
     const { breaker, clock } = circuit({ failureThreshold: 1, halfOpenPermits: 1 });
     await breaker.execute(fail).catch(() => {});
@@ -363,6 +371,7 @@ describe("a call that lasts too long", () => {
     late(boom);
     await settle();
     expect(breaker.getState().failureCount).toBe(1);
+    expect(breaker.refusal().cause).toBe(await call.catch((error: unknown) => error));
     expect(transitions).toEqual([]);
     await expect(call).rejects.toBeInstanceOf(CircuitTimeoutError);
   });
@@ -543,6 +552,31 @@ describe("a snapshot", () => {
   });
 });
 
+describe("a circuit that was taken over", () => {
+  it("has the times that were stored, on any clock, and is open since then unless it is closed", async () => {
+    const { breaker, clock } = circuit();
+    await clock.advance(1_234);
+    const now = clock.now();
+    const times = { lastFailureAt: now - 700, lastSuccessAt: now - 900, openedAt: now - 500 };
+    const stored = { ...breaker.snapshot(), ...times, version: 4, nextRetryAt: now + 1_000 };
+    breaker.restore({ ...stored, state: "open" });
+    expect(breaker.snapshot()).toMatchObject({ ...times, state: "open", nextRetryAt: now + 1_000 });
+    expect(breaker.lastUsedAt).toBe(clock.monotonic() - 700);
+    breaker.restore({ ...stored, state: "closed" });
+    expect(breaker.snapshot()).toMatchObject({ ...times, state: "closed", openedAt: undefined });
+    breaker.restore({ ...stored, state: "closed", lastFailureAt: undefined, lastSuccessAt: undefined });
+    expect(breaker.snapshot()).toMatchObject({ lastFailureAt: undefined, lastSuccessAt: undefined });
+    expect(breaker.wasUsed).toBe(false);
+  });
+
+  it("says whether it keeps calls away", () => {
+    const { breaker } = circuit();
+    expect(breaker.admitsAll).toBe(true);
+    breaker.forceOpen("repair");
+    expect(breaker.admitsAll).toBe(false);
+  });
+});
+
 describe("listeners and hooks that throw", () => {
   it("disturb no call and are told as faults", async () => {
     const faults: unknown[] = [];
@@ -605,6 +639,20 @@ describe("waiting for what was stored", () => {
     restored();
     await call;
     expect(ran).toBe(true);
+    expect(breaker.ready).toBeUndefined();
+  });
+
+  it("goes on until the last of those that were waited for is there", async () => {
+    const { breaker } = circuit();
+    let first: () => void = () => {};
+    let second: () => void = () => {};
+    breaker.waitFor(new Promise<void>((resolve) => (first = resolve)));
+    breaker.waitFor(new Promise<void>((resolve) => (second = resolve)));
+    first();
+    await settle();
+    expect(breaker.ready).toBeDefined();
+    second();
+    await settle();
     expect(breaker.ready).toBeUndefined();
   });
 

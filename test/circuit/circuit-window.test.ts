@@ -128,6 +128,13 @@ describe("a window of time", () => {
     }
   });
 
+  it("keeps no empty bucket, however often it is refitted in one", () => {
+    const config = resolveCircuitConfig("w", { window: "time", windowMs: 100 });
+    let window: CircuitWindow = record(EMPTY_WINDOWS.time, true, false, 5, config);
+    for (let i = 0; i < 3; i += 1) window = refit(window, 5, config, config);
+    expect(window).toMatchObject({ buckets: [{ startAt: 0, calls: 1, failures: 1, slow: 0 }], calls: 1, failures: 1 });
+  });
+
   it("keeps, with another length, what both lengths hold", () => {
     const hour = resolveCircuitConfig("w", { window: "time", windowMs: 3_600_000 });
     const second = resolveCircuitConfig("w", { window: "time", windowMs: 1_000 });
@@ -164,6 +171,15 @@ describe("a streak", () => {
     expect(refit(one, 999, config, long).failures).toBe(1);
     expect(refit(one, 1_000, config, long).failures).toBe(0);
     expect(refit(one, 1_000, long, config).failures).toBe(0);
+  });
+
+  it("is as long as it is, whatever a window of calls would hold", () => {
+    const short = resolveCircuitConfig("w", { failureThreshold: 9, windowCalls: 1 });
+    const three = [0, 1, 2].reduce<CircuitWindow>(
+      (window, at) => record(window, true, false, at, short),
+      EMPTY_WINDOWS.consecutive,
+    );
+    expect(refit(three, 3, short, short)).toEqual(three);
   });
 
   it("is restored one short of its threshold at most, and no other window is", () => {

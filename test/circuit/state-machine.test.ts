@@ -2,10 +2,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { resolveCircuitConfig } from "../../server/circuit/circuit-config.js";
-import { holdOf, retryAfterMs } from "../../server/circuit/circuit-reading.js";
+import { holdOf, retryAfterMs, wantsProbe } from "../../server/circuit/circuit-reading.js";
 import { type CircuitStatus, initialStatus, type OpenStatus, UNCOUNTED } from "../../server/circuit/circuit-status.js";
 import { type CircuitWindow, EMPTY_WINDOWS, record } from "../../server/circuit/circuit-window.js";
-import { type CircuitEvent, step } from "../../server/circuit/state-machine.js";
+import { type CircuitEvent, step, withSuccesses } from "../../server/circuit/state-machine.js";
 import { HELD_STATES } from "../../shared/circuit.js";
 import { type CircuitConfig, HALF_OPEN_TARGETS, WINDOW_KINDS } from "../../shared/circuit-config.js";
 import { VERDICTS } from "../../shared/classification.js";
@@ -361,6 +361,99 @@ describe("in particular", () => {
     });
   });
 
+  it("half open for too long, it is where its target says: with the next call, which a closed one admits", () => {
+    const limit = { halfOpenMaxMs: 100, probeLeaseMs: 9_999 };
+    const late = (halfOpenTarget: CircuitConfig["halfOpenTarget"], event: CircuitEvent) =>
+      step(halfOpen(limit).state, event, 1_100, { ...config, ...limit, halfOpenTarget });
+    const moved = { type: "transitioned", from: "half_open", reason: "half_open_expired", version: 3 } as const;
+    expect(late("open", REQUEST).effects).toEqual([{ ...moved, to: "open" }, { type: "refused" }]);
+    expect(late("closed", REQUEST).effects).toEqual([
+      { ...moved, to: "closed" },
+      { type: "admitted", ticket: { version: 3, probe: 0, beganAt: Number.NaN } },
+    ]);
+    const success: CircuitEvent = {
+      type: "call.ended",
+      ticket: { version: 2, probe: 1, beganAt: 0 },
+      verdict: "success",
+    };
+    expect(late("open", success)).toMatchObject({ state: { state: "open" }, effects: [{ ...moved, to: "open" }] });
+    expect(late("closed", success)).toMatchObject({
+      state: { state: "closed" },
+      effects: [{ ...moved, to: "closed" }],
+    });
+    const inTime = step(halfOpen(limit).state, REQUEST, 1_099, { ...config, ...limit, halfOpenTarget: "closed" });
+    expect(inTime.effects).toMatchObject([{ type: "admitted", ticket: { version: 2 } }]);
+  });
+
+  it("a call is timed only where somebody wants to know slow ones", () => {
+    expect(step(INITIAL_STATUS, REQUEST, 7, config).effects).toEqual([
+      { type: "admitted", ticket: { version: 0, probe: 0, beganAt: Number.NaN } },
+    ]);
+    expect(step(INITIAL_STATUS, REQUEST, 7, { ...config, slowCallMs: 50 }).effects).toEqual([
+      { type: "admitted", ticket: { version: 0, probe: 0, beganAt: 7 } },
+    ]);
+  });
+
+  it("traffic grows until the ramp's end, exactly, and is whole at once where the ramp was taken back", () => {
+    const ramping: CircuitStatus = { ...INITIAL_STATUS, rampUntil: 1_000 };
+    const ask = (now: number, chance: number, rampMs: number | undefined = 1_000) =>
+      step(ramping, REQUEST, now, { ...config, rampMs }, chance);
+    const [refused, admitted] = [[{ type: "refused" }], [{ type: "admitted" }]];
+    expect(ask(500, 0.55).effects).toEqual(refused);
+    expect(ask(500, 0.549)).toMatchObject({ state: { rampUntil: 1_000 }, effects: admitted });
+    expect(ask(999, 0.9999).effects).toEqual(refused);
+    expect(ask(1_000, 0.9999)).toMatchObject({ state: INITIAL_STATUS, effects: admitted });
+    expect(step(ramping, REQUEST, 0, config, 0.9999)).toMatchObject({ state: ramping, effects: admitted });
+    const closed = { ...config, rampMs: 1_000 };
+    expect(step(INITIAL_STATUS, REQUEST, 0, closed, 0.9999).effects).toMatchObject(admitted);
+  });
+
+  it("traffic grows after probes closed the circuit, not after somebody did, nor without a ramp", () => {
+    const ramped = { rampMs: 100, successThreshold: 1 };
+    const success: CircuitEvent = {
+      type: "call.ended",
+      ticket: { version: 2, probe: 1, beganAt: 0 },
+      verdict: "success",
+    };
+    const closedBy = (event: CircuitEvent, over: Partial<CircuitConfig>) =>
+      step(halfOpen(over).state, event, 1_001, { ...config, ...over }).state;
+    expect(closedBy(success, ramped)).toMatchObject({ state: "closed", rampUntil: 1_101 });
+    expect(closedBy(success, { successThreshold: 1 })).toMatchObject({ state: "closed", rampUntil: undefined });
+    const reset: CircuitEvent = { type: "circuit.reset", reason: "operator" };
+    expect(closedBy(reset, ramped)).toMatchObject({ state: "closed", rampUntil: undefined });
+  });
+
+  it("only a failure asks for a wait", () => {
+    const ended = (verdict: (typeof VERDICTS)[number], probe: number, version: number): CircuitEvent => ({
+      type: "call.ended",
+      ticket: { version, probe, beganAt: 0 },
+      verdict,
+      openForMs: 500,
+    });
+    expect(step(INITIAL_STATUS, ended("success", 0, 0), 0, config).state.state).toBe("closed");
+    expect(step(INITIAL_STATUS, ended("failure", 0, 0), 0, config).state).toMatchObject({
+      state: "open",
+      retryAt: 500,
+    });
+    expect(step(halfOpen().state, ended("ignored", 1, 2), 1_001, config).state.state).toBe("half_open");
+    expect(step(halfOpen().state, ended("success", 1, 2), 1_001, config).state.state).toBe("half_open");
+  });
+
+  it("successes that were not told of belong to a closed circuit", () => {
+    const open = step(INITIAL_STATUS, { type: "circuit.opened", reason: "repair" }, 0, config).state;
+    expect(withSuccesses(open, 3)).toBe(open);
+  });
+
+  it("a probe is wanted when its time has come, and never of a closed circuit", () => {
+    const open = step(INITIAL_STATUS, { type: "circuit.opened", reason: "repair" }, 0, config).state;
+    expect([wantsProbe(INITIAL_STATUS, 0), wantsProbe(open, 999), wantsProbe(open, 1_000)]).toEqual([
+      false,
+      false,
+      true,
+    ]);
+    expect(wantsProbe(halfOpen().state, 9_999)).toBe(false);
+  });
+
   it("an opening of an open circuit does not prolong its wait", () => {
     const open = step(INITIAL_STATUS, { type: "circuit.opened", reason: "repair" }, 0, config).state;
     expect(step(open, { type: "circuit.opened", reason: "repair" }, 500, config)).toEqual({ state: open, effects: [] });
@@ -415,6 +508,8 @@ describe("retryAfterMs", () => {
       grant: undefined,
     };
     expect(retryAfterMs(status, 10)).toBe(61);
+    expect(retryAfterMs(status, 70.5)).toBe(0);
+    expect(retryAfterMs(status, 80)).toBe(0);
     expect(retryAfterMs(status, 99)).toBe(0);
     expect(retryAfterMs({ ...status, probes: [] }, 10)).toBe(0);
   });

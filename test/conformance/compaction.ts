@@ -245,6 +245,48 @@ export function describeCompaction(name: string, create: () => Promise<StoreHarn
         expect(await store.pruneRecords({ kind: "circuit_transitions", before, limit: 100 })).toBe(2);
         expect((await store.listTransitions({ limit: 10 })).items).toMatchObject([{ version: 3 }]);
       });
+
+      it("deletes closed circuits that nobody refreshed or holds, with their last transition, a bounded number at a time", async () => {
+        const hold = { state: "metrics_only", by: "ada", reason: "migration", until: undefined } as const;
+        const move = async (name: string, versions: readonly number[], at: number) => {
+          for (const version of versions) {
+            const state = version % 2 === 1 ? "open" : "closed";
+            const from = state === "open" ? "closed" : "open";
+            await store.commitTransition(
+              circuitOf({ name, version, state }),
+              transitionOf({ circuitName: name, version, from, to: state, reason: "operator", at: at + version }),
+            );
+          }
+        };
+        await move("open", [1], START);
+        await move("held", [1, 2], START);
+        await store.holdCircuit("held", hold, START + 3);
+        await move("held for a while", [1, 2], START);
+        // Over for ten years, by whatever clock.
+        await store.holdCircuit("held for a while", { ...hold, until: START - 3_650 * 86_400_000 }, START);
+        await move("recent", [1, 2], before);
+        await move("refreshed", [1, 2], START);
+        await store.refreshCircuits([circuitOf({ name: "refreshed", version: 2 })], before);
+        await move("left", [1, 2], START);
+        await store.refreshCircuits([circuitOf({ name: "never moved", version: 0 })], START + 3);
+        const prune = (kind: "circuits" | "circuit_transitions", limit: number) =>
+          store.pruneRecords({ kind, before, limit });
+
+        expect(await prune("circuits", 100)).toBe(1);
+        expect(await prune("circuit_transitions", 100)).toBeGreaterThan(0);
+        expect(await prune("circuits", 1)).toBe(1);
+        expect(await prune("circuits", 100)).toBe(1);
+        expect(await prune("circuits", 100)).toBe(0);
+        const left = (await store.loadCircuits()).map(({ name }) => name).sort();
+        expect(left).toEqual(["held", "open", "recent", "refreshed"]);
+        const known = new Set(
+          (await store.listTransitions({ limit: 100 })).items.map(({ circuitName }) => circuitName),
+        );
+        expect([...known].sort()).toEqual(["held", "open", "recent", "refreshed"]);
+
+        await move("left", [1], START + 200);
+        expect(await store.loadCircuits(["left"])).toMatchObject([{ state: "open", version: 1 }]);
+      });
     });
   });
 }

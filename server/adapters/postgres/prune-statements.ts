@@ -1,5 +1,20 @@
 /** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
-import { and, asc, eq, exists, gt, inArray, lt, ne, notExists, notInArray, type SQL, sql } from "drizzle-orm";
+import {
+  and,
+  asc,
+  eq,
+  exists,
+  gt,
+  inArray,
+  isNull,
+  lt,
+  ne,
+  notExists,
+  notInArray,
+  or,
+  type SQL,
+  sql,
+} from "drizzle-orm";
 import { type AnyPgColumn, alias, type PgTable } from "drizzle-orm/pg-core";
 import {
   circuitBreakerStates,
@@ -28,6 +43,7 @@ export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
   recovery_actions: "story",
   failure_events: "story",
   circuit_transitions: "story",
+  circuits: "story",
   tasks: "audit",
   settings_history: "audit",
   operator_audit: "audit",
@@ -87,6 +103,8 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
         );
       return oldest(circuitTransitions, circuitTransitions.id, circuitTransitions.at, notExists(presentState));
     }
+    case "circuits":
+      return pruneCircuits(db, slice);
     case "tasks":
       return oldest(tasks, tasks.id, tasks.startedAt, and(ne(tasks.status, "running"), lt(tasks.endedAt, before)));
     case "settings_history": {
@@ -116,4 +134,35 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
     case "boots":
       return pruneBoots(db, slice);
   }
+}
+
+/** Locked, so that nobody refreshes one of them before its last transition and it are gone. */
+async function pruneCircuits(db: Db, { before, limit }: Slice): Promise<number> {
+  const otherTransition = db
+    .select({ id: circuitTransitions.id })
+    .from(circuitTransitions)
+    .where(
+      and(
+        eq(circuitTransitions.circuitName, circuitBreakerStates.circuitName),
+        ne(circuitTransitions.version, circuitBreakerStates.version),
+      ),
+    );
+  const rows = await db
+    .select({ name: circuitBreakerStates.circuitName })
+    .from(circuitBreakerStates)
+    .where(
+      and(
+        lt(circuitBreakerStates.updatedAt, before),
+        eq(circuitBreakerStates.state, "closed"),
+        or(isNull(circuitBreakerStates.heldState), lt(circuitBreakerStates.heldUntil, before)),
+        notExists(otherTransition),
+      ),
+    )
+    .orderBy(asc(circuitBreakerStates.updatedAt), asc(circuitBreakerStates.circuitName))
+    .limit(limit)
+    .for("update");
+  if (rows.length === 0) return 0;
+  const names = rows.map(({ name }) => name);
+  await db.delete(circuitTransitions).where(inArray(circuitTransitions.circuitName, names));
+  return (await db.delete(circuitBreakerStates).where(inArray(circuitBreakerStates.circuitName, names))).rowCount ?? 0;
 }

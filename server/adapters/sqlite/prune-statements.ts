@@ -1,5 +1,5 @@
 /** Deletes old rows of what happened, oldest first and a bounded number at a time; what is still open stays. */
-import { and, asc, eq, gt, inArray, lt, ne, notExists, notInArray, type SQL, sql } from "drizzle-orm";
+import { and, asc, eq, gt, inArray, isNull, lt, ne, notExists, notInArray, or, type SQL, sql } from "drizzle-orm";
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { alias } from "drizzle-orm/sqlite-core";
 import {
@@ -53,6 +53,34 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
         eq(circuitBreakerStates.version, circuitTransitions.version),
       ),
     );
+  const otherTransition = db
+    .select({ id: circuitTransitions.id })
+    .from(circuitTransitions)
+    .where(
+      and(
+        eq(circuitTransitions.circuitName, circuitBreakerStates.circuitName),
+        ne(circuitTransitions.version, circuitBreakerStates.version),
+      ),
+    );
+  const isLeft = and(
+    eq(circuitBreakerStates.state, "closed"),
+    or(isNull(circuitBreakerStates.heldState), lt(circuitBreakerStates.heldUntil, before)),
+    notExists(otherTransition),
+  );
+  const namesLeft = db
+    .select({ name: circuitBreakerStates.circuitName })
+    .from(circuitBreakerStates)
+    .where(and(lt(circuitBreakerStates.updatedAt, before), isLeft))
+    .orderBy(asc(circuitBreakerStates.updatedAt), asc(circuitBreakerStates.id))
+    .limit(sql.placeholder("limit"));
+  const lastTransitions = db
+    .delete(circuitTransitions)
+    .where(inArray(circuitTransitions.circuitName, namesLeft))
+    .prepare();
+  const circuitsLeft = db
+    .delete(circuitBreakerStates)
+    .where(inArray(circuitBreakerStates.circuitName, namesLeft))
+    .prepare();
 
   const later = alias(settingsHistory, "later");
   const laterChange = db
@@ -107,12 +135,16 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
           order by ${ingestGaps.windowEnd} limit ${sql.placeholder("limit")})`,
       )
       .prepare(),
-  } satisfies Record<Exclude<PrunableKind, "boots">, unknown>;
+  } satisfies Record<Exclude<PrunableKind, "boots" | "circuits">, unknown>;
 
   return {
     pruneRecords(slice) {
       const { kind, before: until, limit } = checkSlice(slice);
       if (kind === "boots") return pruneBoots({ before: until, limit });
+      if (kind === "circuits") {
+        lastTransitions.run({ before: until, limit });
+        return circuitsLeft.run({ before: until, limit }).changes;
+      }
       return statements[kind].run({ before: until, limit }).changes;
     },
   };
