@@ -16,6 +16,7 @@ import {
   admitAtOnce,
   admitInTime,
   circuitOf,
+  indexesInTime,
   indexesLeft,
   requireCaller,
   returnTerms,
@@ -35,6 +36,7 @@ import { type HedgeEnd, REFUSED_BY_MODE, recordOfHedge, slownessOf } from "./hed
 import { isIdempotent } from "./idempotency.js";
 import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
+import type { Refusal } from "./refusal.js";
 import type { Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
 import type { BudgetLimit } from "./rescue-budget.js";
@@ -42,6 +44,9 @@ import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
+
+/** Of a number, in operations on bits. */
+const BITS = 32;
 
 export type TargetFunctions = readonly [TargetFunction, ...TargetFunction[]];
 
@@ -62,8 +67,8 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
   readonly deadlineAt: number;
   /** Of the target asked last. */
   #index = 0;
-  /** Of the last target in order that was asked. */
-  #furthest = 0;
+  /** One bit for each target that was asked, or would not be by now. */
+  #done = 0;
   /** Attempts that began beside another one. */
   #hedges = 0;
   #isHedged = false;
@@ -124,6 +129,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     }
     const admission = admit(this, this.#index, circuit, this.#startedAt);
     if (admission.refused) {
+      this.#refusedBy(admission, this.#index);
       accountRefusal(this, admission, service);
       this.#reject(undefined);
     } else {
@@ -194,12 +200,27 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
 
   /** Targets after the present one that would be asked now. */
   targetsLeft(): number {
-    return this.#targetsLeft(this.engine.clock.monotonic()).length;
+    return indexesInTime(this, this.engine.clock.monotonic()).length;
+  }
+
+  passesOver(index: number): boolean {
+    // Beyond the bits of a number, targets are asked in order.
+    return index === this.#index || (index < BITS ? (this.#done & (1 << index)) !== 0 : index < this.#index);
+  }
+
+  #passOver(index: number): void {
+    if (index < BITS) this.#done |= 1 << index;
+  }
+
+  /** A target that rests may be asked later; one that refuses for another reason is not asked twice. */
+  #refusedBy({ classification }: Refusal, index: number): void {
+    if (classification.reason !== "cooldown") this.#passOver(index);
   }
 
   canAfford(way: "again" | "next"): boolean {
-    const cost = way === "again" ? RETRY_COST : this.#failoverCost();
-    return this.service.budget.has(cost, this.engine.clock.monotonic()) && this.rescuesSpent === undefined;
+    const now = this.engine.clock.monotonic();
+    const needed = way === "again" ? this.#retryNeeds() : this.#failoverCost();
+    return this.service.budget.has(needed, now) && this.rescuesSpent === undefined;
   }
 
   /** The limit of the service's rescue budget that lets this work not run again. */
@@ -220,7 +241,9 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     if (waitMs >= remainingMs || !isHoldBearable(restMs, remainingMs))
       throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
     this.#requireBudget();
-    if (!service.budget.take(RETRY_COST, clock.monotonic())) {
+    const { budget } = service;
+    const now = clock.monotonic();
+    if (!budget.has(this.#retryNeeds(), now) || !budget.take(this.#retryCost(), now)) {
       throw this.refusal("retry_budget", "has spent its retries");
     }
     if (waitMs > 0) await delayInCall(clock, waitMs, signal);
@@ -230,22 +253,38 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return this.#finish(admission, service);
   }
 
-  /** Runs the next target that admits the call. */
-  async next(): Promise<unknown> {
+  /** Runs the next target that admits the call; where all others rest, the first whose rest is over. */
+  async next(signal: AbortSignal): Promise<unknown> {
     this.#requireSafe();
     this.#requireBudget();
-    const now = this.engine.clock.monotonic();
+    const { clock } = this.engine;
     const { service } = this;
-    if (!service.budget.take(this.#failoverCost(), now)) {
+    if (!service.budget.take(this.#failoverCost(), clock.monotonic())) {
       throw this.refusal("retry_budget", "has spent its failovers");
     }
-    for (const index of this.#targetsLeft(now)) {
+    for (;;) {
+      const index = await this.#nextIndex(signal);
       const admission = await admitInTime(this, index);
-      if (admission.refused) continue;
+      if (admission.refused) {
+        this.#refusedBy(admission, index);
+        continue;
+      }
       this.#index = index;
       return this.#finish(admission, service);
     }
-    throw this.refusal("no_target", "was the last target that admits calls");
+  }
+
+  async #nextIndex(signal: AbortSignal): Promise<number> {
+    const { clock } = this.engine;
+    const now = clock.monotonic();
+    const [next] = indexesLeft(this, now);
+    if (next !== undefined) return next;
+    const restMs = (index: number) => serviceAt(this, index).restsForMs(now);
+    const [soonest] = indexesInTime(this, now).sort((a, b) => restMs(a) - restMs(b));
+    if (soonest === undefined) throw this.refusal("no_target", "was the last target that admits calls");
+    await delayInCall(clock, restMs(soonest) + TIMER_SLACK_MS, signal);
+    this.#requireSafe();
+    return soonest;
   }
 
   /** Runs the fallback. */
@@ -288,12 +327,11 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const toNext = policy?.target === "next";
     if (this.gone !== undefined) return "aborted";
     if (!this.permits(service).rescues) return REFUSED_BY_MODE;
-    if (!(toNext ? engine.flags.failover : engine.flags.retry)) return "disabled";
-    const index = toNext ? this.#targetsLeft(now)[0] : this.#index;
-    if (index === undefined) return "no_target_left";
+    const index = (toNext ? indexesLeft(this, now)[0] : undefined) ?? this.#index;
+    if (index === this.#index && !engine.flags.retry) return "disabled";
     const spent = this.rescuesSpent;
     if (spent !== undefined) return `budget_${spent}`;
-    if (!service.budget.has(RETRY_COST, now)) return "budget";
+    if (!service.budget.has(RETRY_COST + service.budget.kept, now)) return "budget";
     const admission = admitAtOnce(this, index);
     if (admission.refused) return admission.classification.reason;
     service.budget.take(RETRY_COST, now);
@@ -324,7 +362,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const { index, service } = attempt.terms;
     this.attempts += 1;
     this.#mayHaveRun += 1;
-    if (index > this.#furthest) this.#furthest = index;
+    this.#passOver(index);
     service.budget.earn();
     attempt.run(this.#functions[index] ?? this.#functions[0], this.#args);
   }
@@ -350,6 +388,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const admission = await admitInTime(this, index);
     if (!admission.refused) return this.#finish(admission, undefined);
     requireCaller(this);
+    this.#refusedBy(admission, index);
     accountRefusal(this, admission, serviceAt(this, index));
     throw admission.error;
   }
@@ -426,8 +465,15 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     );
   }
 
-  #targetsLeft(now: number): number[] {
-    return indexesLeft(this, Math.max(this.#index, this.#furthest), now);
+  /** Who was refused at the door and has the time to wait asks for the first time. */
+  #retryCost(): number {
+    return this.attempts === 0 ? 0 : RETRY_COST;
+  }
+
+  /** What must be there for a retry: its cost, and what it leaves to callers who have no other target. */
+  #retryNeeds(): number {
+    const cost = this.#retryCost();
+    return cost > 0 && this.targetsLeft() > 0 ? cost + this.service.budget.kept : cost;
   }
 
   /** A call that was refused, or proved that it sent nothing, adds no load when it goes elsewhere. */

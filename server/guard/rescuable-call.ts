@@ -48,7 +48,7 @@ export interface RescuableCall {
   remainingMs(): number;
   /** How long a rescue may take from now, whatever the deadline says. */
   graceMs(): number;
-  /** Targets after the present one that would be asked now. */
+  /** Targets that were not asked yet and would be in time. */
   targetsLeft(): number;
   canAfford(way: "again" | "next"): boolean;
   /** The limit of the service's rescue budget that lets this work not run again. */
@@ -57,8 +57,8 @@ export interface RescuableCall {
   readonly signal: AbortSignal | undefined;
   /** Runs the present target again. */
   again(delayMs: number, signal: AbortSignal): Promise<unknown>;
-  /** Runs the next target that admits the call. */
-  next(): Promise<unknown>;
+  /** Runs the next target that admits the call, or will in time. */
+  next(signal: AbortSignal): Promise<unknown>;
   fallback(failure: Failure): Promise<unknown>;
   /** A strategy answered from its own means, without any target. */
   answered(): void;
