@@ -44,3 +44,9 @@ export function seededFaults(seed: number, share: number): () => FixtureBehaviou
     return { kind: "hang" };
   };
 }
+
+/** The same fate for the same attempt of the same call, whoever asks and however long it takes. */
+export function fateOf(seed: number, share: number, call: number, attempt: number): FixtureBehaviour {
+  const mixed = Math.imul(seed + 1, 0x9e3779b1) ^ Math.imul(call + 1, 0x85ebca6b) ^ Math.imul(attempt + 1, 0xc2b2ae35);
+  return seededFaults(mixed, share)();
+}
