@@ -1,24 +1,25 @@
 /**
  * What guards are for: the same schedule of faults for everybody, who gets an answer, what it costs the providers, what is done
  * twice, and what a call pays while all is well. Each contender is set up as its own documentation shows, with the same times:
- * a second for an attempt, five for a call, three tries half a second apart and doubling, two providers where it can have them.
+ * a second for an attempt, five for a call, three tries half a second apart and doubling, two providers where it can have them,
+ * and circuits that judge by ratio, because at a hundred calls a second five failures in a row are chance.
  */
 import { performance } from "node:perf_hooks";
 import { createOpenAICompatible } from "@ai-sdk/openai-compatible";
 import { generateText, type LanguageModel } from "ai";
 import { createRetryableModel, error, timeout } from "ai-retry/language-model";
 import {
-  ConsecutiveBreaker,
   circuitBreaker,
   ExponentialBackoff,
   handleAll,
   retry,
+  SamplingBreaker,
   TimeoutStrategy,
   timeout as timeoutAfter,
   wrap,
 } from "cockatiel";
 import OpenAI from "openai";
-import type { Paramedic } from "../../server/index.js";
+import type { GuardPolicy, Paramedic } from "../../server/index.js";
 import { createFixtureProvider, type FixtureProvider } from "../../server/testing.js";
 import { fateOf } from "../../test/support/seeded-faults.js";
 import { quantile, type Scenario } from "../harness.js";
@@ -32,6 +33,10 @@ const ATTEMPT_MS = 1_000;
 const DEADLINE_MS = 5_000;
 const FIRST_WAIT_MS = 500;
 const TRIES = 3;
+/** Circuits open when half of at least fifty calls in ten seconds fail. */
+const WINDOW_MS = 10_000;
+const MINIMUM_CALLS = 50;
+const POLICY: GuardPolicy = { window: "time", windowMs: WINDOW_MS, minimumCalls: MINIMUM_CALLS, failureRatio: 0.5 };
 /** Calls in turn while all is well. */
 const QUIET_CALLS = 300;
 
@@ -68,9 +73,33 @@ const generate = (model: LanguageModel, call: number, maxRetries: number) =>
 const guardedBy = () =>
   wrap(
     retry(handleAll, { maxAttempts: TRIES - 1, backoff: new ExponentialBackoff({ initialDelay: FIRST_WAIT_MS }) }),
-    circuitBreaker(handleAll, { halfOpenAfter: 60_000, breaker: new ConsecutiveBreaker(5) }),
+    circuitBreaker(handleAll, {
+      halfOpenAfter: 60_000,
+      breaker: new SamplingBreaker({
+        threshold: 0.5,
+        duration: WINDOW_MS,
+        minimumRps: MINIMUM_CALLS / (WINDOW_MS / 1_000),
+      }),
+    }),
     timeoutAfter(ATTEMPT_MS, TimeoutStrategy.Aggressive),
   );
+
+const guardedLlm =
+  (policy: GuardPolicy): Contender["make"] =>
+  (providers, paramedic) => {
+    const llm = paramedic.llm({
+      timeoutMs: DEADLINE_MS,
+      policy,
+      providers: providers.map(({ baseURL }, index) => ({
+        name: `p${index}`,
+        baseURL,
+        apiKey: "none",
+        model: "m",
+        timeoutMs: ATTEMPT_MS,
+      })),
+    });
+    return (call) => llm.chat({ messages: [{ role: "user", content: promptOf(call) }] });
+  };
 
 const COMPLETIONS: readonly Contender[] = [
   { name: "openai SDK alone", on: undefined, make: ([first]) => openAi(first, TRIES - 1) },
@@ -117,22 +146,11 @@ const COMPLETIONS: readonly Contender[] = [
       return (call) => generate(guarded, call, 0);
     },
   },
+  { name: "paramedic.llm", on: "openai SDK alone", make: guardedLlm(POLICY) },
   {
-    name: "paramedic.llm",
+    name: "paramedic.llm, retryBudget.ratio 0.5",
     on: "openai SDK alone",
-    make(providers, paramedic) {
-      const llm = paramedic.llm({
-        timeoutMs: DEADLINE_MS,
-        providers: providers.map(({ baseURL }, index) => ({
-          name: `p${index}`,
-          baseURL,
-          apiKey: "none",
-          model: "m",
-          timeoutMs: ATTEMPT_MS,
-        })),
-      });
-      return (call) => llm.chat({ messages: [{ role: "user", content: promptOf(call) }] });
-    },
+    make: guardedLlm({ ...POLICY, retryBudget: { ratio: 0.5 } }),
   },
 ];
 
@@ -168,7 +186,7 @@ const ORDERS: readonly Contender[] = [
     name: "paramedic.guard around fetch",
     on: "fetch alone",
     make([first], paramedic) {
-      const guard = paramedic.guard("http:orders", { timeoutMs: ATTEMPT_MS });
+      const guard = paramedic.guard("http:orders", { ...POLICY, timeoutMs: ATTEMPT_MS });
       return (call) => guard.execute(({ signal }) => order(first)(call, signal), { timeoutMs: DEADLINE_MS });
     },
   },
@@ -178,6 +196,8 @@ interface Measured {
   readonly name: string;
   readonly answered: number;
   readonly extra: number;
+  /** To the provider that got most of them, above the calls that reached it. */
+  readonly extraToOne: number;
   readonly doneTwice: number;
   readonly p50: number;
   readonly p99: number;
@@ -194,7 +214,8 @@ export const guardFaults: Scenario = {
         tableOf("completions, which may run twice", await measureAll(COMPLETIONS)),
         tableOf("orders, which must not", await measureAll(ORDERS)),
         `${CALLS} calls, ${PER_SECOND} a second; ${SHARE * 100} % of requests meet the same faults for everybody. Answered is ` +
-          `within ${DEADLINE_MS / 1_000} s. Done twice counts calls whose work a provider took more than once. Added is the ` +
+          `within ${DEADLINE_MS / 1_000} s. To one provider is the largest share of requests ` +
+          `that one provider got above the calls that reached it. Done twice counts calls whose work a provider took more than once. Added is the ` +
           `median of ${QUIET_CALLS} calls in turn, without faults, above what it is built on.`,
       ],
     };
@@ -235,8 +256,10 @@ async function underFaults(
 ): Promise<Omit<Measured, "name" | "addedMs">> {
   const requests = new Map<number, number>();
   const taken = new Map<number, number>();
+  const perProvider: Map<number, number>[] = [];
   for (const [index, provider] of providers.entries()) {
     const attempts = new Map<number, number>();
+    perProvider.push(attempts);
     provider.decides(({ body }) => {
       const call = Number(/call (\d+)/.exec(JSON.stringify(body))?.[1]);
       const attempt = count(attempts, call);
@@ -266,10 +289,12 @@ async function underFaults(
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   await Promise.all(calls);
-  const made = [...requests.values()].reduce((sum, number) => sum + number, 0);
+  const extraOf = (made: ReadonlyMap<number, number>) =>
+    [...made.values()].reduce((sum, number) => sum + number, 0) - made.size;
   return {
     answered: answered / CALLS,
-    extra: (made - requests.size) / CALLS,
+    extra: extraOf(requests) / CALLS,
+    extraToOne: Math.max(...perProvider.map((made) => (made.size === 0 ? 0 : extraOf(made) / made.size))),
     doneTwice: [...taken.values()].filter((times) => times > 1).length,
     p50: quantile(durations, 0.5),
     p99: quantile(durations, 0.99),
@@ -285,11 +310,12 @@ function count(counts: Map<number, number>, key: number): number {
 function tableOf(title: string, measured: readonly Measured[]): string {
   const percent = (share: number) => `${(share * 100).toFixed(1)} %`;
   return grid([
-    [title, "answered", "extra requests", "done twice", "p50 ms", "p99 ms", "added ms"],
-    ...measured.map(({ name, answered, extra, doneTwice, p50, p99, addedMs }) => [
+    [title, "answered", "extra requests", "to one provider", "done twice", "p50 ms", "p99 ms", "added ms"],
+    ...measured.map(({ name, answered, extra, extraToOne, doneTwice, p50, p99, addedMs }) => [
       name,
       percent(answered),
       percent(extra),
+      percent(extraToOne),
       String(doneTwice),
       p50.toFixed(1),
       p99.toFixed(0),

@@ -16,7 +16,7 @@ import {
   refusedByNetwork,
 } from "./refusal.js";
 import type { RescuableCall } from "./rescuable-call.js";
-import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
+import { acquireParts, isRefusal, NO_PERMITS, partsAdmit } from "./service-part.js";
 
 /** A caller without a deadline waits for a target's rest at most this long. */
 const LONGEST_REST_MS = MINUTE_MS;
@@ -51,11 +51,15 @@ export function admit(
     return refusedByCircuit(circuit.refusal(now));
   }
   const traits = asker.work.traits?.[index];
-  const parts = acquireParts(isWithin(asker, service) ? undefined : traits?.parts, asker.engine.registry, now);
-  if (isRefusal(parts)) {
-    permit?.ignored();
-    if (network === "probe") service.network?.returned();
-    return refusedByCircuit(parts);
+  let parts = NO_PERMITS;
+  if (traits?.parts !== undefined && !isWithin(asker, service)) {
+    const acquired = acquireParts(traits.parts, asker.engine.registry, now);
+    if (isRefusal(acquired)) {
+      permit?.ignored();
+      if (network === "probe") service.network?.returned();
+      return refusedByCircuit(acquired);
+    }
+    parts = acquired;
   }
   return {
     refused: false,
@@ -166,7 +170,7 @@ function placeIn(bulkhead: Bulkhead, asker: Asker, index: number): Promise<boole
 
 /** This work runs in an attempt of the same service already: what stands at its door was passed. */
 function isWithin({ info }: Asker, service: GuardedService): boolean {
-  return info instanceof AttemptCall && info.within(service.name) !== undefined;
+  return info !== undefined && info instanceof AttemptCall && info.within(service.name) !== undefined;
 }
 
 function timeFor(asker: Asker, index: number, now: number): number {

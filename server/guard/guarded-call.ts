@@ -369,18 +369,29 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
 
   /** Says whether an attempt gave a value. */
   conclude(attempt: Attempt): boolean {
-    const isSuccess = attempt.state === "succeeded";
-    const isCalledOff = attempt.state === "aborted" && this.gone === undefined;
-    if (!isCalledOff) this.#index = attempt.terms.index;
-    if (!isSuccess && !isCalledOff) this.lastThrown = attempt;
+    const { state } = attempt;
+    // One that was called off says nothing.
+    if (state === "aborted" && this.gone === undefined) {
+      this.#account(attempt);
+      return false;
+    }
+    this.#index = attempt.terms.index;
+    if (state === "succeeded") {
+      this.#account(attempt);
+      return true;
+    }
+    this.lastThrown = attempt;
+    this.#account(attempt);
+    if (state !== "aborted" && this.record.last?.classification.nothingSent) this.#mayHaveRun -= 1;
+    return false;
+  }
+
+  #account(attempt: Attempt): void {
     try {
       accountAttempt(this, attempt);
-      if (!isSuccess && attempt.state !== "aborted" && this.record.last?.classification.nothingSent)
-        this.#mayHaveRun -= 1;
     } catch (fault) {
       this.engine.onFault(fault);
     }
-    return isSuccess;
   }
 
   /** Asks the first target where that has to wait, or is watched. */
