@@ -13,7 +13,6 @@ import { accountAttempt, accountRefusal } from "./accounting.js";
 import {
   type Asker,
   admit,
-  admitAtOnce,
   admitInTime,
   circuitOf,
   indexesInTime,
@@ -32,15 +31,15 @@ import type { GuardEngine } from "./guard-engine.js";
 import { GuardError, type GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { type HedgedCall, HedgeRace } from "./hedge-race.js";
-import { type HedgeEnd, REFUSED_BY_MODE, recordOfHedge, slownessOf } from "./hedge-record.js";
+import type { HedgeEnd } from "./hedge-record.js";
+import { hedgeTerms, mayHedge, noteHedge } from "./hedging.js";
 import { isIdempotent } from "./idempotency.js";
 import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
 import type { Refusal } from "./refusal.js";
 import type { Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
-import type { BudgetLimit } from "./rescue-budget.js";
-import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
+import { overBudget, pay } from "./rescue-cost.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
@@ -198,7 +197,6 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return this.deadlineAt - this.engine.clock.monotonic();
   }
 
-  /** Targets after the present one that would be asked now. */
   targetsLeft(): number {
     return indexesInTime(this, this.engine.clock.monotonic()).length;
   }
@@ -217,18 +215,6 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     if (classification.reason !== "cooldown") this.#passOver(index);
   }
 
-  canAfford(way: "again" | "next"): boolean {
-    const now = this.engine.clock.monotonic();
-    const needed = way === "again" ? this.#retryNeeds() : this.#failoverCost();
-    return this.service.budget.has(needed, now) && this.rescuesSpent === undefined;
-  }
-
-  /** The limit of the service's rescue budget that lets this work not run again. */
-  get rescuesSpent(): BudgetLimit | undefined {
-    if (this.nothingSent) return undefined;
-    return this.service.rescueBudget?.spent(this.engine.clock.monotonic());
-  }
-
   /** Runs the present target again. */
   async again(delayMs: number, signal: AbortSignal): Promise<unknown> {
     const { clock } = this.engine;
@@ -240,12 +226,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const remainingMs = this.remainingMs();
     if (waitMs >= remainingMs || !isHoldBearable(restMs, remainingMs))
       throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
-    this.#requireBudget();
-    const { budget } = service;
-    const now = clock.monotonic();
-    if (!budget.has(this.#retryNeeds(), now) || !budget.take(this.#retryCost(), now)) {
-      throw this.refusal("retry_budget", "has spent its retries");
-    }
+    pay(this, "again");
     if (waitMs > 0) await delayInCall(clock, waitMs, signal);
     this.#requireSafe();
     const admission = await admitInTime(this, this.#index);
@@ -256,12 +237,8 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
   /** Runs the next target that admits the call; where all others rest, the first whose rest is over. */
   async next(signal: AbortSignal): Promise<unknown> {
     this.#requireSafe();
-    this.#requireBudget();
-    const { clock } = this.engine;
     const { service } = this;
-    if (!service.budget.take(this.#failoverCost(), clock.monotonic())) {
-      throw this.refusal("retry_budget", "has spent its failovers");
-    }
+    pay(this, "next");
     for (;;) {
       const index = await this.#nextIndex(signal);
       const admission = await admitInTime(this, index);
@@ -319,39 +296,15 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return new GuardError(reason, this.service.name, `${this.service.name} ${why}`, { cause });
   }
 
-  /** Terms of one more attempt beside those that run, or why there is none. */
   hedge(): AttemptTerms | string {
-    const { engine, service } = this;
-    const policy = service.policy.hedge;
-    const now = engine.clock.monotonic();
-    const toNext = policy?.target === "next";
-    if (this.gone !== undefined) return "aborted";
-    if (!this.permits(service).rescues) return REFUSED_BY_MODE;
-    const index = (toNext ? indexesLeft(this, now)[0] : undefined) ?? this.#index;
-    if (index === this.#index && !engine.flags.retry) return "disabled";
-    const spent = this.rescuesSpent;
-    if (spent !== undefined) return `budget_${spent}`;
-    if (!service.budget.has(RETRY_COST + service.budget.kept, now)) return "budget";
-    const admission = admitAtOnce(this, index);
-    if (admission.refused) return admission.classification.reason;
-    service.budget.take(RETRY_COST, now);
-    this.#hedges += 1;
-    return { ...admission, booking: service.rescueBudget?.book(now) };
+    const terms = hedgeTerms(this, this.#index);
+    if (typeof terms !== "string") this.#hedges += 1;
+    return terms;
   }
 
   noteHedge(end: HedgeEnd): void {
-    const { engine, record } = this;
-    try {
-      if (end.status === "succeeded") this.#isHedged = true;
-      let failure = record.last?.failure;
-      if (failure === undefined) {
-        failure = slownessOf(end, engine, this.work.name, this.info);
-        record.mention(failure);
-      }
-      record.note(recordOfHedge(failure, end, engine.clock.now()));
-    } catch (fault) {
-      engine.onFault(fault);
-    }
+    if (end.status === "succeeded") this.#isHedged = true;
+    noteHedge(this, end);
   }
 
   attemptFor(terms: AttemptTerms, owner: AttemptOwner): Attempt {
@@ -413,7 +366,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const terms = this.#booked(admitted, payer);
     this.#fellBack = false;
     this.#isHedged = false;
-    if (this.#mayHedge(terms.service)) return new HedgeRace(this, terms).run();
+    if (mayHedge(this, terms.service)) return new HedgeRace(this, terms).run();
     return new Promise((resolve, reject) => {
       const attempt = this.attemptFor(terms, {
         attemptEnded: () => {
@@ -436,17 +389,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const booking = budget.book(this.engine.clock.monotonic());
     if (booking !== undefined) return { ...terms, booking };
     returnTerms(terms);
-    throw this.#overBudget();
-  }
-
-  #mayHedge({ policy }: GuardedService): boolean {
-    return (
-      policy.hedge !== undefined &&
-      this.engine.flags.autoRecovery &&
-      !this.outputDelivered &&
-      !this.nested &&
-      this.idempotent
-    );
+    throw overBudget(this);
   }
 
   #rescueKind(): RescueKind {
@@ -473,34 +416,6 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return Math.max(
       services.findIndex((service) => service.restsForMs(this.#startedAt) === 0),
       0,
-    );
-  }
-
-  /** Who was refused at the door and has the time to wait asks for the first time. */
-  #retryCost(): number {
-    return this.attempts === 0 ? 0 : RETRY_COST;
-  }
-
-  /** What must be there for a retry: its cost, and what it leaves to callers who have no other target. */
-  #retryNeeds(): number {
-    const cost = this.#retryCost();
-    return cost > 0 && this.targetsLeft() > 0 ? cost + this.service.budget.kept : cost;
-  }
-
-  /** A call that was refused, or proved that it sent nothing, adds no load when it goes elsewhere. */
-  #failoverCost(): number {
-    return this.record.last?.classification.nothingSent ? 0 : FAILOVER_COST;
-  }
-
-  #requireBudget(): void {
-    if (this.rescuesSpent !== undefined) throw this.#overBudget();
-  }
-
-  #overBudget(): GuardError {
-    const { rescueBudget } = this.service;
-    return this.refusal(
-      "rescue_budget",
-      `has spent the ${this.rescuesSpent ?? ""} of the budget ${rescueBudget?.name}`,
     );
   }
 

@@ -7,7 +7,6 @@ import type { GuardEngine } from "./guard-engine.js";
 import type { GuardError, GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { FallbackFunction } from "./operation.js";
-import type { BudgetLimit } from "./rescue-budget.js";
 import type { TargetTraits } from "./run.js";
 
 /** What stays the same from call to call. */
@@ -50,9 +49,6 @@ export interface RescuableCall {
   graceMs(): number;
   /** Targets that were not asked yet and would be in time. */
   targetsLeft(): number;
-  canAfford(way: "again" | "next"): boolean;
-  /** The limit of the service's rescue budget that lets this work not run again. */
-  readonly rescuesSpent: BudgetLimit | undefined;
   /** The caller's own, beside the call's. */
   readonly signal: AbortSignal | undefined;
   /** Runs the present target again. */
