@@ -11,6 +11,7 @@ import { call } from "./scenarios/call.js";
 import { circuit } from "./scenarios/circuit.js";
 import { commit } from "./scenarios/commit.js";
 import { guard } from "./scenarios/guard.js";
+import { guardFaults } from "./scenarios/guard-faults.js";
 import { http } from "./scenarios/http.js";
 import { middleware } from "./scenarios/middleware.js";
 import { points } from "./scenarios/points.js";
@@ -18,9 +19,21 @@ import { rangeRead } from "./scenarios/range-read.js";
 import { record } from "./scenarios/record.js";
 import { checkTableOf, tableOf } from "./table.js";
 
-const SCENARIOS: readonly Scenario[] = [circuit, guard, middleware, record, points, commit, rangeRead, http, call];
+const SCENARIOS: readonly Scenario[] = [
+  circuit,
+  guard,
+  guardFaults,
+  middleware,
+  record,
+  points,
+  commit,
+  rangeRead,
+  http,
+  call,
+];
 /** Names for several. */
 const SUITES: Readonly<Record<string, readonly string[]>> = {
+  guard: ["guard", "guard-faults"],
   metrics: ["middleware", "record", "points", "commit", "range-read", "http"],
 };
 const ATTEMPTS = 3;

@@ -81,7 +81,7 @@ function spreadText(spread: Spread | undefined, show: (value: number) => string)
 }
 
 /** The first column to the left, the others to the right. */
-function grid(rows: readonly (readonly string[])[]): string {
+export function grid(rows: readonly (readonly string[])[]): string {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   const lines = rows.map((row) =>
     row

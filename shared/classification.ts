@@ -1,5 +1,6 @@
 /** What an error means: one class, several separate decisions. Structural, so that it works across duplicate installs. */
 import type { ErrorCategory, FailureCategory, FailureType } from "./failure.js";
+import type { RetryHint } from "./retry-hint.js";
 
 /** What a circuit makes of a result: `ignored` neither counts nor clears a streak, and gives its permit back. */
 export const VERDICTS = ["failure", "success", "ignored"] as const;
@@ -20,6 +21,8 @@ export interface Classification {
   readonly failover: boolean;
   /** How long the target asked to be left alone (Retry-After and its kin); undefined without a hint. */
   readonly holdMs: number | undefined;
+  /** Where that was said. */
+  readonly holdSource?: RetryHint["source"] | undefined;
   readonly blame: Blame;
   /** Proof that the work was not begun: refused before anything was sent. */
   readonly nothingSent: boolean;

@@ -11,7 +11,7 @@ import { responseClassOf } from "./llm-errors.js";
 import { networkClassByCode, networkClassByName, networkClassByWords } from "./network-errors.js";
 import { redisClassOf } from "./redis-errors.js";
 import { isRejection } from "./rejection.js";
-import { retryHintOf } from "./retry-hint.js";
+import { type RetryHint, retryHintOf } from "./retry-hint.js";
 import { trpcClassOf } from "./trpc-errors.js";
 
 /**
@@ -118,12 +118,12 @@ function wordsClassOf(facts: ErrorFacts, kind: ServiceKind): ErrorClass | undefi
 }
 
 /** Asked only where resting helps: OpenAI sends its limits with every answer. */
-function holdOf(errorClass: ErrorClass, facts: ErrorFacts, now: number | undefined): number | undefined {
+function holdOf(errorClass: ErrorClass, facts: ErrorFacts, now: number | undefined): RetryHint | undefined {
   switch (decisionsOf(errorClass).failureType) {
     case "rate_limit":
     case "quota_exceeded":
     case "service_unavailable":
-      return retryHintOf(facts, now)?.holdMs;
+      return retryHintOf(facts, now);
     default:
       return undefined;
   }
@@ -142,7 +142,7 @@ function hasInner(error: unknown): boolean {
 function toClassification(
   errorClass: ErrorClass,
   service: string,
-  holdMs: number | undefined,
+  hold: RetryHint | undefined,
   begun: boolean,
 ): Classification {
   const decisions: ErrorClassDecisions = decisionsOf(errorClass);
@@ -154,7 +154,8 @@ function toClassification(
     verdict: decisions.verdict,
     retryable: decisions.retryable,
     failover: decisions.failover,
-    holdMs,
+    holdMs: hold?.holdMs,
+    holdSource: hold?.source,
     blame: decisions.blame,
     nothingSent: decisions.nothingSent === true && !begun,
     reason: errorClass,

@@ -1,4 +1,5 @@
 /** Whether a target may be asked now, and with how much time: everything that stands between a call and its attempt. */
+import { MINUTE_MS } from "../../shared/units.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import { ignorePermits } from "./accounting.js";
 import type { AttemptTerms } from "./attempt.js";
@@ -15,12 +16,17 @@ import {
   refusedByNetwork,
 } from "./refusal.js";
 import type { RescuableCall } from "./rescuable-call.js";
-import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
+import { acquireParts, isRefusal, NO_PERMITS, partsAdmit } from "./service-part.js";
+
+/** A caller without a deadline waits for a target's rest at most this long. */
+const LONGEST_REST_MS = MINUTE_MS;
 
 /** A call as its targets' doors see it. */
 export interface Asker extends Pick<RescuableCall, "engine" | "work" | "info" | "signal" | "gone" | "idempotent"> {
   /** Monotonic. */
   readonly deadlineAt: number;
+  /** The target is the present one, or was asked already. */
+  passesOver(index: number): boolean;
   /** The mode and the flags let `service` be rescued. */
   mayRescue(service: GuardedService): boolean;
 }
@@ -45,11 +51,15 @@ export function admit(
     return refusedByCircuit(circuit.refusal(now));
   }
   const traits = asker.work.traits?.[index];
-  const parts = acquireParts(isWithin(asker, service) ? undefined : traits?.parts, asker.engine.registry, now);
-  if (isRefusal(parts)) {
-    permit?.ignored();
-    if (network === "probe") service.network?.returned();
-    return refusedByCircuit(parts);
+  let parts = NO_PERMITS;
+  if (traits?.parts !== undefined && !isWithin(asker, service)) {
+    const acquired = acquireParts(traits.parts, asker.engine.registry, now);
+    if (isRefusal(acquired)) {
+      permit?.ignored();
+      if (network === "probe") service.network?.returned();
+      return refusedByCircuit(acquired);
+    }
+    parts = acquired;
   }
   return {
     refused: false,
@@ -113,11 +123,14 @@ export function serviceAt({ work }: Pick<Asker, "work">, index: number): Guarded
   return work.services[index] ?? work.services[0];
 }
 
-/** Targets after `after` that would be asked now. */
-export function indexesLeft(asker: Asker, after: number, now: number): number[] {
-  const { engine, work } = asker;
-  if (!engine.flags.failover) return [];
-  return [...work.services.keys()].filter((index) => index > after && mayAsk(asker, index, now));
+/** Targets that were not asked yet and would be now, in order of preference. */
+export function indexesLeft(asker: Asker, now: number): number[] {
+  return indexesToAsk(asker, now, 0);
+}
+
+/** The same, and those that rest for so short a time that they can be waited for. */
+export function indexesInTime(asker: Asker, now: number): number[] {
+  return indexesToAsk(asker, now, bearableRestMs(asker, now));
 }
 
 /** Undefined where no circuit counts, and where it was passed already. */
@@ -125,11 +138,25 @@ export function circuitOf(asker: Asker, service: GuardedService, now: number): C
   return isWithin(asker, service) ? undefined : service.circuit(now);
 }
 
-function mayAsk(asker: Asker, index: number, now: number): boolean {
+function indexesToAsk(asker: Asker, now: number, restMs: number): number[] {
+  if (!asker.engine.flags.failover) return [];
+  return [...asker.work.services.keys()].filter(
+    (index) => !asker.passesOver(index) && mayAsk(asker, index, now, restMs),
+  );
+}
+
+/** Half of what is left, so that the target has time to answer. */
+function bearableRestMs({ deadlineAt }: Asker, now: number): number {
+  const remainingMs = deadlineAt - now;
+  return remainingMs === Number.POSITIVE_INFINITY ? LONGEST_REST_MS : remainingMs / 2;
+}
+
+/** @param restMs as long as this it may rest still */
+function mayAsk(asker: Asker, index: number, now: number, restMs: number): boolean {
   const { engine, work } = asker;
   const traits = work.traits?.[index];
   return (
-    serviceAt(asker, index).admits(now) &&
+    serviceAt(asker, index).admits(now, restMs) &&
     (traits?.accepts?.() ?? true) &&
     partsAdmit(traits?.parts, engine.registry, engine.clock.now())
   );
@@ -143,7 +170,7 @@ function placeIn(bulkhead: Bulkhead, asker: Asker, index: number): Promise<boole
 
 /** This work runs in an attempt of the same service already: what stands at its door was passed. */
 function isWithin({ info }: Asker, service: GuardedService): boolean {
-  return info instanceof AttemptCall && info.within(service.name) !== undefined;
+  return info !== undefined && info instanceof AttemptCall && info.within(service.name) !== undefined;
 }
 
 function timeFor(asker: Asker, index: number, now: number): number {
@@ -155,7 +182,11 @@ function timeFor(asker: Asker, index: number, now: number): number {
   return attemptTimeMs({
     policyMs,
     remainingMs,
-    waysLeft: rescuable && asker.idempotent ? 1 + indexesLeft(asker, index, now).length : 1,
+    waysLeft: rescuable && asker.idempotent ? 1 + othersInTime(asker, index, now) : 1,
     hasFallback: rescuable && asker.work.fallback !== undefined,
   });
+}
+
+function othersInTime(asker: Asker, index: number, now: number): number {
+  return indexesInTime(asker, now).filter((other) => other !== index).length;
 }

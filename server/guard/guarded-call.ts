@@ -13,9 +13,9 @@ import { accountAttempt, accountRefusal } from "./accounting.js";
 import {
   type Asker,
   admit,
-  admitAtOnce,
   admitInTime,
   circuitOf,
+  indexesInTime,
   indexesLeft,
   requireCaller,
   returnTerms,
@@ -31,17 +31,21 @@ import type { GuardEngine } from "./guard-engine.js";
 import { GuardError, type GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import { type HedgedCall, HedgeRace } from "./hedge-race.js";
-import { type HedgeEnd, REFUSED_BY_MODE, recordOfHedge, slownessOf } from "./hedge-record.js";
+import type { HedgeEnd } from "./hedge-record.js";
+import { hedgeTerms, mayHedge, noteHedge } from "./hedging.js";
 import { isIdempotent } from "./idempotency.js";
 import { applyFallback, type TargetFunction } from "./operation.js";
 import type { Runnable } from "./pass-through.js";
+import type { Refusal } from "./refusal.js";
 import type { Work } from "./rescuable-call.js";
 import { rescue } from "./rescue.js";
-import type { BudgetLimit } from "./rescue-budget.js";
-import { FAILOVER_COST, RETRY_COST } from "./retry-budget.js";
+import { overBudget, pay } from "./rescue-cost.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
+
+/** Of a number, in operations on bits. */
+const BITS = 32;
 
 export type TargetFunctions = readonly [TargetFunction, ...TargetFunction[]];
 
@@ -62,8 +66,8 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
   readonly deadlineAt: number;
   /** Of the target asked last. */
   #index = 0;
-  /** Of the last target in order that was asked. */
-  #furthest = 0;
+  /** One bit for each target that was asked, or would not be by now. */
+  #done = 0;
   /** Attempts that began beside another one. */
   #hedges = 0;
   #isHedged = false;
@@ -124,6 +128,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     }
     const admission = admit(this, this.#index, circuit, this.#startedAt);
     if (admission.refused) {
+      this.#refusedBy(admission, this.#index);
       accountRefusal(this, admission, service);
       this.#reject(undefined);
     } else {
@@ -192,20 +197,22 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return this.deadlineAt - this.engine.clock.monotonic();
   }
 
-  /** Targets after the present one that would be asked now. */
   targetsLeft(): number {
-    return this.#targetsLeft(this.engine.clock.monotonic()).length;
+    return indexesInTime(this, this.engine.clock.monotonic()).length;
   }
 
-  canAfford(way: "again" | "next"): boolean {
-    const cost = way === "again" ? RETRY_COST : this.#failoverCost();
-    return this.service.budget.has(cost, this.engine.clock.monotonic()) && this.rescuesSpent === undefined;
+  passesOver(index: number): boolean {
+    // Beyond the bits of a number, targets are asked in order.
+    return index === this.#index || (index < BITS ? (this.#done & (1 << index)) !== 0 : index < this.#index);
   }
 
-  /** The limit of the service's rescue budget that lets this work not run again. */
-  get rescuesSpent(): BudgetLimit | undefined {
-    if (this.nothingSent) return undefined;
-    return this.service.rescueBudget?.spent(this.engine.clock.monotonic());
+  #passOver(index: number): void {
+    if (index < BITS) this.#done |= 1 << index;
+  }
+
+  /** A target that rests may be asked later; one that refuses for another reason is not asked twice. */
+  #refusedBy({ classification }: Refusal, index: number): void {
+    if (classification.reason !== "cooldown") this.#passOver(index);
   }
 
   /** Runs the present target again. */
@@ -219,10 +226,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const remainingMs = this.remainingMs();
     if (waitMs >= remainingMs || !isHoldBearable(restMs, remainingMs))
       throw this.refusal("deadline", `has no time to wait ${Math.ceil(waitMs)} ms`);
-    this.#requireBudget();
-    if (!service.budget.take(RETRY_COST, clock.monotonic())) {
-      throw this.refusal("retry_budget", "has spent its retries");
-    }
+    pay(this, "again");
     if (waitMs > 0) await delayInCall(clock, waitMs, signal);
     this.#requireSafe();
     const admission = await admitInTime(this, this.#index);
@@ -230,22 +234,34 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return this.#finish(admission, service);
   }
 
-  /** Runs the next target that admits the call. */
-  async next(): Promise<unknown> {
+  /** Runs the next target that admits the call; where all others rest, the first whose rest is over. */
+  async next(signal: AbortSignal): Promise<unknown> {
     this.#requireSafe();
-    this.#requireBudget();
-    const now = this.engine.clock.monotonic();
     const { service } = this;
-    if (!service.budget.take(this.#failoverCost(), now)) {
-      throw this.refusal("retry_budget", "has spent its failovers");
-    }
-    for (const index of this.#targetsLeft(now)) {
+    pay(this, "next");
+    for (;;) {
+      const index = await this.#nextIndex(signal);
       const admission = await admitInTime(this, index);
-      if (admission.refused) continue;
+      if (admission.refused) {
+        this.#refusedBy(admission, index);
+        continue;
+      }
       this.#index = index;
       return this.#finish(admission, service);
     }
-    throw this.refusal("no_target", "was the last target that admits calls");
+  }
+
+  async #nextIndex(signal: AbortSignal): Promise<number> {
+    const { clock } = this.engine;
+    const now = clock.monotonic();
+    const [next] = indexesLeft(this, now);
+    if (next !== undefined) return next;
+    const restMs = (index: number) => serviceAt(this, index).restsForMs(now);
+    const [soonest] = indexesInTime(this, now).sort((a, b) => restMs(a) - restMs(b));
+    if (soonest === undefined) throw this.refusal("no_target", "was the last target that admits calls");
+    await delayInCall(clock, restMs(soonest) + TIMER_SLACK_MS, signal);
+    this.#requireSafe();
+    return soonest;
   }
 
   /** Runs the fallback. */
@@ -280,40 +296,15 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return new GuardError(reason, this.service.name, `${this.service.name} ${why}`, { cause });
   }
 
-  /** Terms of one more attempt beside those that run, or why there is none. */
   hedge(): AttemptTerms | string {
-    const { engine, service } = this;
-    const policy = service.policy.hedge;
-    const now = engine.clock.monotonic();
-    const toNext = policy?.target === "next";
-    if (this.gone !== undefined) return "aborted";
-    if (!this.permits(service).rescues) return REFUSED_BY_MODE;
-    if (!(toNext ? engine.flags.failover : engine.flags.retry)) return "disabled";
-    const index = toNext ? this.#targetsLeft(now)[0] : this.#index;
-    if (index === undefined) return "no_target_left";
-    const spent = this.rescuesSpent;
-    if (spent !== undefined) return `budget_${spent}`;
-    if (!service.budget.has(RETRY_COST, now)) return "budget";
-    const admission = admitAtOnce(this, index);
-    if (admission.refused) return admission.classification.reason;
-    service.budget.take(RETRY_COST, now);
-    this.#hedges += 1;
-    return { ...admission, booking: service.rescueBudget?.book(now) };
+    const terms = hedgeTerms(this, this.#index);
+    if (typeof terms !== "string") this.#hedges += 1;
+    return terms;
   }
 
   noteHedge(end: HedgeEnd): void {
-    const { engine, record } = this;
-    try {
-      if (end.status === "succeeded") this.#isHedged = true;
-      let failure = record.last?.failure;
-      if (failure === undefined) {
-        failure = slownessOf(end, engine, this.work.name, this.info);
-        record.mention(failure);
-      }
-      record.note(recordOfHedge(failure, end, engine.clock.now()));
-    } catch (fault) {
-      engine.onFault(fault);
-    }
+    if (end.status === "succeeded") this.#isHedged = true;
+    noteHedge(this, end);
   }
 
   attemptFor(terms: AttemptTerms, owner: AttemptOwner): Attempt {
@@ -324,25 +315,36 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const { index, service } = attempt.terms;
     this.attempts += 1;
     this.#mayHaveRun += 1;
-    if (index > this.#furthest) this.#furthest = index;
+    this.#passOver(index);
     service.budget.earn();
     attempt.run(this.#functions[index] ?? this.#functions[0], this.#args);
   }
 
   /** Says whether an attempt gave a value. */
   conclude(attempt: Attempt): boolean {
-    const isSuccess = attempt.state === "succeeded";
-    const isCalledOff = attempt.state === "aborted" && this.gone === undefined;
-    if (!isCalledOff) this.#index = attempt.terms.index;
-    if (!isSuccess && !isCalledOff) this.lastThrown = attempt;
+    const { state } = attempt;
+    // One that was called off says nothing.
+    if (state === "aborted" && this.gone === undefined) {
+      this.#account(attempt);
+      return false;
+    }
+    this.#index = attempt.terms.index;
+    if (state === "succeeded") {
+      this.#account(attempt);
+      return true;
+    }
+    this.lastThrown = attempt;
+    this.#account(attempt);
+    if (state !== "aborted" && this.record.last?.classification.nothingSent) this.#mayHaveRun -= 1;
+    return false;
+  }
+
+  #account(attempt: Attempt): void {
     try {
       accountAttempt(this, attempt);
-      if (!isSuccess && attempt.state !== "aborted" && this.record.last?.classification.nothingSent)
-        this.#mayHaveRun -= 1;
     } catch (fault) {
       this.engine.onFault(fault);
     }
-    return isSuccess;
   }
 
   /** Asks the first target where that has to wait, or is watched. */
@@ -350,6 +352,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const admission = await admitInTime(this, index);
     if (!admission.refused) return this.#finish(admission, undefined);
     requireCaller(this);
+    this.#refusedBy(admission, index);
     accountRefusal(this, admission, serviceAt(this, index));
     throw admission.error;
   }
@@ -363,7 +366,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const terms = this.#booked(admitted, payer);
     this.#fellBack = false;
     this.#isHedged = false;
-    if (this.#mayHedge(terms.service)) return new HedgeRace(this, terms).run();
+    if (mayHedge(this, terms.service)) return new HedgeRace(this, terms).run();
     return new Promise((resolve, reject) => {
       const attempt = this.attemptFor(terms, {
         attemptEnded: () => {
@@ -386,17 +389,7 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const booking = budget.book(this.engine.clock.monotonic());
     if (booking !== undefined) return { ...terms, booking };
     returnTerms(terms);
-    throw this.#overBudget();
-  }
-
-  #mayHedge({ policy }: GuardedService): boolean {
-    return (
-      policy.hedge !== undefined &&
-      this.engine.flags.autoRecovery &&
-      !this.outputDelivered &&
-      !this.nested &&
-      this.idempotent
-    );
+    throw overBudget(this);
   }
 
   #rescueKind(): RescueKind {
@@ -423,27 +416,6 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     return Math.max(
       services.findIndex((service) => service.restsForMs(this.#startedAt) === 0),
       0,
-    );
-  }
-
-  #targetsLeft(now: number): number[] {
-    return indexesLeft(this, Math.max(this.#index, this.#furthest), now);
-  }
-
-  /** A call that was refused, or proved that it sent nothing, adds no load when it goes elsewhere. */
-  #failoverCost(): number {
-    return this.record.last?.classification.nothingSent ? 0 : FAILOVER_COST;
-  }
-
-  #requireBudget(): void {
-    if (this.rescuesSpent !== undefined) throw this.#overBudget();
-  }
-
-  #overBudget(): GuardError {
-    const { rescueBudget } = this.service;
-    return this.refusal(
-      "rescue_budget",
-      `has spent the ${this.rescuesSpent ?? ""} of the budget ${rescueBudget?.name}`,
     );
   }
 

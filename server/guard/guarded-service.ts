@@ -96,9 +96,13 @@ export class GuardedService implements WatchedService {
     return Math.max(this.#restsUntil - now, 0);
   }
 
-  /** As far as can be told without asking: a half-open circuit may still refuse. */
-  admits(now: number): boolean {
-    if (this.#restsUntil > now) return false;
+  /**
+   * As far as can be told without asking: a half-open circuit may still refuse.
+   *
+   * @param restMs as long as this it may rest still
+   */
+  admits(now: number, restMs = 0): boolean {
+    if (this.#restsUntil - now > restMs) return false;
     if (this.network !== undefined && this.network.holdsForMs(this, now) > 0) return false;
     const circuit = this.circuit(now);
     return circuit === undefined || mayAdmit(circuit, this.#deps.clock.now());

@@ -21,7 +21,10 @@ export interface HedgePolicy {
   readonly afterPercentile?: number | undefined;
   /** Hedges of one attempt, each as long after the one before; 1 to 10. @default 1 */
   readonly maxHedges?: number | undefined;
-  /** Who is asked: the service that is late, or the next target of the operation that admits calls. @default "same" */
+  /**
+   * Who is asked: the service that is late, or the next target of the operation that admits calls; the same one where there
+   * is no other. @default "same"
+   */
   readonly target?: HedgeTarget | undefined;
 }
 

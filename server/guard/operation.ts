@@ -42,7 +42,7 @@ export interface OperationDefinition<T extends Targets, F = never> {
  *
  * @example
  * const summary = await summarise(text);
- * const { value, rescue } = await summarise.detailed(text); // rescue.kind: fresh, retried, failed_over, fallback
+ * const { value, rescue } = await summarise.detailed(text); // rescue.kind: fresh, retried, hedged, failed_over, fallback
  */
 export interface Operation<Args extends readonly unknown[], T> {
   (...args: Args): Promise<T>;

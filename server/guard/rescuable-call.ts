@@ -7,7 +7,6 @@ import type { GuardEngine } from "./guard-engine.js";
 import type { GuardError, GuardErrorReason } from "./guard-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { FallbackFunction } from "./operation.js";
-import type { BudgetLimit } from "./rescue-budget.js";
 import type { TargetTraits } from "./run.js";
 
 /** What stays the same from call to call. */
@@ -48,17 +47,14 @@ export interface RescuableCall {
   remainingMs(): number;
   /** How long a rescue may take from now, whatever the deadline says. */
   graceMs(): number;
-  /** Targets after the present one that would be asked now. */
+  /** Targets that were not asked yet and would be in time. */
   targetsLeft(): number;
-  canAfford(way: "again" | "next"): boolean;
-  /** The limit of the service's rescue budget that lets this work not run again. */
-  readonly rescuesSpent: BudgetLimit | undefined;
   /** The caller's own, beside the call's. */
   readonly signal: AbortSignal | undefined;
   /** Runs the present target again. */
   again(delayMs: number, signal: AbortSignal): Promise<unknown>;
-  /** Runs the next target that admits the call. */
-  next(): Promise<unknown>;
+  /** Runs the next target that admits the call, or will in time. */
+  next(signal: AbortSignal): Promise<unknown>;
   fallback(failure: Failure): Promise<unknown>;
   /** A strategy answered from its own means, without any target. */
   answered(): void;

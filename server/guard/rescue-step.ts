@@ -53,7 +53,7 @@ export class RescueStep implements RescueOperation {
   }
 
   next(): Promise<unknown> {
-    return this.#ask(() => this.#call.next());
+    return this.#ask(() => this.#call.next(this.signal));
   }
 
   fallback(): Promise<unknown> {

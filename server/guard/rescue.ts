@@ -9,6 +9,7 @@ import type { ActionType, RecoveryStrategy } from "../../shared/recovery.js";
 import { CircuitBreakerError } from "../circuit/circuit-breaker-error.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { RescuableCall } from "./rescuable-call.js";
+import { canAfford, rescuesSpent } from "./rescue-cost.js";
 import { recordOfNothing, recordOfStep } from "./rescue-record.js";
 import { RescueStep } from "./rescue-step.js";
 
@@ -50,7 +51,7 @@ async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unk
     const decision = decide(call, failure, classification, strategies, tried);
     const strategy = strategies.find(({ name }) => name === decision.steps[0]);
     if (strategy === undefined || decision.dryRun) {
-      if (isFirst) record.note(recordOfNothing(failure, decision, strategy, engine.clock.now(), call.rescuesSpent));
+      if (isFirst) record.note(recordOfNothing(failure, decision, strategy, engine.clock.now(), rescuesSpent(call)));
       return undefined;
     }
     tried.add(strategy.name);
@@ -66,7 +67,7 @@ async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unk
         target: call.service.name,
         attempts: call.attempts - attemptsBefore,
         remainingMs: call.remainingMs(),
-        rescuesSpent: call.rescuesSpent,
+        rescuesSpent: rescuesSpent(call),
       }),
     );
     if (end.status === "answered" && end.result.success) return { value: end.result.value };
@@ -117,8 +118,8 @@ function decide(
       holdMs: classification.holdMs,
       retryable: classification.retryable,
       failover: classification.failover,
-      budgetLeft: call.canAfford("again"),
-      failoverBudgetLeft: call.canAfford("next"),
+      budgetLeft: canAfford(call, "again"),
+      failoverBudgetLeft: canAfford(call, "next"),
       nested: call.nested,
     },
     {

@@ -9,10 +9,18 @@ export const RETRY_COST = 1;
  */
 export const FAILOVER_COST = 0.1;
 
+/**
+ * The part of `minRetries` that is kept for failovers, and for retries of callers who have nowhere else to go: beside an
+ * attempt that may still answer, or a target that waits, one more request is a convenience.
+ */
+const KEPT_SHARE = 0.5;
+
 /** Tokens that busy times may save up, as a multiple of `minRetries`, so that a burst of failures finds some. */
 const SAVINGS = 10;
 
 export interface RetryBudget {
+  /** What a hedge leaves in the bucket, and a retry while another target waits. */
+  readonly kept: number;
   /** A call was made to the service. */
   earn(): void;
   /** @param now monotonic milliseconds */
@@ -40,6 +48,7 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   const covers = (cost: number, at: number): boolean => fill(at) >= cost - 1e-9;
 
   return {
+    kept: minRetries * KEPT_SHARE,
     earn() {
       tokens = Math.min(tokens + ratio, most);
     },

@@ -26,7 +26,7 @@ export interface PartPermit {
   readonly permit: Permit;
 }
 
-const NO_PERMITS: readonly PartPermit[] = Object.freeze([]);
+export const NO_PERMITS: readonly PartPermit[] = Object.freeze([]);
 
 const OPENS_AT_ONCE = { failureThreshold: 1, successThreshold: 1 } as const satisfies Partial<CircuitConfig>;
 

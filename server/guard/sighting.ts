@@ -41,6 +41,7 @@ export function failureOf(
   if (where.operation !== undefined) context.operation = where.operation;
   if (code !== undefined) context.code = code;
   if (classification.holdMs !== undefined) context.holdMs = classification.holdMs;
+  if (classification.holdSource !== undefined) context.holdSource = classification.holdSource;
   return {
     eventId: ids(),
     timestamp: clock.now(),

@@ -406,14 +406,13 @@ describe("a hedge at the next target", () => {
     expect(broken.begunAt).toHaveLength(1);
   });
 
-  it("is not made where there is none", async () => {
+  it("is made at the same one where there is no other", async () => {
     const harness = createGuardHarness();
-    const { run, begunAt } = workOf(harness, { afterMs: 250 });
-    const outcome = harness.guards.guard("http:a", policy).execute(run);
-    await harness.clock.advance(250);
-    await outcome;
-    expect(begunAt).toHaveLength(1);
-    expect(harness.rescues()).toMatchObject([{ metadata: { refused: { hedged_request: "no_target_left" } } }]);
+    const { run, begunAt } = workOf(harness, { afterMs: undefined }, { afterMs: 5 });
+    const outcome = harness.guards.guard("http:a", policy).executeDetailed(run);
+    await harness.clock.advance(105);
+    expect(await outcome).toMatchObject({ rescue: { kind: "hedged", target: "http:a" } });
+    expect(begunAt).toHaveLength(2);
   });
 });
 

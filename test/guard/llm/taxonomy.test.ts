@@ -10,6 +10,7 @@ import {
   providerReplies,
 } from "../../../server/testing.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
+import type { RetryHint } from "../../../shared/retry-hint.js";
 import { createLlmUnderTest, providerOf, request } from "./llm-harness.js";
 
 let first: FixtureProvider;
@@ -57,7 +58,7 @@ interface Row {
   readonly name: string;
   readonly behaviour: FixtureBehaviour;
   readonly reason: ErrorClass;
-  readonly holdMs?: number;
+  readonly hold?: readonly [number, RetryHint["source"]];
   /** Of the error that the SDK raises, where it is not the reply's. */
   readonly status?: number;
 }
@@ -145,17 +146,18 @@ const CLASSES = {
   readonly [P in keyof typeof providerReplies]: Record<keyof (typeof providerReplies)[P], ErrorClass>;
 };
 
-const HOLDS_MS: Readonly<Record<string, number>> = {
-  "openai.rateLimited": 494,
-  "openai.rateLimitedInWords": 494,
-  "openai.rateLimitedUntilDate": 20_000,
-  "openai.rateLimitedByReset": 60_052,
-  "openai.overloadedWithHint": 2_000,
-  "anthropic.rateLimited": 8_000,
-  "anthropic.rateLimitedUntilReset": 30_000,
-  "gemini.perMinute": 34_400,
-  "gemini.perMinuteInArray": 34_400,
-  "gemini.perDay": 34_400,
+/** How long, and where it was said. */
+const HOLDS: Readonly<Record<string, readonly [number, RetryHint["source"]]>> = {
+  "openai.rateLimited": [494, "retry-after-ms"],
+  "openai.rateLimitedInWords": [494, "message"],
+  "openai.rateLimitedUntilDate": [20_000, "retry-after"],
+  "openai.rateLimitedByReset": [60_052, "ratelimit-reset"],
+  "openai.overloadedWithHint": [2_000, "retry-after"],
+  "anthropic.rateLimited": [8_000, "retry-after"],
+  "anthropic.rateLimitedUntilReset": [30_000, "ratelimit-reset"],
+  "gemini.perMinute": [34_400, "retry-info"],
+  "gemini.perMinuteInArray": [34_400, "retry-info"],
+  "gemini.perDay": [34_400, "retry-info"],
 };
 
 const STATUSES: Readonly<Record<string, number>> = {
@@ -175,7 +177,7 @@ const rows: readonly Row[] = Object.entries(CLASSES).flatMap(([provider, classes
       name,
       behaviour,
       reason,
-      ...(HOLDS_MS[name] !== undefined && { holdMs: HOLDS_MS[name] }),
+      ...(HOLDS[name] !== undefined && { hold: HOLDS[name] }),
       ...(status !== undefined && { status }),
     };
   }),
@@ -187,15 +189,16 @@ const RESET_MS = { model: 300_000, key: 300_000, account: 60_000 } as const;
 const restOf = (circuit: CircuitBreaker) => (circuit.getState().nextRetryTime ?? 0) - systemClock.now();
 
 describe("a provider's failure", () => {
-  it.each(rows)("$name is $reason", async ({ behaviour, reason, holdMs, status }) => {
+  it.each(rows)("$name is $reason", async ({ behaviour, reason, hold, status }) => {
     first.behaves(behaviour);
+    const [holdMs, holdSource] = hold ?? [];
     const expected = CONSEQUENCES[reason];
     if (expected === undefined) throw new Error(`no consequence is written down for ${reason}`);
     // A target that asked for a rest is not asked again at once.
     const asked = holdMs === undefined ? expected.asked : [1, expected.asked[1]];
     const counted = holdMs === undefined ? expected.counted : Math.min(expected.counted, 1);
 
-    const { llm, state, failures, registry, guards } = createLlmUnderTest({
+    const { llm, state, failures, registry, guards, journal } = createLlmUnderTest({
       providers: [providerOf("openai", first), providerOf("deepseek", second)],
     });
     const outcome = await llm.chatDetailed(request).catch((error: unknown) => error);
@@ -219,12 +222,21 @@ describe("a provider's failure", () => {
       expect(failures()[0]).toMatchObject({
         failureType: expected.type,
         affectedService: "llm:openai",
-        context: { reason, ...(holdMs !== undefined && { holdMs }) },
+        context: { reason, ...(holdMs !== undefined && { holdMs, holdSource }) },
       });
       expect(failures()[0]?.context?.circuit?.toString().startsWith(`llm:openai:${expected.opens}:`)).toBe(
         expected.opens === undefined ? undefined : true,
       );
     }
+
+    const steps = journal.flatMap((entry) =>
+      entry.type === "rescue.ended" ? [`${entry.rescue.actionStrategy}:${entry.rescue.status}`] : [],
+    );
+    expect(steps).toEqual(
+      [asked[0] === 2 && "exponential_backoff_retry:failed", asked[1] === 1 && "provider_failover:succeeded"].filter(
+        Boolean,
+      ),
+    );
 
     const alone = createLlmUnderTest({ providers: [providerOf("openai", first)] }, {}, { rescues: false });
     const error = await alone.llm.chat(request).catch((thrown: unknown) => thrown);
