@@ -23,7 +23,15 @@ import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fol
 import { createProcedureFold } from "../../shared/top-procedures.js";
 import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, Page, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
+import type {
+  AuditEntry,
+  LastGoodValue,
+  Page,
+  RollupSlice,
+  SeriesQuery,
+  Store,
+  StoredCircuit,
+} from "../ports/store.js";
 import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
@@ -96,6 +104,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const circuits = new Map<string, StoredCircuit>();
   const transitions = new Map<string, Kept<CircuitTransition>>();
   const opinionRows = new Map<string, { circuitName: string; failing: boolean; until: number }>();
+  const lastGood = new Map<string, LastGoodValue>();
   const audit = new Map<number, Kept<AuditEntry>>();
   let lastId = 0;
 
@@ -593,6 +602,17 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       );
     },
 
+    async putLastGood(value, { maxEntries }) {
+      lastGood.delete(lastGoodKey(value));
+      lastGood.set(lastGoodKey(value), value);
+      for (const [key, { expiresAt }] of lastGood) if (expiresAt <= value.storedAt) lastGood.delete(key);
+      for (const old of oldest(lastGood, Math.min(maxEntries, capacity))) lastGood.delete(old);
+    },
+
+    async getLastGood(operation, key) {
+      return lastGood.get(lastGoodKey({ operation, key }));
+    },
+
     async recordAudit(entry) {
       const id = nextId();
       audit.set(id, { id, row: entry });
@@ -654,4 +674,8 @@ function newestFirst<T>(
 
 function emptyLevels(): KeptSeries["levels"] {
   return new Map(RESOLUTIONS_MS.map((resolutionMs) => [resolutionMs, new Map()]));
+}
+
+function lastGoodKey({ operation, key }: Pick<LastGoodValue, "operation" | "key">): string {
+  return JSON.stringify([operation, key]);
 }

@@ -14,6 +14,7 @@ import type {
   FailureCategory,
   FailureEvent,
   FailureType,
+  Json,
   JsonObject,
   Severity,
 } from "../../shared/failure.js";
@@ -347,6 +348,22 @@ export interface CircuitStore {
   }): Promise<Page<CircuitTransition>>;
 }
 
+/** The last good answer of an operation that opted in. */
+export interface LastGoodValue {
+  readonly operation: string;
+  /** Digest of the arguments. */
+  readonly key: string;
+  readonly value: Json;
+  readonly storedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface LastGoodStore {
+  /** Puts it in the place of an older one, and forgets what has expired and, beyond `maxEntries`, the oldest. */
+  putLastGood(value: LastGoodValue, limits: { readonly maxEntries: number }): Promise<void>;
+  getLastGood(operation: string, key: string): Promise<LastGoodValue | undefined>;
+}
+
 export interface AuditEntry {
   readonly at: number;
   readonly actor: string;
@@ -370,6 +387,7 @@ export interface Store
     FailureStore,
     RecoveryStore,
     CircuitStore,
+    LastGoodStore,
     AuditStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;

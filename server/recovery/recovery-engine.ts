@@ -29,6 +29,7 @@ import { createRepairQueue, type HandledAction, type RepairQueue } from "./repai
 import { rescue } from "./rescue.js";
 import { isStoreAway } from "./store-away.js";
 import { createStrategyRegistry } from "./strategy-registry.js";
+import { takeOver } from "./take-over.js";
 
 export interface RecoveryEngineDeps {
   readonly clock?: Clock;
@@ -45,6 +46,8 @@ export interface RecoveryEngineDeps {
   readonly callContext?: CallContext;
   /** @default "local" */
   readonly instance?: string;
+  /** What is the same in every life of this process; a restart that the last life began is ended by this one. @default none */
+  readonly place?: string;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
   /** Announced work is under way on a service: its repairs rest. @default never */
@@ -114,7 +117,9 @@ export class RecoveryEngine {
   readonly #repairs: Repairs;
   readonly #queue: RepairQueue;
   readonly #loop: Loop;
+  readonly #takeOver: () => Promise<void>;
   #failedRuns = 0;
+  #tookOver = false;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: RecoveryEngineDeps = {}, options: RecoveryEngineOptions = {}) {
@@ -179,6 +184,7 @@ export class RecoveryEngine {
       },
       this.#options,
     );
+    this.#takeOver = () => takeOver({ clock, store, instance, place: deps.place, onRow });
     this.#loop = createLoop({
       clock,
       intervalMs: () => this.#nextRunMs(random),
@@ -245,6 +251,8 @@ export class RecoveryEngine {
   async #run(): Promise<void> {
     try {
       await this.#repairs.completeLeftOver();
+      if (!this.#tookOver) await this.#takeOver();
+      this.#tookOver = true;
       // What is appended meanwhile is the next run's.
       let left = this.journal.size;
       let landed: number;

@@ -1081,6 +1081,28 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
       });
     });
 
+    describe("last good values", () => {
+      const valueOf = (key: string, storedAt: number, value: unknown = { text: key }) =>
+        ({ operation: "summarise", key, value: value as never, storedAt, expiresAt: storedAt + 1_000 }) as const;
+      const limits = { maxEntries: 2 };
+
+      it("are given back as they were put, the latest of each, to every process", async () => {
+        await store.putLastGood(valueOf("a", START), limits);
+        await store.putLastGood(valueOf("a", START + 1, ["new", 1, null]), limits);
+        expect(await second.getLastGood("summarise", "a")).toEqual(valueOf("a", START + 1, ["new", 1, null]));
+        expect(await second.getLastGood("another", "a")).toBeUndefined();
+      });
+
+      it("are forgotten when they have expired, and beyond the limit the oldest first", async () => {
+        await store.putLastGood(valueOf("old", START), limits);
+        for (const [index, key] of ["a", "b", "c"].entries()) {
+          await store.putLastGood(valueOf(key, START + 1_000 + index), limits);
+        }
+        const found = await Promise.all(["old", "a", "b", "c"].map((key) => second.getLastGood("summarise", key)));
+        expect(found.map((one) => one?.key)).toEqual([undefined, undefined, "b", "c"]);
+      });
+    });
+
     it("answers a ping with the milliseconds it took", async () => {
       expect(await store.ping()).toBeGreaterThanOrEqual(0);
     });

@@ -13,6 +13,7 @@ import { commitTransition, holdCircuit, leaseProbes, recordOpinions, refreshCirc
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { createLastGoodQueries, putLastGood } from "./last-good-statements.js";
 import { settleBatches } from "./ledger-statements.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
@@ -93,6 +94,7 @@ function queriesOf(
     ...createRangeQueries({ clock, db, snapshot: createSnapshot(pool), turns }, { rangeTimeoutMs }),
     ...createFailureQueries(db),
     ...createCircuitQueries(db),
+    ...createLastGoodQueries(db),
   };
 }
 
@@ -235,6 +237,9 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     leaseProbes: (lease) => write("story", (db) => leaseProbes(db, lease)),
     recordOpinions: (report) => write("story", (db) => recordOpinions(db, report)),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
+
+    putLastGood: (value, limits) => write("audit", (db) => putLastGood(db, value, limits)),
+    getLastGood: (operation, key) => read(({ getLastGood }) => getLastGood(operation, key)),
 
     recordAudit: (entry) => write("audit", async (db) => void (await db.insert(operatorAudit).values({ ...entry }))),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),

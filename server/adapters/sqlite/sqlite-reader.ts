@@ -2,12 +2,13 @@
 import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
+import { createLastGoodQueries, type LastGoodQueries } from "./last-good-statements.js";
 import { createRangeQueries, type RangeQueries } from "./range-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
 import { drizzleOf, openForReading } from "./sqlite-connection.js";
 
 export interface SqliteReader {
-  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries;
+  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries & LastGoodQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -25,6 +26,7 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
         ...createRangeQueries(db),
         ...createFailureQueries(db),
         ...createCircuitQueries(db),
+        ...createLastGoodQueries(db),
       },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),

@@ -236,6 +236,9 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     recordOpinions: (report) => write("recordOpinions", report),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
 
+    putLastGood: (value, limits) => write("putLastGood", value, limits),
+    getLastGood: (operation, key) => read(({ getLastGood }) => getLastGood(operation, key)),
+
     recordAudit: (entry) => write("recordAudit", entry),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),
   });

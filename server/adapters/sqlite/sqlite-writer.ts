@@ -6,6 +6,7 @@ import { type CircuitStatements, createCircuitStatements } from "./circuit-state
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
+import { createLastGoodStatements, type LastGoodStatements } from "./last-good-statements.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createPruneStatements, type PruneStatements } from "./prune-statements.js";
 import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
@@ -19,7 +20,8 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   RecoveryStatements &
   CircuitStatements &
   CompactionStatements &
-  PruneStatements & {
+  PruneStatements &
+  LastGoodStatements & {
     commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
@@ -47,6 +49,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const circuits = createCircuitStatements(db, failures);
       const compaction = createCompactionStatements(db);
       const retention = createPruneStatements(db, rollups);
+      const lastGood = createLastGoodStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -89,6 +92,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           holdCircuit: atomically(circuits.holdCircuit),
           leaseProbes: atomically(circuits.leaseProbes),
           recordOpinions: atomically(circuits.recordOpinions),
+          putLastGood: atomically(lastGood.putLastGood),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
           ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),
         },
