@@ -72,6 +72,8 @@ interface Degraded {
   readonly service: string;
   readonly failureEventId: string;
   readonly since: number;
+  /** This instance switched it off, and writes down when it is on again. */
+  readonly own: boolean;
 }
 
 /** How a feature is switched off, as a repair of the service that failed. */
@@ -93,7 +95,12 @@ export function createFeatures(deps: FeaturesDeps): Features {
       applicableFailureTypes: failureTypes,
       appliesTo: ({ affectedService }) => dependsOn.some((pattern) => matchesName(pattern, affectedService)),
       async execute(failure: Failure): Promise<StrategyResult> {
-        degraded.set(name, { service: failure.affectedService, failureEventId: failure.eventId, since: clock.now() });
+        degraded.set(name, {
+          service: failure.affectedService,
+          failureEventId: failure.eventId,
+          since: clock.now(),
+          own: true,
+        });
         return {
           success: true,
           actionType: "degrade",
@@ -119,7 +126,9 @@ export function createFeatures(deps: FeaturesDeps): Features {
     if (!row) return undefined;
     const event = await store.getFailure(row.failureEventId);
     const holds = event !== undefined && (!event.resolved || !isHealthy(row.target));
-    return holds ? { service: row.target, failureEventId: row.failureEventId, since: row.timestamp } : undefined;
+    if (!holds) return undefined;
+    const { target: service, failureEventId, timestamp: since } = row;
+    return { service, failureEventId, since, own: degraded.get(name)?.own === true };
   };
 
   const restored = (name: string, { failureEventId, service, since }: Degraded) => {
@@ -147,7 +156,7 @@ export function createFeatures(deps: FeaturesDeps): Features {
       if (now) degraded.set(name, now);
       else if (before && clock.now() - before.since >= ROW_WRITTEN_MS) {
         degraded.delete(name);
-        restored(name, before);
+        if (before.own) restored(name, before);
       }
     }
   };

@@ -67,6 +67,7 @@ export function createLanding({
   onFault,
 }: LandingDeps): Landing {
   const eventByFingerprint = createRecentMap<string, string>(REMEMBERED_EVENTS);
+  const eventById = createRecentMap<string, string>(REMEMBERED_EVENTS);
   const eventByService = createRecentMap<string, { readonly eventId: string; readonly at: number }>(REMEMBERED_EVENTS);
   const lost = { unlinked: 0, refused: 0 };
   let kept: readonly RecoveryAction[] = [];
@@ -93,6 +94,8 @@ export function createLanding({
       const eventId = stored.get(failure.eventId);
       if (eventId === undefined) continue;
       eventByFingerprint.set(fingerprint, eventId);
+      eventById.set(failure.eventId, eventId);
+      eventById.set(eventId, eventId);
       eventByService.set(failure.affectedService, { eventId, at: lastSeenAt });
     }
     return stored;
@@ -100,7 +103,8 @@ export function createLanding({
 
   const eventOf = (eventId: string | undefined, fingerprint: string | undefined, stored: ReadonlyMap<string, string>) =>
     (eventId === undefined ? undefined : stored.get(eventId)) ??
-    (fingerprint === undefined ? undefined : eventByFingerprint.get(fingerprint));
+    (fingerprint === undefined ? undefined : eventByFingerprint.get(fingerprint)) ??
+    (eventId === undefined ? undefined : eventById.get(eventId));
 
   const openingRow = async (entry: SpooledTransition, stored: ReadonlyMap<string, string>) => {
     const { transition, actionId, fingerprint } = entry;

@@ -47,7 +47,7 @@ export interface RecoveryEngineDeps {
   /** @default "local" */
   readonly instance?: string;
   /** What is the same in every life of this process; a restart that the last life began is ended by this one. @default none */
-  readonly place?: string;
+  readonly place?: string | undefined;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
   /** Announced work is under way on a service: its repairs rest. @default never */
