@@ -4,6 +4,7 @@ import { z } from "zod";
 import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { CIRCUIT_DEFAULTS } from "../shared/circuit-config.js";
 import { ParamedicError } from "../shared/errors.js";
+import { CRITICALITIES, type Criticality } from "../shared/health.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
 import { type RecoveryPolicy, recoveryPolicies } from "../shared/recovery-policy.js";
 import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
@@ -105,6 +106,8 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly resolveAfterMs?: number | undefined;
   /** Which repairs may run, for which services, when, how often and by whom; the first rule that fits decides. @default all */
   readonly recoveryPolicies?: readonly RecoveryPolicy[] | undefined;
+  /** How much the app needs each service, by name or by prefix ending in `*`: moves the severity of failures. @default not said */
+  readonly serviceCriticality?: Readonly<Record<string, Criticality>> | undefined;
   /** How often one level of recovery fails within ten minutes before the next is tried; 1 to 90. @default 3 */
   readonly escalateAfter?: number | undefined;
   /** How long a repair waits for an operator's yes; 1 to 2^31-1. @default 900_000 */
@@ -220,6 +223,7 @@ const schema = z
     retryMaxDelayMs: milliseconds,
     resolveAfterMs: milliseconds,
     recoveryPolicies,
+    serviceCriticality: z.record(z.string().min(1).max(200), z.enum(CRITICALITIES)),
     escalateAfter: z.number().int().min(1).max(90),
     approvalTimeoutMs: milliseconds,
     onOperatorAlert: anyFunction,

@@ -8,7 +8,7 @@ import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
 import type { Failure } from "../shared/failure.js";
 import type { FeatureFlags } from "../shared/feature-flags.js";
-import { permitsOf } from "../shared/mode.js";
+import { matchesName, permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
 import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
@@ -234,6 +234,8 @@ export function createParamedic<Context extends object = object>(
         },
       )
     : undefined;
+  const criticalities = Object.entries(options.serviceCriticality ?? {});
+  const criticalityOf = (service: string) => criticalities.find(([pattern]) => matchesName(pattern, service))?.[1];
   const recovery = new RecoveryEngine(
     {
       clock,
@@ -246,6 +248,7 @@ export function createParamedic<Context extends object = object>(
       callContext,
       instance,
       place,
+      stakeOf: (service) => ({ criticality: criticalityOf(service) }),
       isEnabled: (name) => isStrategyEnabled(name, flags),
       onRow: tallies.action,
       onFault: faults.at("recovery"),

@@ -32,6 +32,8 @@ export interface LandingDeps {
   readonly instance: string;
   /** Whether the mode lets circuits of this name open; else the opening is only what would have been done. */
   readonly circuitsPermitted: (circuitName: string) => boolean;
+  /** The failure as bad as it is for this app. Must not throw. */
+  readonly assess: (failure: Failure) => Failure;
   /** Told of each failure that is a row now; gives the row of a decision against acting, if that is what follows. */
   readonly decide: (landed: LandedFailure) => RecoveryAction | undefined;
   readonly onRow: (row: RecoveryAction) => void;
@@ -62,6 +64,7 @@ export function createLanding({
   store,
   instance,
   circuitsPermitted,
+  assess,
   decide,
   onRow,
   onFault,
@@ -173,7 +176,10 @@ export function createLanding({
     async land(max) {
       await writeKept();
       const entries = journal.drain(max);
-      const failures = entries.filter((entry) => entry.type === "failure.observed");
+      // What goes back into the journal goes as it came: it is assessed when it lands.
+      const failures = entries
+        .filter((entry) => entry.type === "failure.observed")
+        .map((entry) => ({ ...entry, failure: assess(entry.failure) }));
       const others = entries.filter((entry) => entry.type !== "failure.observed");
       let stored: ReadonlyMap<string, string> = new Map();
       if (failures.length > 0) {
@@ -197,7 +203,7 @@ export function createLanding({
       return entries.length;
     },
     async landOne(failure) {
-      const sighting = sightingOf(failure);
+      const sighting = { ...sightingOf(failure), failure: assess(failure) };
       const stored = await recordFailures([sighting]);
       const [landed] = landedOf([sighting], [], stored);
       return landed ?? { ...sighting, rescued: false, rescues: [] };

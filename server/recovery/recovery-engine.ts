@@ -7,6 +7,7 @@ import type { Failure } from "../../shared/failure.js";
 import { permitsOf } from "../../shared/mode.js";
 import type { Plan } from "../../shared/plan.js";
 import type { RecoveryAction, RecoveryStrategy, RescueOperation } from "../../shared/recovery.js";
+import { assess, type Stake } from "../../shared/severity.js";
 import { createLoop, type Loop } from "../loop.js";
 import { type CallContext, noCallContext } from "../ports/call-context.js";
 import { type Clock, systemClock } from "../ports/clock.js";
@@ -50,6 +51,8 @@ export interface RecoveryEngineDeps {
   readonly place?: string | undefined;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
+  /** How much the app needs a service, and which procedures use it: what is at stake when it fails. @default not known */
+  readonly stakeOf?: (service: string) => Stake;
   /** Announced work is under way on a service: its repairs rest. @default never */
   readonly inMaintenance?: (service: string, now: number) => boolean;
   /** Told of each row that was written, folded rescues as one row with its occurrences. */
@@ -164,6 +167,14 @@ export class RecoveryEngine {
       store,
       instance,
       circuitsPermitted: (circuitName) => permits(circuitName).circuits,
+      assess(failure) {
+        try {
+          return deps.stakeOf === undefined ? failure : assess(failure, deps.stakeOf(failure.affectedService));
+        } catch (error) {
+          onFault(error);
+          return failure;
+        }
+      },
       decide: (landed) => this.#queue.consider(landed),
       onRow,
       onFault,
@@ -184,7 +195,8 @@ export class RecoveryEngine {
       },
       this.#options,
     );
-    this.#takeOver = () => takeOver({ clock, store, instance, place: deps.place, onRow });
+    const bornAt = clock.now();
+    this.#takeOver = () => takeOver({ clock, store, instance, place: deps.place, bornAt, onRow });
     this.#loop = createLoop({
       clock,
       intervalMs: () => this.#nextRunMs(random),

@@ -9,15 +9,17 @@ export interface TakeOverDeps {
   readonly store: Pick<RecoveryStore, "listRecoveries" | "completeRepair">;
   readonly instance: string;
   readonly place: string | undefined;
+  /** When this life began: what began later is this life's own. */
+  readonly bornAt: number;
   readonly onRow: (row: RecoveryAction) => void;
 }
 
 /** Rejects while the store is away. */
-export async function takeOver({ clock, store, instance, place, onRow }: TakeOverDeps): Promise<void> {
+export async function takeOver({ clock, store, instance, place, bornAt, onRow }: TakeOverDeps): Promise<void> {
   if (place === undefined) return;
   const query = { target: restartTarget(place), status: "in_progress", limit: 10 } as const;
   for (const row of (await store.listRecoveries(query)).items) {
-    if (row.actionStrategy !== RESTART_STRATEGY) continue;
+    if (row.actionStrategy !== RESTART_STRATEGY || row.timestamp >= bornAt) continue;
     const completedAt = clock.now();
     const completion = {
       actionId: row.actionId,
