@@ -1,6 +1,6 @@
 /** What each list can be asked for, as conditions on the columns of either dialect, and where its pages begin and end. */
 import { and, type Column, desc, eq, gte, lt, type SQL, sql } from "drizzle-orm";
-import type { CircuitStore, FailureQuery, RecoveryQuery } from "../ports/store.js";
+import type { CircuitStore, FailureQuery, IncidentQuery, RecoveryQuery } from "../ports/store.js";
 import { checkLimit, decodeCursor } from "./page-cursor.js";
 
 type Columns<Name extends string> = Readonly<Record<Name, Column>>;
@@ -9,7 +9,14 @@ type Conditions = readonly (SQL | undefined)[];
 export function failureFilters(
   query: FailureQuery,
   table: Columns<
-    "failureCategory" | "failureType" | "severity" | "affectedService" | "detectionMethod" | "resolved" | "timestamp"
+    | "failureCategory"
+    | "failureType"
+    | "severity"
+    | "affectedService"
+    | "detectionMethod"
+    | "resolved"
+    | "incidentId"
+    | "timestamp"
   >,
 ): Conditions {
   return [
@@ -19,7 +26,19 @@ export function failureFilters(
     equals(table.affectedService, query.affectedService),
     equals(table.detectionMethod, query.detectionMethod),
     equals(table.resolved, query.resolved),
+    equals(table.incidentId, query.incidentId),
     ...within(table.timestamp, query.from, query.to),
+  ];
+}
+
+export function incidentFilters(
+  query: IncidentQuery,
+  table: Columns<"status" | "affectedService" | "startedAt">,
+): Conditions {
+  return [
+    equals(table.status, query.status),
+    equals(table.affectedService, query.affectedService),
+    ...within(table.startedAt, query.from, query.to),
   ];
 }
 

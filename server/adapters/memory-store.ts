@@ -6,6 +6,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import { heatMapOf } from "../../shared/heat-map.js";
+import { type Incident, incidentOf, opensIncident } from "../../shared/incident.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
 import {
   approvedAction,
@@ -25,6 +26,7 @@ import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import type {
   AuditEntry,
+  FailureSighting,
   LastGoodValue,
   Page,
   RollupSlice,
@@ -36,6 +38,7 @@ import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unse
 import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
+  foldIntoIncident,
   foldRescue,
   foldRollup,
   foldSighting,
@@ -105,6 +108,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const transitions = new Map<string, Kept<CircuitTransition>>();
   const opinionRows = new Map<string, { circuitName: string; failing: boolean; until: number }>();
   const lastGood = new Map<string, LastGoodValue>();
+  const incidents = new Map<string, Kept<Incident>>();
   const audit = new Map<number, Kept<AuditEntry>>();
   let lastId = 0;
 
@@ -144,6 +148,31 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const moveTransitions = (eventId: string, storedId: string) => {
     for (const [key, { id, row }] of transitions) {
       if (row.failureEventId === eventId) transitions.set(key, { id, row: { ...row, failureEventId: storedId } });
+    }
+  };
+
+  /** The open incident of its service, which it opens or moves on. */
+  const storyOf = (sighting: FailureSighting, now: number): string | undefined => {
+    const { failure, lastSeenAt } = sighting;
+    if (!opensIncident(failure)) return undefined;
+    const open = [...incidents.values()].find(
+      ({ row }) => row.status === "open" && row.affectedService === failure.affectedService,
+    );
+    const { id, row } = open ?? { id: nextId(), row: incidentOf(failure, lastSeenAt, now) };
+    incidents.set(row.incidentId, { id, row: foldIntoIncident(row, sighting) });
+    for (const old of oldest(incidents, capacity)) incidents.delete(old);
+    return row.incidentId;
+  };
+
+  const closeOver = (resolvedAt: number) => {
+    const unresolved = new Set(
+      [...failures.values()].flatMap(({ row }) => (row.resolved ? [] : (row.incidentId ?? []))),
+    );
+    for (const [incidentId, { id, row }] of incidents) {
+      const circuit = circuits.get(row.affectedService);
+      const isBroken = circuit !== undefined && circuit.state !== "closed" && circuit.held === undefined;
+      if (row.status !== "open" || unresolved.has(incidentId) || isBroken) continue;
+      incidents.set(incidentId, { id, row: { ...row, status: "resolved", resolvedAt } });
     }
   };
 
@@ -373,6 +402,16 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
             ),
             transitions,
           );
+        case "incidents": {
+          const told = new Set([...failures.values()].map(({ row }) => row.incidentId));
+          return deleted(
+            keysWhere(
+              incidents,
+              ({ row }) => row.status === "resolved" && row.lastSeenAt < before && !told.has(row.incidentId),
+            ),
+            incidents,
+          );
+        }
         case "gaps":
           return ledger.pruneGaps(slice);
         case "boots":
@@ -399,10 +438,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         storedIds.set(eventId, storedId ?? eventId);
         const stored = failures.get(storedId ?? "");
         if (storedId === undefined) {
-          putFailure(nextId(), newFailureEvent(sighting));
+          putFailure(nextId(), newFailureEvent(sighting, storyOf(sighting, now)));
         } else if (stored && (receipt || storedId !== eventId)) {
           const added = Math.max(0, sighting.occurrences - (receipt?.counted ?? 0));
-          if (added > 0) putFailure(stored.id, foldSighting(stored.row, sighting, added));
+          if (added > 0) {
+            putFailure(stored.id, foldSighting(stored.row, sighting, added));
+            storyOf(sighting, now);
+          }
         }
         if (storedId !== undefined && storedId !== eventId && !receipt) moveTransitions(eventId, storedId);
         const counted = Math.max(sighting.occurrences, receipt?.counted ?? 0);
@@ -425,6 +467,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
           (query.affectedService === undefined || row.affectedService === query.affectedService) &&
           (query.detectionMethod === undefined || row.detectionMethod === query.detectionMethod) &&
           (query.resolved === undefined || row.resolved === query.resolved) &&
+          (query.incidentId === undefined || row.incidentId === query.incidentId) &&
           isWithin(row.timestamp, query.from, query.to),
       );
     },
@@ -437,13 +480,31 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       const found = failures.get(eventId);
       if (!found || found.row.resolved) return false;
       putFailure(found.id, { ...found.row, resolved: true, resolvedAt });
+      closeOver(resolvedAt);
       return true;
     },
 
     async resolveQuietFailures(quietSince, resolvedAt) {
       const quiet = [...failures.values()].filter(({ row }) => !row.resolved && row.lastSeenAt < quietSince);
       for (const { id, row } of quiet) putFailure(id, { ...row, resolved: true, resolvedAt });
+      closeOver(resolvedAt);
       return quiet.length;
+    },
+
+    async listIncidents(query) {
+      return newestFirst(
+        incidents.values(),
+        query,
+        (row) => row.startedAt,
+        (row) =>
+          (query.status === undefined || row.status === query.status) &&
+          (query.affectedService === undefined || row.affectedService === query.affectedService) &&
+          isWithin(row.startedAt, query.from, query.to),
+      );
+    },
+
+    async getIncident(incidentId) {
+      return incidents.get(incidentId)?.row;
     },
 
     async recordRescues(rescues) {

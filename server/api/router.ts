@@ -6,6 +6,7 @@ import type { OperatorControl } from "../ports/operator-control.js";
 import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createFailuresRouter } from "./failures-router.js";
+import { createIncidentsRouter } from "./incidents-router.js";
 import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
@@ -34,6 +35,7 @@ export function createRouter(deps: ApiDeps) {
     health: read.query(() => deps.health()),
     failures: createFailuresRouter(procedures, deps),
     recoveries: createRecoveriesRouter(procedures, deps),
+    incidents: createIncidentsRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
     audit: router({

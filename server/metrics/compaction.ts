@@ -144,6 +144,7 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
       recovery_actions: oldRecords,
       failure_events: oldRecords,
       circuit_transitions: oldRecords,
+      incidents: oldRecords,
       gaps: now - retention.hoursMs,
       boots: Math.min(now, newestCommit) - BOOT_KEPT_MS,
     };

@@ -19,6 +19,7 @@ import type {
   Severity,
 } from "../../shared/failure.js";
 import type { HeatMap } from "../../shared/heat-map.js";
+import type { Incident, IncidentStatus } from "../../shared/incident.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
 import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
@@ -57,7 +58,7 @@ export interface RollupSlice {
 }
 
 /**
- * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, an incident after its failure events. A boot's counts stay,
  * in the entry of the ledger that has no name.
  */
 export const PRUNABLE_KINDS = [
@@ -67,6 +68,7 @@ export const PRUNABLE_KINDS = [
   "circuit_transitions",
   "gaps",
   "boots",
+  "incidents",
 ] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
@@ -174,6 +176,7 @@ export interface FailureQuery {
   readonly affectedService?: string | undefined;
   readonly detectionMethod?: DetectionMethod | undefined;
   readonly resolved?: boolean | undefined;
+  readonly incidentId?: string | undefined;
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly cursor?: string | undefined;
@@ -201,8 +204,25 @@ export interface FailureStore {
   getFailure(eventId: string): Promise<FailureEvent | undefined>;
   /** `false` when there is no open event of that id. */
   resolveFailure(eventId: string, resolvedAt: number): Promise<boolean>;
-  /** Resolves open events not seen since `quietSince`; gives how many. */
+  /** Resolves open events not seen since `quietSince`; gives how many. Incidents that are over by then are closed. */
   resolveQuietFailures(quietSince: number, resolvedAt: number): Promise<number>;
+}
+
+export interface IncidentQuery {
+  readonly status?: IncidentStatus | undefined;
+  readonly affectedService?: string | undefined;
+  /** Of when it began. */
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+/** They open and close with their failures: recording one opens or finds its service's, resolving the last one closes it. */
+export interface IncidentStore {
+  /** Newest first. */
+  listIncidents(query: IncidentQuery): Promise<Page<Incident>>;
+  getIncident(incidentId: string): Promise<Incident | undefined>;
 }
 
 export interface RecoveryQuery {
@@ -385,6 +405,7 @@ export interface Store
     RangeStore,
     CompactionStore,
     FailureStore,
+    IncidentStore,
     RecoveryStore,
     CircuitStore,
     LastGoodStore,

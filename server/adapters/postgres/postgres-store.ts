@@ -13,6 +13,7 @@ import { commitTransition, holdCircuit, leaseProbes, recordOpinions, refreshCirc
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { createIncidentQueries } from "./incident-statements.js";
 import { createLastGoodQueries, putLastGood } from "./last-good-statements.js";
 import { settleBatches } from "./ledger-statements.js";
 import { migratePostgres } from "./migrate.js";
@@ -95,6 +96,7 @@ function queriesOf(
     ...createFailureQueries(db),
     ...createCircuitQueries(db),
     ...createLastGoodQueries(db),
+    ...createIncidentQueries(db),
   };
 }
 
@@ -220,6 +222,9 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     resolveFailure: (eventId, resolvedAt) => write("story", (db) => resolveFailure(db, eventId, resolvedAt)),
     resolveQuietFailures: (quietSince, resolvedAt) =>
       write("story", (db) => resolveQuietFailures(db, quietSince, resolvedAt)),
+
+    listIncidents: (query) => read(({ listIncidents }) => listIncidents(query)),
+    getIncident: (incidentId) => read(({ getIncident }) => getIncident(incidentId)),
 
     recordRescues: (actions) => write("story", (db) => recordRescues(db, actions, clock.now())),
     leaseRepair: (action, terms = {}) => write("story", (db) => leaseRepair(db, action, terms, clock.now())),

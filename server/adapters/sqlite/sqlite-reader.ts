@@ -2,13 +2,14 @@
 import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
+import { createIncidentQueries, type IncidentQueries } from "./incident-statements.js";
 import { createLastGoodQueries, type LastGoodQueries } from "./last-good-statements.js";
 import { createRangeQueries, type RangeQueries } from "./range-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
 import { drizzleOf, openForReading } from "./sqlite-connection.js";
 
 export interface SqliteReader {
-  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries & LastGoodQueries;
+  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries & LastGoodQueries & IncidentQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -27,6 +28,7 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
         ...createFailureQueries(db),
         ...createCircuitQueries(db),
         ...createLastGoodQueries(db),
+        ...createIncidentQueries(db),
       },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),
