@@ -14,10 +14,12 @@ import type {
   FailureCategory,
   FailureEvent,
   FailureType,
+  Json,
   JsonObject,
   Severity,
 } from "../../shared/failure.js";
 import type { HeatMap } from "../../shared/heat-map.js";
+import type { Incident, IncidentStatus } from "../../shared/incident.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
 import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
@@ -56,10 +58,10 @@ export interface RollupSlice {
 }
 
 /**
- * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, a circuit after its
- * transitions but the last one, which goes with it. A circuit's age is how long nobody refreshed it; it goes when it is closed
- * and not held. A boot's counts stay, in the entry of the ledger that has no name; so does the last change of each setting.
- * Last-good values and sessions go by when they expired.
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, an incident after its
+ * failure events, a circuit after its transitions but the last one, which goes with it. A circuit's age is how long nobody
+ * refreshed it; it goes when it is closed and not held. A boot's counts stay, in the entry of the ledger that has no name; so
+ * does the last change of each setting. Last-good values and sessions go by when they expired.
  */
 export const PRUNABLE_KINDS = [
   "dead_batches",
@@ -74,6 +76,7 @@ export const PRUNABLE_KINDS = [
   "sessions",
   "gaps",
   "boots",
+  "incidents",
 ] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
@@ -183,6 +186,7 @@ export interface FailureQuery {
   readonly affectedService?: string | undefined;
   readonly detectionMethod?: DetectionMethod | undefined;
   readonly resolved?: boolean | undefined;
+  readonly incidentId?: string | undefined;
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly cursor?: string | undefined;
@@ -210,8 +214,25 @@ export interface FailureStore {
   getFailure(eventId: string): Promise<FailureEvent | undefined>;
   /** `false` when there is no open event of that id. */
   resolveFailure(eventId: string, resolvedAt: number): Promise<boolean>;
-  /** Resolves open events not seen since `quietSince`; gives how many. */
+  /** Resolves open events not seen since `quietSince`; gives how many. Incidents that are over by then are closed. */
   resolveQuietFailures(quietSince: number, resolvedAt: number): Promise<number>;
+}
+
+export interface IncidentQuery {
+  readonly status?: IncidentStatus | undefined;
+  readonly affectedService?: string | undefined;
+  /** Of when it began. */
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+/** They open and close with their failures: recording one opens or finds its service's, resolving the last one closes it. */
+export interface IncidentStore {
+  /** Newest first. */
+  listIncidents(query: IncidentQuery): Promise<Page<Incident>>;
+  getIncident(incidentId: string): Promise<Incident | undefined>;
 }
 
 export interface RecoveryQuery {
@@ -357,6 +378,22 @@ export interface CircuitStore {
   }): Promise<Page<CircuitTransition>>;
 }
 
+/** The last good answer of an operation that opted in. */
+export interface LastGoodValue {
+  readonly operation: string;
+  /** Digest of the arguments. */
+  readonly key: string;
+  readonly value: Json;
+  readonly storedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface LastGoodStore {
+  /** Puts it in the place of an older one, and forgets what has expired and, beyond `maxEntries`, the oldest. */
+  putLastGood(value: LastGoodValue, limits: { readonly maxEntries: number }): Promise<void>;
+  getLastGood(operation: string, key: string): Promise<LastGoodValue | undefined>;
+}
+
 export interface AuditEntry {
   readonly at: number;
   readonly actor: string;
@@ -378,8 +415,10 @@ export interface Store
     RangeStore,
     CompactionStore,
     FailureStore,
+    IncidentStore,
     RecoveryStore,
     CircuitStore,
+    LastGoodStore,
     AuditStore,
     SettingsStore,
     TaskStore,
