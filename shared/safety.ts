@@ -40,7 +40,7 @@ export function isFailedAction(status: ActionStatus): boolean {
 }
 
 /**
- * @param actions rescues among them are left out: they fail with the call they serve
+ * @param actions what guards did themselves is left out: rescues fail with the call they serve
  * @example ownRate(actions, { succeeded: 3, failed: 0, reset: 1 }, SAFETY_DEFAULTS).rate // undefined, too few ended
  */
 export function ownRate(
@@ -48,7 +48,7 @@ export function ownRate(
   tasks: { readonly succeeded: number; readonly failed: number; readonly reset: number },
   { minSamples }: Pick<SafetyConfig, "minSamples">,
 ): OwnRate {
-  const repairs = actions.filter(({ scope, dryRun }) => scope === "service" && !dryRun);
+  const repairs = actions.filter(({ scope, dryRun, byGuard }) => scope === "service" && !dryRun && !byGuard);
   const rows = (matches: (status: ActionStatus) => boolean) =>
     repairs.filter(({ status }) => matches(status)).reduce((sum, count) => sum + count.rows, 0);
   const failed = rows(isFailedAction) + tasks.failed + tasks.reset;

@@ -14,12 +14,21 @@ import {
 
 const nobody = { succeeded: 0, failed: 0, reset: 0 };
 const repairs = (status: (typeof ACTION_STATUSES)[number], rows: number) =>
-  ({ actionStrategy: "reconnect", scope: "service", status, dryRun: false, rows, occurrences: rows }) as const;
+  ({
+    actionStrategy: "reconnect",
+    scope: "service",
+    status,
+    dryRun: false,
+    byGuard: false,
+    rows,
+    occurrences: rows,
+  }) as const;
 const anyCount = fc.record({
   actionStrategy: fc.constantFrom("a", "b"),
   scope: fc.constantFrom(...STRATEGY_SCOPES),
   status: fc.constantFrom(...ACTION_STATUSES),
   dryRun: fc.boolean(),
+  byGuard: fc.boolean(),
   rows: fc.nat(50),
   occurrences: fc.nat(1_000_000),
 });
@@ -29,8 +38,8 @@ describe("the rate of own failures", () => {
     fc.assert(
       fc.property(fc.array(anyCount), fc.array(anyCount), (counts, noise) => {
         const silent = noise.filter(
-          ({ scope, dryRun, status }) =>
-            scope === "call" || dryRun || !(status === "succeeded" || isFailedAction(status)),
+          ({ scope, dryRun, byGuard, status }) =>
+            byGuard || scope === "call" || dryRun || !(status === "succeeded" || isFailedAction(status)),
         );
         expect(ownRate([...counts, ...silent], nobody, SAFETY_DEFAULTS)).toEqual(
           ownRate(counts, nobody, SAFETY_DEFAULTS),
