@@ -1,6 +1,5 @@
 /** How much of the whole works only by its fallbacks. Pure. */
 import type { CircuitSnapshot } from "./circuit.js";
-import type { HealthReport } from "./health.js";
 
 export const DEGRADATION_LEVELS = ["normal", "partial", "severe"] as const;
 /** `partial`: one or two parts are on their fallback; `severe`: three or more. */
@@ -22,7 +21,7 @@ const SEVERE_FROM = 3;
  */
 export function degradationOf(facts: {
   readonly circuits: readonly Pick<CircuitSnapshot, "name" | "state" | "held">[];
-  readonly checks: HealthReport["checks"];
+  readonly checks: readonly { readonly name: string; readonly status: string }[];
   readonly storeAway: boolean;
 }): Degradation {
   const circuits = facts.circuits.filter(({ state, held }) =>

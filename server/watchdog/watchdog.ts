@@ -3,7 +3,7 @@
  * holds repairs back when they do harm, and tells somebody. What it decides is in `shared/safety.ts`; each step stands alone,
  * so that one that fails keeps no other from its turn.
  */
-import type { Failure, Severity } from "../../shared/failure.js";
+import type { Failure } from "../../shared/failure.js";
 import type { HealthReport } from "../../shared/health.js";
 import {
   type CheckStreaks,
@@ -20,16 +20,10 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock, Timer } from "../ports/clock.js";
 import type { Store } from "../ports/store.js";
+import type { WatchdogAlert, WatchdogState } from "../ports/watchdog.js";
 import { type LiveSettings, WATCHDOG } from "./live-settings.js";
 import type { StuckTasks } from "./stuck-tasks.js";
 import type { TaskRunner } from "./tasks.js";
-
-/** Something that somebody should look at; it fires once and resolves once. */
-export interface WatchdogAlert {
-  readonly rule: "own_failure_rate" | "emergency_stop" | "no_activity";
-  readonly severity: Severity;
-  readonly summary: string;
-}
 
 export interface WatchdogDeps {
   readonly clock: Clock;
@@ -56,18 +50,6 @@ export interface WatchdogOptions {
   /** No call and no action for this long is told. @default 3_600_000 */
   readonly silentAfterMs?: number | undefined;
   readonly safety?: Partial<SafetyConfig> | undefined;
-}
-
-export interface WatchdogState {
-  readonly beats: number;
-  /** How long ago the last beat ended, and how long it took; undefined before the first one. Milliseconds. */
-  readonly sinceMs: number | undefined;
-  readonly tookMs: number | undefined;
-  /** A beat is due for so long that one was missed. */
-  readonly missed: boolean;
-  readonly verdict: SafetyVerdict;
-  readonly own: OwnRate;
-  readonly firing: readonly WatchdogAlert[];
 }
 
 export interface Watchdog {

@@ -2,11 +2,12 @@
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import type { Store } from "../../server/ports/store.js";
+import type { WatchdogAlert } from "../../server/ports/watchdog.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
 import { createLiveSettings } from "../../server/watchdog/live-settings.js";
 import { createStuckTasks } from "../../server/watchdog/stuck-tasks.js";
 import { createTasks } from "../../server/watchdog/tasks.js";
-import { createWatchdog, type WatchdogAlert, type WatchdogOptions } from "../../server/watchdog/watchdog.js";
+import { createWatchdog, type WatchdogOptions } from "../../server/watchdog/watchdog.js";
 import { FEATURE_FLAG_DEFAULTS } from "../../shared/feature-flags.js";
 import type { HealthCheckResult } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
