@@ -18,12 +18,14 @@ import type { OnError } from "./instrumentation/on-error.js";
 import type { Settled } from "./options.js";
 import type { MetricSink } from "./ports/metric-sink.js";
 import type { Store } from "./ports/store.js";
+import type { HealReport } from "./ports/watchdog.js";
 import type { Feature, FeatureOptions } from "./recovery/features.js";
 import type { LastGood, LastGoodOptions } from "./recovery/last-good.js";
 import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import type { RecoveryEngine } from "./recovery/recovery-engine.js";
 import type { HealableMachine } from "./recovery/state-machine-strategy.js";
 import type { Readiness } from "./store-opening.js";
+import type { Tasks } from "./watchdog/tasks.js";
 
 export interface ExpressOptions {
   /**
@@ -85,6 +87,13 @@ export interface Paramedic<Context extends object = object> {
   readonly health: HealthCheckRegistry;
   readonly circuits: CircuitBreakerRegistry;
   readonly recovery: RecoveryEngine;
+  /** Work under watch: a run that was not heard of for an hour is reset under a fencing token. */
+  readonly tasks: Tasks;
+  /**
+   * Runs every check, resets stuck tasks, and repairs each part that fails, within what mode and stop allow. At start the same
+   * happens by itself.
+   */
+  healEverything(): Promise<HealReport>;
   readonly store: Store;
   readonly options: Settled & { readonly instance: string; readonly flags: FeatureFlags };
   /** Faults of our own, by part. */

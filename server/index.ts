@@ -98,6 +98,7 @@ export { createParamedic } from "./paramedic.js";
 export type { Logger } from "./ports/logger.js";
 export type { MetricPoint, SeriesHandle } from "./ports/metric-sink.js";
 export type { Store } from "./ports/store.js";
+export type { HealReport } from "./ports/watchdog.js";
 export type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
 export { FailoverStrategy } from "./recovery/failover-strategy.js";
 export type { Feature, FeatureOptions } from "./recovery/features.js";
@@ -107,3 +108,5 @@ export { type HandledFailure, RecoveryEngine } from "./recovery/recovery-engine.
 export { RetryStrategy } from "./recovery/retry-strategy.js";
 export type { ScaleWebhook } from "./recovery/scale-strategy.js";
 export { type HealableMachine, StateMachineStrategy } from "./recovery/state-machine-strategy.js";
+export type { StuckTask, TaskSource } from "./watchdog/stuck-tasks.js";
+export type { Task, TaskOptions, Tasks } from "./watchdog/tasks.js";

@@ -6,8 +6,11 @@ import { hostname } from "node:os";
 import type { Role } from "../shared/access.js";
 import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
+import { degradationOf } from "../shared/degradation.js";
 import type { Failure } from "../shared/failure.js";
+import type { HealthReport } from "../shared/health.js";
 import { matchesName, permitsOf } from "../shared/mode.js";
+import { isFailedAction } from "../shared/safety.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
 import { SETTING_NAMES, type SettingValues } from "../shared/settings.js";
 import { closeAccounts, impossibleIn } from "./accounting.js";
@@ -74,7 +77,12 @@ import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
 import { createStore } from "./store-target.js";
 import { createTallies } from "./tallies.js";
+import { createHealEverything } from "./watchdog/heal-everything.js";
 import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.js";
+import { createStuckTasks } from "./watchdog/stuck-tasks.js";
+import { createTasks } from "./watchdog/tasks.js";
+import { createWatchdog } from "./watchdog/watchdog.js";
+import { registerWatchdogCheck, WATCHDOG_SERVICE, watchdogFailure } from "./watchdog-failure.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -264,7 +272,10 @@ export function createParamedic<Context extends object = object>(
       place,
       stakeOf: (service) => ({ criticality: criticalityOf(service) }),
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
-      onRow: tallies.action,
+      onRow(row) {
+        tallies.action(row);
+        if (row.scope === "service" && isFailedAction(row.status)) watchdog.poke();
+      },
       onFault: faults.at("recovery"),
     },
     {
@@ -302,7 +313,8 @@ export function createParamedic<Context extends object = object>(
       maxDelayMs: settled.retryMaxDelayMs,
     },
   );
-  for (const strategy of strategies) recovery.registerStrategy(strategy);
+  const stuckTasks = createStuckTasks({ clock, ids, store, onFault: faults.at("task sources") });
+  for (const strategy of [...strategies, stuckTasks.strategy]) recovery.registerStrategy(strategy);
   const lastGood = createLastGood({ clock, store, onFault: faults.at("last good values") });
   const features = createFeatures({
     clock,
@@ -334,6 +346,14 @@ export function createParamedic<Context extends object = object>(
       new RestartStrategy({ clock, place, mostPerWindow, windowMs, restart: () => void endProcess() }),
     );
   }
+  const tasks = createTasks({
+    ids,
+    store,
+    instance,
+    watch: stuckTasks.watch,
+    whenStuck: stuckTasks.whenStuck,
+    onFault: faults.at("tasks"),
+  });
   const guardDeps = {
     clock,
     random,
@@ -395,6 +415,37 @@ export function createParamedic<Context extends object = object>(
     return guarded;
   };
 
+  const repair = (failure: Failure) => recovery.handleFailure(failure);
+  const watchdog = createWatchdog(
+    {
+      clock,
+      store,
+      settings,
+      stuckTasks,
+      tasks,
+      health: () => health.latest(),
+      repair,
+      alert(alert, status) {
+        const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
+        if (told) logger[status === "firing" ? "error" : "info"]({ event: "alert", ...alert, status }, alert.summary);
+        if (status === "resolved") return;
+        const failure = watchdogFailure(alert, { eventId: ids(), timestamp: clock.now() });
+        countingJournal.append({ type: "failure.observed", failure, rescued: false });
+      },
+      onFault: faults.at("watchdog"),
+    },
+    { checkIntervalMs: settled.healthCheckIntervalMs },
+  );
+  registerWatchdogCheck(health, watchdog, { enabled });
+  const healEverything = createHealEverything({
+    clock,
+    ids,
+    checks: () => health.checks(),
+    check: () => health.executeAll(),
+    beat: watchdog.beat,
+    repair,
+  });
+
   let draining = false;
   let settingsRead: Promise<void> | undefined;
   const opening = enabled
@@ -410,7 +461,11 @@ export function createParamedic<Context extends object = object>(
           }
           settingsRead = settings.start();
           // Whether repairs may begin is known before the first of them.
-          void settingsRead.then(() => draining || recovery.start());
+          void settingsRead.then(() => {
+            if (draining) return;
+            recovery.start();
+            watchdog.start();
+          });
           features.start();
         },
       })
@@ -470,7 +525,12 @@ export function createParamedic<Context extends object = object>(
   });
   bridge?.start();
   const access = accessBy(options.authorize, identify);
-  const report = () => health.latest();
+  const report = (): HealthReport => {
+    const latest = health.latest();
+    const storeAway = enabled && (opening?.attempted() ?? false) && (!opening?.isOpen() || !recovery.state().storing);
+    const checks = latest.checks.filter(({ criticality }) => criticality !== "optional");
+    return { ...latest, degradation: degradationOf({ circuits: snapshots(), checks, storeAway }) };
+  };
   const circuitViews = () => {
     const poisoned = new Set(persistence?.stats().poisoned);
     const beyond = new Set(circuits.panic().beyond);
@@ -497,6 +557,7 @@ export function createParamedic<Context extends object = object>(
     },
     recovery: recovery.control,
     settings,
+    watchdog: { state: watchdog.state, healEverything },
     accounting,
     health: report,
     coverage: coverage.read,
@@ -520,6 +581,7 @@ export function createParamedic<Context extends object = object>(
         coverage.stop();
         exposition.stop();
         bridge?.stop();
+        await watchdog.stop();
         await settings.stop();
         await monitor.stop();
         await instrumentation.stop();
@@ -605,6 +667,8 @@ export function createParamedic<Context extends object = object>(
     health,
     circuits,
     recovery,
+    tasks,
+    healEverything,
     store,
     options: Object.freeze({ ...settled, instance, flags }),
     faults: () => faults.counts(),

@@ -1,4 +1,5 @@
 /** The words for health and how single results become one answer. */
+import type { Degradation } from "./degradation.js";
 import type { JsonObject } from "./failure.js";
 
 export const HEALTH_STATUSES = ["healthy", "degraded", "unhealthy", "unknown"] as const;
@@ -33,6 +34,8 @@ export interface HealthReport {
   readonly overall: HealthStatus;
   readonly checks: readonly HealthCheckResult[];
   readonly timestamp: number;
+  /** How much works only by its fallbacks; undefined of a registry that stands alone. */
+  readonly degradation?: Degradation | undefined;
 }
 
 /**

@@ -1,12 +1,14 @@
 /** What is counted over rows, before anything is concluded from it. */
 import type { ActionStatus, StrategyScope } from "./recovery.js";
 
-/** Recovery actions that have these four in common. */
+/** Recovery actions that have these five in common. */
 export interface ActionCount {
   readonly actionStrategy: string;
   readonly scope: StrategyScope;
   readonly status: ActionStatus;
   readonly dryRun: boolean;
+  /** A guard did it itself: a rescue, or a circuit that opened by what its calls say. Otherwise the engine or an operator. */
+  readonly byGuard: boolean;
   /** Rows, and how often what they tell happened. */
   readonly rows: number;
   readonly occurrences: number;

@@ -21,15 +21,17 @@ export function createMemoryReports(rows: MemoryRows): ReportStore {
     async countActions(range) {
       const counts = new Map<string, ActionCount>();
       for (const row of rows.actions()) {
-        if (!isIn(row.timestamp, range) || (row.scope === "service" && row.triggeredBy === "guard")) continue;
+        if (!isIn(row.timestamp, range)) continue;
         const { actionStrategy, scope, status, dryRun } = row;
-        const key = [actionStrategy, scope, status, dryRun].join("\0");
+        const byGuard = row.triggeredBy === "guard";
+        const key = [actionStrategy, scope, status, dryRun, byGuard].join("\0");
         const before = counts.get(key);
         counts.set(key, {
           actionStrategy,
           scope,
           status,
           dryRun,
+          byGuard,
           rows: (before?.rows ?? 0) + 1,
           occurrences: (before?.occurrences ?? 0) + row.occurrences,
         });

@@ -22,5 +22,6 @@ export function withoutDetails(report: HealthReport): HealthReport {
   return {
     ...report,
     checks: report.checks.map((check) => ({ ...check, message: undefined, metadata: undefined })),
+    degradation: report.degradation && { level: report.degradation.level, parts: [] },
   };
 }

@@ -59,7 +59,9 @@ export function createProcedures({ clock, store, access, onFault }: AccessDeps) 
         await audit("refused").catch(onFault);
         throw denied("operate");
       }
-      await audit("requested");
+      await audit("requested").catch((error: unknown) => {
+        throw storeErrorOf(error) ?? error;
+      });
       const result = await next({ ctx: { paramedicActor: actor } });
       await audit(result.ok ? "succeeded" : "failed").catch(onFault);
       return translateStoreErrors(result);
@@ -82,14 +84,19 @@ const STORE_AWAY: ReadonlySet<ParamedicErrorCode> = new Set([
   "CLOSED",
 ]);
 
-/** A store that is away is SERVICE_UNAVAILABLE to a client, a cursor it cannot read is BAD_REQUEST; neither is our bug. */
 function translateStoreErrors<Result extends { ok: boolean; error?: TRPCError }>(result: Result): Result {
-  const cause = result.ok ? undefined : result.error?.cause;
+  const translated = result.ok ? undefined : storeErrorOf(result.error?.cause);
+  if (translated !== undefined) throw translated;
+  return result;
+}
+
+/** A store that is away is SERVICE_UNAVAILABLE to a client, a cursor it cannot read is BAD_REQUEST; neither is our bug. */
+function storeErrorOf(cause: unknown): TRPCError | undefined {
   if (isParamedicError(cause) && STORE_AWAY.has(cause.code)) {
-    throw new TRPCError({ code: "SERVICE_UNAVAILABLE", message: "the store cannot be reached", cause });
+    return new TRPCError({ code: "SERVICE_UNAVAILABLE", message: "the store cannot be reached", cause });
   }
   if (isParamedicError(cause, "STORE_REQUEST_INVALID")) {
-    throw new TRPCError({ code: "BAD_REQUEST", message: cause.message, cause });
+    return new TRPCError({ code: "BAD_REQUEST", message: cause.message, cause });
   }
-  return result;
+  return undefined;
 }

@@ -6,6 +6,7 @@ import type { Accounting } from "../../shared/series.js";
 import type { OperatorControl } from "../ports/operator-control.js";
 import type { SettingsControl } from "../ports/settings.js";
 import type { Store } from "../ports/store.js";
+import type { WatchdogControl } from "../ports/watchdog.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createCoverageProcedure } from "./coverage-procedure.js";
 import { createFailuresRouter } from "./failures-router.js";
@@ -15,6 +16,7 @@ import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
 import { createRecoveriesRouter } from "./recoveries-router.js";
 import { createSettingsRouter } from "./settings-router.js";
+import { createWatchdogRouter } from "./watchdog-router.js";
 
 export interface ApiDeps extends AccessDeps {
   readonly store: Store;
@@ -22,6 +24,7 @@ export interface ApiDeps extends AccessDeps {
   readonly control: CircuitControl;
   readonly recovery: OperatorControl;
   readonly settings: SettingsControl;
+  readonly watchdog: WatchdogControl;
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly coverage: () => Coverage;
@@ -46,6 +49,7 @@ export function createRouter(deps: ApiDeps) {
     circuits: createCircuitsRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
     settings: createSettingsRouter(procedures, deps),
+    watchdog: createWatchdogRouter(procedures, deps),
     audit: router({
       /** Newest first. */
       list: read.input(page.strict().prefault({})).query(({ input }) => deps.store.listAudit(input)),

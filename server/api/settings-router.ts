@@ -65,7 +65,8 @@ export function createSettingsRouter({ read, operate }: ReturnType<typeof create
 
 function isAbove(value: unknown, ceiling: unknown): boolean {
   if (ceiling === false) return value === true;
-  const place = (mode: unknown) => (MODES as readonly unknown[]).indexOf(mode);
+  const order: readonly unknown[] = MODES;
+  const place = (mode: unknown) => order.indexOf(mode);
   return place(ceiling) >= 0 && place(value) > place(ceiling);
 }
 

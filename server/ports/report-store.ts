@@ -9,7 +9,7 @@ export interface ReportRange {
 }
 
 export interface ReportStore {
-  /** Recovery actions that began in the range, by strategy, scope, status and dry run; circuits that opened by themselves are not among them. */
+  /** Recovery actions that began in the range, by strategy, scope, status, dry run and whether a guard did it itself. */
   countActions(range: ReportRange): Promise<readonly ActionCount[]>;
   /** Failure events that began in the range. */
   sumFailures(range: ReportRange): Promise<FailureSums>;

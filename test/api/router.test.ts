@@ -10,7 +10,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { rescueOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
-import { fixedSettings } from "../support/fixed-settings.js";
+import { fixedSettings, sleepingWatchdog } from "../support/fixed-settings.js";
 
 const failure: Failure = {
   eventId: "event-1",
@@ -54,6 +54,7 @@ function harness(changes: Partial<Store> = {}) {
       reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
     },
     settings: fixedSettings,
+    watchdog: sleepingWatchdog,
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     coverage: () => NO_COVERAGE,
@@ -313,6 +314,8 @@ const inputs: Readonly<Record<string, unknown>> = {
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },
   "settings.set": { name: "mode", value: "shadow", reason: "because" },
+  "watchdog.markFalseAlarm": { eventId: "event-1", reason: "because" },
+  "watchdog.healEverything": { reason: "because" },
   "circuits.reset": { name: "llm:openai", reason: "because" },
   "metrics.series": { metricName: "x", from: 0, to: 1 },
   "metrics.heatMap": { metricName: "x", from: 0, to: 1 },

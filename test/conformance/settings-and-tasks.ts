@@ -238,7 +238,7 @@ export function describeSettingsAndTasks(name: string, create: () => Promise<Sto
     describe("sums", () => {
       const range = { from: START, to: START + HOUR };
 
-      it("count actions by strategy, scope, status and dry run, without circuits that opened by themselves", async () => {
+      it("count actions by strategy, scope, status, dry run, and whether a guard did it itself", async () => {
         const sighting = sightingOf();
         await store.recordFailures([sighting]);
         const { eventId } = sighting.failure;
@@ -250,19 +250,14 @@ export function describeSettingsAndTasks(name: string, create: () => Promise<Sto
           rescueOf(eventId, { target: "late", timestamp: START + HOUR }),
         ]);
         await store.leaseRepair(repairOf(eventId));
-        const retry = { actionStrategy: "exponential_backoff_retry", scope: "call", rows: 1 };
+        const retry = { actionStrategy: "exponential_backoff_retry", scope: "call", byGuard: true, rows: 1 };
+        const service = { scope: "service", dryRun: false, rows: 1, occurrences: 1 };
         expect(await second.countActions(range)).toEqual([
+          { ...service, actionStrategy: "circuit_break", status: "succeeded", byGuard: true },
           { ...retry, status: "failed", dryRun: false, occurrences: 1 },
           { ...retry, status: "skipped", dryRun: true, occurrences: 1 },
           { ...retry, status: "succeeded", dryRun: false, occurrences: 3 },
-          {
-            actionStrategy: "reconnect",
-            scope: "service",
-            status: "in_progress",
-            dryRun: false,
-            rows: 1,
-            occurrences: 1,
-          },
+          { ...service, actionStrategy: "reconnect", status: "in_progress", byGuard: false },
         ]);
       });
 

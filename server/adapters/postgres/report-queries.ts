@@ -20,6 +20,7 @@ export interface ReportQueries {
 
 export function createReportQueries(db: Db): ReportQueries {
   const { actionStrategy, scope, status, dryRun } = recoveryActions;
+  const byGuard = sql<boolean>`(${recoveryActions.triggeredBy} = 'guard')`.mapWith(Boolean);
   return {
     countActions: ({ from, to }) =>
       db
@@ -28,15 +29,14 @@ export function createReportQueries(db: Db): ReportQueries {
           scope,
           status,
           dryRun,
+          byGuard,
           rows: count(),
           occurrences: sum(recoveryActions.occurrences).mapWith(Number),
         })
         .from(recoveryActions)
-        .where(
-          and(gte(recoveryActions.timestamp, from), lt(recoveryActions.timestamp, to), notByItself(recoveryActions)),
-        )
-        .groupBy(actionStrategy, scope, status, dryRun)
-        .orderBy(actionStrategy, scope, status, dryRun),
+        .where(and(gte(recoveryActions.timestamp, from), lt(recoveryActions.timestamp, to)))
+        .groupBy(actionStrategy, scope, status, dryRun, byGuard)
+        .orderBy(actionStrategy, scope, status, dryRun, byGuard),
 
     async sumFailures({ from, to }) {
       const [row] = await db
@@ -97,9 +97,4 @@ export function createReportQueries(db: Db): ReportQueries {
         .orderBy(desc(recoveryActions.timestamp), desc(recoveryActions.id))
         .limit(checkLimit(limit)),
   };
-}
-
-/** A guard's circuit opens by what its calls say; that is no action of the engine. */
-function notByItself({ scope, triggeredBy }: typeof recoveryActions) {
-  return sql`not (${eq(scope, "service")} and ${eq(triggeredBy, "guard")})`;
 }
