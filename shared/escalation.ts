@@ -6,14 +6,14 @@
  * process    the process itself: drain and restart under a supervisor
  * human      an operator is told what was tried
  */
-import type { ActionStatus, ActionType, StrategyScope } from "./recovery.js";
-
-export const RECOVERY_LEVELS = ["immediate", "service", "process", "human"] as const;
-export type RecoveryLevel = (typeof RECOVERY_LEVELS)[number];
-
-/** The levels of repairs, lowest first. */
-export const REPAIR_LEVELS = ["service", "process", "human"] as const;
-export type RepairLevel = (typeof REPAIR_LEVELS)[number];
+import {
+  type ActionStatus,
+  type ActionType,
+  REPAIR_LEVELS,
+  type RecoveryLevel,
+  type RepairLevel,
+  type StrategyScope,
+} from "./recovery.js";
 
 /** The level of a strategy that does not say it itself. */
 export function levelOf(strategy: {

@@ -2,19 +2,16 @@
  * The one decision of recovery: which strategies to try for a failure, in which order, and why the others not. Pure: the
  * guard asks it for rescues, the engine for repairs.
  */
+import { type Escalation, type EscalationConfig, escalate, levelOf, type PastRepair } from "./escalation.js";
+import type { Failure, FailureType } from "./failure.js";
+import type { ModePermits } from "./mode.js";
 import {
-  type Escalation,
-  type EscalationConfig,
-  escalate,
-  levelOf,
-  type PastRepair,
+  type ActionType,
   REPAIR_LEVELS,
   type RecoveryLevel,
   type RepairLevel,
-} from "./escalation.js";
-import type { Failure, FailureType } from "./failure.js";
-import type { ModePermits } from "./mode.js";
-import type { ActionType, StrategyScope } from "./recovery.js";
+  type StrategyScope,
+} from "./recovery.js";
 import type { PolicyVerdict } from "./recovery-policy.js";
 import { MINUTE_MS } from "./units.js";
 

@@ -1,5 +1,4 @@
 /** The words for recoveries, the shape of a strategy and of what it did. */
-import type { RepairLevel } from "./escalation.js";
 import type { Failure, FailureType, JsonObject } from "./failure.js";
 
 export const ACTION_TYPES = [
@@ -35,6 +34,13 @@ export const ACTION_STATUSES = [
   "abandoned",
 ] as const;
 export type ActionStatus = (typeof ACTION_STATUSES)[number];
+
+/** `immediate`: in the call; the others are repairs, lowest first. What each does is told in `escalation.ts`. */
+export const RECOVERY_LEVELS = ["immediate", "service", "process", "human"] as const;
+export type RecoveryLevel = (typeof RECOVERY_LEVELS)[number];
+
+export const REPAIR_LEVELS = ["service", "process", "human"] as const satisfies readonly RecoveryLevel[];
+export type RepairLevel = (typeof REPAIR_LEVELS)[number];
 
 /** `call`: a rescue for the caller who waits. `service`: a repair behind the call, for everybody. */
 export const STRATEGY_SCOPES = ["call", "service"] as const;

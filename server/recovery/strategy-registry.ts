@@ -1,9 +1,14 @@
 /** The strategies an engine knows: checked once, when they are registered, and offered in the order in which they run. */
 import { ParamedicError } from "../../shared/errors.js";
-import { REPAIR_LEVELS } from "../../shared/escalation.js";
 import { FAILURE_TYPES, type Failure } from "../../shared/failure.js";
 import type { StrategyDescriptor } from "../../shared/plan.js";
-import { ACTION_TYPES, NO_STRATEGY, type RecoveryStrategy, STRATEGY_SCOPES } from "../../shared/recovery.js";
+import {
+  ACTION_TYPES,
+  NO_STRATEGY,
+  REPAIR_LEVELS,
+  type RecoveryStrategy,
+  STRATEGY_SCOPES,
+} from "../../shared/recovery.js";
 import type { PolicyVerdict } from "../../shared/recovery-policy.js";
 import { MAX_TIMER_MS } from "../../shared/units.js";
 

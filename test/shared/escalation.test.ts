@@ -1,9 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { escalate, type PastRepair, REPAIR_LEVELS } from "../../shared/escalation.js";
+import { escalate, type PastRepair } from "../../shared/escalation.js";
 import { FAILURE_TYPES, type Failure } from "../../shared/failure.js";
 import { permitsOf } from "../../shared/mode.js";
 import { type PlanConfig, plan, type StrategyDescriptor } from "../../shared/plan.js";
+import { REPAIR_LEVELS } from "../../shared/recovery.js";
 
 const MINUTE = 60_000;
 const config = { failuresPerLevel: 3, windowMs: 10 * MINUTE };
