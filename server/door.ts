@@ -18,7 +18,11 @@ import type { OnError } from "./instrumentation/on-error.js";
 import type { Settled } from "./options.js";
 import type { MetricSink } from "./ports/metric-sink.js";
 import type { Store } from "./ports/store.js";
+import type { Feature, FeatureOptions } from "./recovery/features.js";
+import type { LastGood, LastGoodOptions } from "./recovery/last-good.js";
+import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import type { RecoveryEngine } from "./recovery/recovery-engine.js";
+import type { HealableMachine } from "./recovery/state-machine-strategy.js";
 import type { Readiness } from "./store-opening.js";
 
 export interface ExpressOptions {
@@ -58,6 +62,25 @@ export interface Paramedic<Context extends object = object> {
   /** Guards a Drizzle database on better-sqlite3, node-postgres, postgres.js or mysql2; gives back what it got. */
   guardDatabase<Db extends object>(name: string, db: Db, policy?: DatabasePolicy): Db;
   readonly transaction: Transaction;
+  /**
+   * A part of the app that is switched off while a service that it depends on is away:
+   * `if (paramedic.feature("recommendations", { dependsOn: ["llm:*"] }).isOn()) …`
+   */
+  feature(name: string, options: FeatureOptions): Feature;
+  /**
+   * Remembers an operation's answers to fall back on: at most 1,000 and 50 MB of all operations together, for 5 minutes.
+   *
+   * @throws ParamedicError `CONFIGURATION_INVALID` for a time out of its range
+   */
+  lastGood<Args extends readonly unknown[], T>(operation: string, options?: LastGoodOptions): LastGood<Args, T>;
+  /**
+   * Has a state machine of the app's put back into its safe state and started anew when its service fails.
+   *
+   * @throws ParamedicError `STRATEGY_INVALID` for a state that is none of its states
+   */
+  stateMachine<State extends string>(name: string, machine: HealableMachine<State>): void;
+  /** Has the connections of a guarded service, such as `redis:cache`, replaced when they are lost. */
+  reconnectable(service: string, connection: Reconnectable): void;
   readonly metrics: MetricSink & { accounting(): Promise<Accounting> };
   readonly health: HealthCheckRegistry;
   readonly circuits: CircuitBreakerRegistry;

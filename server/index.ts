@@ -37,6 +37,7 @@ export type {
   RescueOperation,
   StrategyResult,
 } from "../shared/recovery.js";
+export type { RecoveryPolicy } from "../shared/recovery-policy.js";
 export type { Accounting, Batch, BatchGap, SeriesPoint } from "../shared/series.js";
 export type { Authorize } from "./api/access.js";
 export type { HttpHandler } from "./api/http-handler.js";
@@ -90,12 +91,19 @@ export { HealthMonitorService } from "./health/health-monitor-service.js";
 export { createInstrumentationMiddleware } from "./instrumentation/instrumentation-middleware.js";
 export type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
 export { OperationTracker } from "./instrumentation/operation-tracker.js";
+export { OverloadError } from "./instrumentation/overload.js";
 export { MetricsCollector, type MetricsCollectorOptions } from "./metrics-collector.js";
-export type { ParamedicOptions } from "./options.js";
+export type { ParamedicOptions, RestartPolicy } from "./options.js";
 export { createParamedic } from "./paramedic.js";
 export type { Logger } from "./ports/logger.js";
 export type { MetricPoint, SeriesHandle } from "./ports/metric-sink.js";
 export type { Store } from "./ports/store.js";
+export type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
 export { FailoverStrategy } from "./recovery/failover-strategy.js";
+export type { Feature, FeatureOptions } from "./recovery/features.js";
+export type { LastGood, LastGoodOptions, RememberedValue } from "./recovery/last-good.js";
+export type { Reconnectable } from "./recovery/reconnect-strategy.js";
 export { type HandledFailure, RecoveryEngine } from "./recovery/recovery-engine.js";
 export { RetryStrategy } from "./recovery/retry-strategy.js";
+export type { ScaleWebhook } from "./recovery/scale-strategy.js";
+export { type HealableMachine, StateMachineStrategy } from "./recovery/state-machine-strategy.js";

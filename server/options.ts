@@ -4,6 +4,7 @@ import { z } from "zod";
 import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { CIRCUIT_DEFAULTS } from "../shared/circuit-config.js";
 import { ParamedicError } from "../shared/errors.js";
+import { CRITICALITIES, type Criticality } from "../shared/health.js";
 import { LIMITED_SERVICES_DEFAULT, lowerMode, MODES, type Mode } from "../shared/mode.js";
 import { type RecoveryPolicy, recoveryPolicies } from "../shared/recovery-policy.js";
 import { DAY_MS, HOUR_MS, MAX_TIMER_MS, MINUTE_MS, SECOND_MS } from "../shared/units.js";
@@ -20,6 +21,9 @@ import type { Random } from "./ports/random.js";
 import type { Store } from "./ports/store.js";
 import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
 import { RECOVERY_ENGINE_DEFAULTS } from "./recovery/engine-options.js";
+import type { LoadShedderOptions } from "./recovery/load-shedder.js";
+import type { RestartOptions } from "./recovery/restart-strategy.js";
+import type { ScaleWebhook } from "./recovery/scale-strategy.js";
 
 /** Who is calling, for failure events, and how long he waits. */
 export interface CallerIdentity {
@@ -102,18 +106,36 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly resolveAfterMs?: number | undefined;
   /** Which repairs may run, for which services, when, how often and by whom; the first rule that fits decides. @default all */
   readonly recoveryPolicies?: readonly RecoveryPolicy[] | undefined;
+  /** How much the app needs each service, by name or by prefix ending in `*`: moves the severity of failures. @default not said */
+  readonly serviceCriticality?: Readonly<Record<string, Criticality>> | undefined;
   /** How often one level of recovery fails within ten minutes before the next is tried; 1 to 90. @default 3 */
   readonly escalateAfter?: number | undefined;
   /** How long a repair waits for an operator's yes; 1 to 2^31-1. @default 900_000 */
   readonly approvalTimeoutMs?: number | undefined;
   /** Told when what could be done by itself did not help, with what was tried. @default an error is logged */
   readonly onOperatorAlert?: ((alert: OperatorAlert) => void | Promise<void>) | undefined;
+  /** Refuses the calls that matter least while the event loop is late by `maxDelayMs` (10 to 60,000 ms). @default false */
+  readonly loadShedding?: LoadShedderOptions | false | undefined;
+  /** Where more capacity is asked for. @default nowhere */
+  readonly scaleWebhook?: ScaleWebhook | undefined;
+  /** Lets Paramedic end this process when nothing else helps, so that its supervisor starts a fresh one. @default never */
+  readonly restart?: RestartPolicy | undefined;
   /** How long rollups of each width and records of what happened are kept. @default a day, 14, 400, 3,650 and 30 days */
   readonly retention?: Partial<Retention> | undefined;
   /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
   readonly shutdownTimeoutMs?: number | undefined;
   /** Parts replaced in tests: time, chance, ids and the store. */
   readonly overrides?: ParamedicOverrides | undefined;
+}
+
+/** How this process is ended and started anew; needs a supervisor that does so. */
+export interface RestartPolicy extends RestartOptions {
+  /** Ends what the app has under way, such as its HTTP server; waited for up to `shutdownTimeoutMs`. @default nothing */
+  readonly drain?: (() => void | Promise<void>) | undefined;
+  /** What the process ends with; 1 to 255. @default 75 */
+  readonly exitCode?: number | undefined;
+  /** Ends the process. @default process.exit */
+  readonly exit?: ((code: number) => void) | undefined;
 }
 
 export interface ParamedicOverrides {
@@ -201,9 +223,27 @@ const schema = z
     retryMaxDelayMs: milliseconds,
     resolveAfterMs: milliseconds,
     recoveryPolicies,
+    serviceCriticality: z.record(z.string().min(1).max(200), z.enum(CRITICALITIES)),
     escalateAfter: z.number().int().min(1).max(90),
     approvalTimeoutMs: milliseconds,
     onOperatorAlert: anyFunction,
+    loadShedding: z.union(
+      [z.literal(false), z.strictObject({ maxDelayMs: z.number().min(10).max(60_000) })],
+      "false, or { maxDelayMs } of 10 to 60000",
+    ),
+    scaleWebhook: z.strictObject({
+      url: z.url({ protocol: /^https?$/, error: "an http or https URL" }),
+      secret: z.string().min(16).max(512).optional(),
+      cooldownMs: milliseconds.optional(),
+      timeoutMs: z.number().int().min(1).max(30_000).optional(),
+    }),
+    restart: z.strictObject({
+      mostPerWindow: z.number().int().min(1).max(100).optional(),
+      windowMs: milliseconds.optional(),
+      drain: anyFunction.optional(),
+      exitCode: z.number().int().min(1).max(255).optional(),
+      exit: anyFunction.optional(),
+    }),
     retention: z
       .strictObject({
         tenSecondsMs: keepingTime,

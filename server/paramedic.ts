@@ -7,7 +7,7 @@ import type { Role } from "../shared/access.js";
 import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
 import type { Failure } from "../shared/failure.js";
-import { permitsOf } from "../shared/mode.js";
+import { matchesName, permitsOf } from "../shared/mode.js";
 import type { Accounting, SeriesDescriptor } from "../shared/series.js";
 import { SETTING_NAMES, type SettingValues } from "../shared/settings.js";
 import { closeAccounts, impossibleIn } from "./accounting.js";
@@ -59,9 +59,17 @@ import { type Logger, silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
 import { systemRandom } from "./ports/random.js";
 import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
+import { settleWithin } from "./recovery/attempt-strategy.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
+import { createFeatures } from "./recovery/features.js";
 import { createJournal } from "./recovery/journal.js";
+import { createLastGood } from "./recovery/last-good.js";
+import { createLoadShedder } from "./recovery/load-shedder.js";
+import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
+import { RestartStrategy } from "./recovery/restart-strategy.js";
+import { ScaleStrategy } from "./recovery/scale-strategy.js";
+import { StateMachineStrategy } from "./recovery/state-machine-strategy.js";
 import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
 import { createStore } from "./store-target.js";
@@ -88,6 +96,7 @@ export function createParamedic<Context extends object = object>(
   const ids = overrides.ids ?? systemIds;
   const instance = options.instance ?? environment.instance ?? instanceOf(hostname(), process.pid);
   const boot = ids();
+  const place = options.restart === undefined ? undefined : (options.instance ?? environment.instance ?? hostname());
   const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
   const logger = limitLogger({ clock, logger: given });
   const faults = createFaults({ logger });
@@ -169,6 +178,21 @@ export function createParamedic<Context extends object = object>(
     },
   };
   const identify = identifyBy(options.identify);
+  const shedder =
+    enabled && options.loadShedding
+      ? createLoadShedder(
+          {
+            clock,
+            ids,
+            journal: callJournal,
+            instance,
+            permitted: () =>
+              settings.values().AUTO_RECOVERY_ENABLED &&
+              permitsOf(settings.mode(), `process:${instance}`, settled.limitedServices).repairs,
+          },
+          options.loadShedding,
+        )
+      : undefined;
   const instrumentation = createInstrumentation(
     {
       sink,
@@ -178,6 +202,7 @@ export function createParamedic<Context extends object = object>(
       ids,
       identify,
       isOn: () => settings.values().INSTRUMENTATION_ENABLED,
+      loadGate: shedder?.gate,
       onFault: faults.at("instrumentation"),
     },
     { sampleIntervalMs: settled.metricsFlushIntervalMs },
@@ -225,6 +250,8 @@ export function createParamedic<Context extends object = object>(
         },
       )
     : undefined;
+  const criticalities = Object.entries(options.serviceCriticality ?? {});
+  const criticalityOf = (service: string) => criticalities.find(([pattern]) => matchesName(pattern, service))?.[1];
   const recovery = new RecoveryEngine(
     {
       clock,
@@ -237,6 +264,8 @@ export function createParamedic<Context extends object = object>(
       callContext,
       instance,
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
+      place,
+      stakeOf: (service) => ({ criticality: criticalityOf(service) }),
       onRow: tallies.action,
       onFault: faults.at("recovery"),
     },
@@ -248,6 +277,7 @@ export function createParamedic<Context extends object = object>(
       approvalTimeoutMs: settled.approvalTimeoutMs,
     },
   );
+  const reconnectables = new Map<string, Reconnectable>();
   const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
   const strategies = createBuiltInStrategies(
     {
@@ -262,6 +292,8 @@ export function createParamedic<Context extends object = object>(
       },
       operators: { store, alert: options.onOperatorAlert ?? alertByLog(logger) },
       reconnectable(name) {
+        const own = reconnectables.get(name);
+        if (own) return own;
         const database = guardedDatabase(name);
         return database?.reconnect === undefined ? undefined : { reconnect: database.reconnect, ping: database.ping };
       },
@@ -273,6 +305,37 @@ export function createParamedic<Context extends object = object>(
     },
   );
   for (const strategy of strategies) recovery.registerStrategy(strategy);
+  const lastGood = createLastGood({ clock, store, onFault: faults.at("last good values") });
+  const features = createFeatures({
+    clock,
+    store,
+    journal: callJournal,
+    registerStrategy: (strategy) => recovery.registerStrategy(strategy),
+    isHealthy: (service) =>
+      circuits.get(service)?.getState().state !== "open" &&
+      health.latest().checks.every(({ name, status }) => name !== service || status !== "unhealthy"),
+    onFault: faults.at("features"),
+  });
+  const { scaleWebhook, restart } = options;
+  if (scaleWebhook) recovery.registerStrategy(new ScaleStrategy({ clock, instance }, scaleWebhook));
+  if (restart && place !== undefined) {
+    const {
+      mostPerWindow,
+      windowMs,
+      drain,
+      exitCode = EXIT_FOR_RESTART,
+      exit = (code) => process.exit(code),
+    } = restart;
+    const endProcess = async () => {
+      draining = true;
+      await settleWithin(clock, settled.shutdownTimeoutMs, async () => drain?.()).catch(faults.at("drain"));
+      await shutdown();
+      exit(exitCode);
+    };
+    recovery.registerStrategy(
+      new RestartStrategy({ clock, place, mostPerWindow, windowMs, restart: () => void endProcess() }),
+    );
+  }
   const guardDeps = {
     clock,
     random,
@@ -350,6 +413,7 @@ export function createParamedic<Context extends object = object>(
           settingsRead = settings.start();
           // Whether repairs may begin is known before the first of them.
           void settingsRead.then(() => draining || recovery.start());
+          features.start();
         },
       })
     : undefined;
@@ -365,6 +429,7 @@ export function createParamedic<Context extends object = object>(
     if (values.HEALTH_MONITORING_ENABLED) monitor.start();
     else void monitor.stop();
   });
+  shedder?.start();
 
   // What is shown, and to whom.
   const accounting = async (): Promise<Accounting> => {
@@ -450,6 +515,8 @@ export function createParamedic<Context extends object = object>(
       timeoutMs: settled.shutdownTimeoutMs,
       async stopSources() {
         stopMeasuring();
+        shedder?.stop();
+        await features.stop();
         databases.stop();
         nestedRetries.stop();
         coverage.stop();
@@ -528,6 +595,10 @@ export function createParamedic<Context extends object = object>(
       createGuardFetch({ guards, clock, sink, nestedRetries }, service, fetch, fetchOptions),
     guardDatabase,
     transaction: databases.transaction,
+    feature: features.feature,
+    lastGood: (operation, lastGoodOptions) => lastGood.of(operation, lastGoodOptions),
+    stateMachine: (name, machine) => recovery.registerStrategy(new StateMachineStrategy(name, machine, { clock })),
+    reconnectable: (name, connection) => void reconnectables.set(name, connection),
     metrics: Object.freeze({
       record: (point: MetricPoint) => sink.record(point),
       series: (descriptor: SeriesDescriptor) => sink.series(descriptor),
@@ -542,6 +613,9 @@ export function createParamedic<Context extends object = object>(
     shutdown,
   });
 }
+
+/** EX_TEMPFAIL: supervisors that restart on failure do. */
+const EXIT_FOR_RESTART = 75;
 
 /** Where nobody else is told. */
 function alertByLog(logger: Logger) {

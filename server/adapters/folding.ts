@@ -1,5 +1,6 @@
 /** How repeats become one row: what a failure event, a recovery action and a rollup look like after one more of the same. */
 import { type FailureEvent, SEVERITIES, type Severity } from "../../shared/failure.js";
+import type { Incident } from "../../shared/incident.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { mergeSummaries } from "../../shared/rollup.js";
@@ -18,7 +19,8 @@ export function bucketOf(windowEnd: number, resolutionMs: number = ROLLUP_RESOLU
   return bucketStart(windowEnd - 1, resolutionMs);
 }
 
-export function newFailureEvent(sighting: FailureSighting): FailureEvent {
+/** @param incidentId of the story that it belongs to. @default none */
+export function newFailureEvent(sighting: FailureSighting, incidentId?: string): FailureEvent {
   return {
     ...sighting.failure,
     fingerprint: sighting.fingerprint,
@@ -26,7 +28,7 @@ export function newFailureEvent(sighting: FailureSighting): FailureEvent {
     lastSeenAt: sighting.lastSeenAt,
     resolved: false,
     resolvedAt: undefined,
-    incidentId: undefined,
+    incidentId,
     instance: sighting.instance,
   };
 }
@@ -42,6 +44,18 @@ export function foldSighting<T extends Pick<FailureEvent, "occurrences" | "lastS
     occurrences: event.occurrences + occurrences,
     lastSeenAt: Math.max(event.lastSeenAt, sighting.lastSeenAt),
     severity: worseSeverity(event.severity, sighting.failure.severity),
+  };
+}
+
+/** What changes in an incident when one of its failures is seen, the first time or again. */
+export function foldIntoIncident<T extends Pick<Incident, "lastSeenAt" | "severity">>(
+  incident: T,
+  { failure, lastSeenAt }: FailureSighting,
+): T {
+  return {
+    ...incident,
+    lastSeenAt: Math.max(incident.lastSeenAt, lastSeenAt),
+    severity: worseSeverity(incident.severity, failure.severity),
   };
 }
 

@@ -1,7 +1,7 @@
 /** What each list can be asked for, as conditions on the columns of either dialect, and where its pages begin and end. */
 import { and, type Column, desc, eq, gte, lt, type SQL, sql } from "drizzle-orm";
 import type { SettingsStore } from "../ports/settings-store.js";
-import type { CircuitStore, FailureQuery, RecoveryQuery } from "../ports/store.js";
+import type { CircuitStore, FailureQuery, IncidentQuery, RecoveryQuery } from "../ports/store.js";
 import type { TaskStore } from "../ports/task-store.js";
 import { checkLimit, decodeCursor } from "./page-cursor.js";
 
@@ -11,7 +11,14 @@ type Conditions = readonly (SQL | undefined)[];
 export function failureFilters(
   query: FailureQuery,
   table: Columns<
-    "failureCategory" | "failureType" | "severity" | "affectedService" | "detectionMethod" | "resolved" | "timestamp"
+    | "failureCategory"
+    | "failureType"
+    | "severity"
+    | "affectedService"
+    | "detectionMethod"
+    | "resolved"
+    | "incidentId"
+    | "timestamp"
   >,
 ): Conditions {
   return [
@@ -21,7 +28,19 @@ export function failureFilters(
     equals(table.affectedService, query.affectedService),
     equals(table.detectionMethod, query.detectionMethod),
     equals(table.resolved, query.resolved),
+    equals(table.incidentId, query.incidentId),
     ...within(table.timestamp, query.from, query.to),
+  ];
+}
+
+export function incidentFilters(
+  query: IncidentQuery,
+  table: Columns<"status" | "affectedService" | "startedAt">,
+): Conditions {
+  return [
+    equals(table.status, query.status),
+    equals(table.affectedService, query.affectedService),
+    ...within(table.startedAt, query.from, query.to),
   ];
 }
 

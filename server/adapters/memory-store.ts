@@ -6,6 +6,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { FailureEvent } from "../../shared/failure.js";
 import { heatMapOf } from "../../shared/heat-map.js";
+import { type Incident, incidentOf, opensIncident } from "../../shared/incident.js";
 import type { RecoveryAction } from "../../shared/recovery.js";
 import {
   approvedAction,
@@ -23,11 +24,20 @@ import { createStepFold, pointOf, type StepSummary } from "../../shared/step-fol
 import { createProcedureFold } from "../../shared/top-procedures.js";
 import { DAY_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
-import type { AuditEntry, RollupSlice, SeriesQuery, Store, StoredCircuit } from "../ports/store.js";
+import type {
+  AuditEntry,
+  FailureSighting,
+  LastGoodValue,
+  RollupSlice,
+  SeriesQuery,
+  Store,
+  StoredCircuit,
+} from "../ports/store.js";
 import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
+  foldIntoIncident,
   foldRescue,
   foldRollup,
   foldSighting,
@@ -94,6 +104,8 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const circuits = new Map<string, StoredCircuit>();
   const transitions = new Map<string, Kept<CircuitTransition>>();
   const opinionRows = new Map<string, { circuitName: string; failing: boolean; until: number }>();
+  const lastGood = new Map<string, LastGoodValue>();
+  const incidents = new Map<string, Kept<Incident>>();
   const audit = new Map<number, Kept<AuditEntry>>();
   const settings = createMemorySettings(capacity);
   const tasks = createMemoryTasks({ clock }, capacity);
@@ -135,6 +147,31 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const moveTransitions = (eventId: string, storedId: string) => {
     for (const [key, { id, row }] of transitions) {
       if (row.failureEventId === eventId) transitions.set(key, { id, row: { ...row, failureEventId: storedId } });
+    }
+  };
+
+  /** The open incident of its service, which it opens or moves on. */
+  const storyOf = (sighting: FailureSighting, now: number): string | undefined => {
+    const { failure, lastSeenAt } = sighting;
+    if (!opensIncident(failure)) return undefined;
+    const open = [...incidents.values()].find(
+      ({ row }) => row.status === "open" && row.affectedService === failure.affectedService,
+    );
+    const { id, row } = open ?? { id: nextId(), row: incidentOf(failure, lastSeenAt, now) };
+    incidents.set(row.incidentId, { id, row: foldIntoIncident(row, sighting) });
+    for (const old of oldest(incidents, capacity)) incidents.delete(old);
+    return row.incidentId;
+  };
+
+  const closeOver = (resolvedAt: number) => {
+    const unresolved = new Set(
+      [...failures.values()].flatMap(({ row }) => (row.resolved ? [] : (row.incidentId ?? []))),
+    );
+    for (const [incidentId, { id, row }] of incidents) {
+      const circuit = circuits.get(row.affectedService);
+      const isBroken = circuit !== undefined && circuit.state !== "closed" && circuit.held === undefined;
+      if (row.status !== "open" || unresolved.has(incidentId) || isBroken) continue;
+      incidents.set(incidentId, { id, row: { ...row, status: "resolved", resolvedAt } });
     }
   };
 
@@ -374,10 +411,25 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
           return tasks.prune(slice);
         case "settings_history":
           return settings.prune(slice);
-        // Neither is written here.
         case "last_good_values":
+          return pruned(
+            lastGood,
+            [...lastGood].filter(([, { expiresAt }]) => expiresAt < before),
+            limit,
+          );
+        // None are written here.
         case "sessions":
           return 0;
+        case "incidents": {
+          const told = new Set([...failures.values()].map(({ row }) => row.incidentId));
+          return deleted(
+            keysWhere(
+              incidents,
+              ({ row }) => row.status === "resolved" && row.lastSeenAt < before && !told.has(row.incidentId),
+            ),
+            incidents,
+          );
+        }
         case "gaps":
           return ledger.pruneGaps(slice);
         case "boots":
@@ -404,10 +456,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         storedIds.set(eventId, storedId ?? eventId);
         const stored = failures.get(storedId ?? "");
         if (storedId === undefined) {
-          putFailure(nextId(), newFailureEvent(sighting));
+          putFailure(nextId(), newFailureEvent(sighting, storyOf(sighting, now)));
         } else if (stored && (receipt || storedId !== eventId)) {
           const added = Math.max(0, sighting.occurrences - (receipt?.counted ?? 0));
-          if (added > 0) putFailure(stored.id, foldSighting(stored.row, sighting, added));
+          if (added > 0) {
+            putFailure(stored.id, foldSighting(stored.row, sighting, added));
+            storyOf(sighting, now);
+          }
         }
         if (storedId !== undefined && storedId !== eventId && !receipt) moveTransitions(eventId, storedId);
         const counted = Math.max(sighting.occurrences, receipt?.counted ?? 0);
@@ -430,6 +485,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
           (query.affectedService === undefined || row.affectedService === query.affectedService) &&
           (query.detectionMethod === undefined || row.detectionMethod === query.detectionMethod) &&
           (query.resolved === undefined || row.resolved === query.resolved) &&
+          (query.incidentId === undefined || row.incidentId === query.incidentId) &&
           isWithin(row.timestamp, query.from, query.to),
       );
     },
@@ -442,13 +498,31 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       const found = failures.get(eventId);
       if (!found || found.row.resolved) return false;
       putFailure(found.id, { ...found.row, resolved: true, resolvedAt });
+      closeOver(resolvedAt);
       return true;
     },
 
     async resolveQuietFailures(quietSince, resolvedAt) {
       const quiet = [...failures.values()].filter(({ row }) => !row.resolved && row.lastSeenAt < quietSince);
       for (const { id, row } of quiet) putFailure(id, { ...row, resolved: true, resolvedAt });
+      closeOver(resolvedAt);
       return quiet.length;
+    },
+
+    async listIncidents(query) {
+      return newestFirst(
+        incidents.values(),
+        query,
+        (row) => row.startedAt,
+        (row) =>
+          (query.status === undefined || row.status === query.status) &&
+          (query.affectedService === undefined || row.affectedService === query.affectedService) &&
+          isWithin(row.startedAt, query.from, query.to),
+      );
+    },
+
+    async getIncident(incidentId) {
+      return incidents.get(incidentId)?.row;
     },
 
     async recordRescues(rescues) {
@@ -614,6 +688,17 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       );
     },
 
+    async putLastGood(value, { maxEntries }) {
+      lastGood.delete(lastGoodKey(value));
+      lastGood.set(lastGoodKey(value), value);
+      for (const [key, { expiresAt }] of lastGood) if (expiresAt <= value.storedAt) lastGood.delete(key);
+      for (const old of oldest(lastGood, Math.min(maxEntries, capacity))) lastGood.delete(old);
+    },
+
+    async getLastGood(operation, key) {
+      return lastGood.get(lastGoodKey({ operation, key }));
+    },
+
     async recordAudit(entry) {
       const id = nextId();
       audit.set(id, { id, row: entry });
@@ -666,4 +751,8 @@ function pruned<K>(rows: Map<K, unknown>, old: readonly (readonly [K, unknown])[
 
 function emptyLevels(): KeptSeries["levels"] {
   return new Map(RESOLUTIONS_MS.map((resolutionMs) => [resolutionMs, new Map()]));
+}
+
+function lastGoodKey({ operation, key }: Pick<LastGoodValue, "operation" | "key">): string {
+  return JSON.stringify([operation, key]);
 }

@@ -9,6 +9,7 @@ import type { Store } from "../ports/store.js";
 import { type CircuitControl, type CircuitView, createCircuitsRouter } from "./circuits-router.js";
 import { createCoverageProcedure } from "./coverage-procedure.js";
 import { createFailuresRouter } from "./failures-router.js";
+import { createIncidentsRouter } from "./incidents-router.js";
 import { page } from "./inputs.js";
 import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
@@ -41,6 +42,7 @@ export function createRouter(deps: ApiDeps) {
     coverage: createCoverageProcedure(procedures, deps),
     failures: createFailuresRouter(procedures, deps),
     recoveries: createRecoveriesRouter(procedures, deps),
+    incidents: createIncidentsRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
     settings: createSettingsRouter(procedures, deps),

@@ -6,6 +6,7 @@ import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
 import type { Journal } from "../ports/journal.js";
+import type { LoadGate } from "../ports/load-gate.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import { ABORTED, type FailedOutcome, outcomeOfFailure, procedureFailureType } from "./call-outcome.js";
 import type { Activity } from "./in-flight.js";
@@ -23,6 +24,8 @@ export interface CallRecorderDeps {
   readonly ids: Ids;
   /** Names the user and the request of a call from the app's context. */
   readonly identify?: Identify | undefined;
+  /** Refuses calls while the process is overloaded. @default none */
+  readonly loadGate?: LoadGate | undefined;
   /** Told of every fault of our own. Must not throw. */
   readonly onFault: (error: unknown) => void;
 }

@@ -1,8 +1,10 @@
 /** Wraps the procedures of a finished router: the middleware's measurements without a `.use()` and without its cost. */
 import { type AnyTRPCProcedure, type AnyTRPCRouter, initTRPC, type TRPCCreateRouterOptions } from "@trpc/server";
+import { openGate } from "../ports/load-gate.js";
 import type { Activity } from "./in-flight.js";
 import { measureStream } from "./measure-stream.js";
 import type { Middleware, MiddlewareCall, MiddlewareDeps } from "./middleware.js";
+import { refuseOverload } from "./overload.js";
 import { ProcedureCall } from "./procedure-call.js";
 import { isStream } from "./procedure-result.js";
 
@@ -27,7 +29,7 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, inFlight, callContext, clock, middleware, isOn, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, middleware, isOn, onFault, loadGate = openGate } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
@@ -61,6 +63,7 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
     return async function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
       if (!isRouterCall(opts) || isOn?.() === false) return procedure(opts);
+      if (loadGate.level > 0 && callContext.current() === undefined) refuseOverload(loadGate, opts, meta, recorder);
       const startedAt = clock.monotonic();
       const activity = last?.path === opts.path ? last : inFlight.of(opts.path);
       last = activity;

@@ -2,9 +2,11 @@
 import type { ProcedureType } from "../../shared/outcome.js";
 import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
+import { type LoadGate, openGate } from "../ports/load-gate.js";
 import type { CallRecorder } from "./call-recorder.js";
 import type { Activity, InFlight } from "./in-flight.js";
 import { measureStream } from "./measure-stream.js";
+import { refuseOverload } from "./overload.js";
 import { type Identify, ProcedureCall } from "./procedure-call.js";
 import { isFailure, isStream, isSuccess, withData } from "./procedure-result.js";
 
@@ -31,6 +33,8 @@ export interface MiddlewareDeps {
   readonly identify?: Identify | undefined;
   /** Asked at the begin of each call; one that began is measured to its end. @default always */
   readonly isOn?: (() => boolean) | undefined;
+  /** Refuses calls while the process is overloaded. @default none */
+  readonly loadGate?: LoadGate | undefined;
   /** Told of every fault of our own. Must not throw. */
   readonly onFault: (error: unknown) => void;
 }
@@ -40,7 +44,10 @@ export interface MiddlewareDeps {
  * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
  */
 export function createMiddleware(deps: MiddlewareDeps): Middleware {
-  const { recorder, inFlight, callContext, clock, isOn, onFault } = deps;
+  const { recorder, inFlight, callContext, clock, isOn, onFault, loadGate = openGate } = deps;
+
+  /** What an admitted call calls itself is part of its work. */
+  const isOutermost = () => callContext.current() === undefined;
 
   const settle = <R>(
     opts: MiddlewareCall,
@@ -66,6 +73,7 @@ export function createMiddleware(deps: MiddlewareDeps): Middleware {
 
   return async function paramedic(opts) {
     if (isOn?.() === false) return opts.next();
+    if (loadGate.level > 0 && isOutermost()) refuseOverload(loadGate, opts, opts.meta, recorder);
     const startedAt = clock.monotonic();
     const activity = inFlight.of(opts.path);
     inFlight.enter(activity);

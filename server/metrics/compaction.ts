@@ -149,6 +149,7 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
       operator_audit: oldRecords,
       last_good_values: now,
       sessions: now,
+      incidents: oldRecords,
       gaps: now - retention.hoursMs,
       boots: Math.min(now, newestCommit) - BOOT_KEPT_MS,
     };

@@ -14,10 +14,12 @@ import type {
   FailureCategory,
   FailureEvent,
   FailureType,
+  Json,
   JsonObject,
   Severity,
 } from "../../shared/failure.js";
 import type { HeatMap } from "../../shared/heat-map.js";
+import type { Incident, IncidentStatus } from "../../shared/incident.js";
 import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
 import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
@@ -56,7 +58,8 @@ export interface RollupSlice {
 }
 
 /**
- * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions. A boot's counts stay,
+ * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, an incident after its
+ * failure events. A boot's counts stay,
  * in the entry of the ledger that has no name; so does the last change of each setting. Last-good values and sessions go by
  * when they expired.
  */
@@ -72,6 +75,7 @@ export const PRUNABLE_KINDS = [
   "sessions",
   "gaps",
   "boots",
+  "incidents",
 ] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 
@@ -181,6 +185,7 @@ export interface FailureQuery {
   readonly affectedService?: string | undefined;
   readonly detectionMethod?: DetectionMethod | undefined;
   readonly resolved?: boolean | undefined;
+  readonly incidentId?: string | undefined;
   readonly from?: number | undefined;
   readonly to?: number | undefined;
   readonly cursor?: string | undefined;
@@ -208,8 +213,25 @@ export interface FailureStore {
   getFailure(eventId: string): Promise<FailureEvent | undefined>;
   /** `false` when there is no open event of that id. */
   resolveFailure(eventId: string, resolvedAt: number): Promise<boolean>;
-  /** Resolves open events not seen since `quietSince`; gives how many. */
+  /** Resolves open events not seen since `quietSince`; gives how many. Incidents that are over by then are closed. */
   resolveQuietFailures(quietSince: number, resolvedAt: number): Promise<number>;
+}
+
+export interface IncidentQuery {
+  readonly status?: IncidentStatus | undefined;
+  readonly affectedService?: string | undefined;
+  /** Of when it began. */
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly cursor?: string | undefined;
+  readonly limit: number;
+}
+
+/** They open and close with their failures: recording one opens or finds its service's, resolving the last one closes it. */
+export interface IncidentStore {
+  /** Newest first. */
+  listIncidents(query: IncidentQuery): Promise<Page<Incident>>;
+  getIncident(incidentId: string): Promise<Incident | undefined>;
 }
 
 export interface RecoveryQuery {
@@ -355,6 +377,22 @@ export interface CircuitStore {
   }): Promise<Page<CircuitTransition>>;
 }
 
+/** The last good answer of an operation that opted in. */
+export interface LastGoodValue {
+  readonly operation: string;
+  /** Digest of the arguments. */
+  readonly key: string;
+  readonly value: Json;
+  readonly storedAt: number;
+  readonly expiresAt: number;
+}
+
+export interface LastGoodStore {
+  /** Puts it in the place of an older one, and forgets what has expired and, beyond `maxEntries`, the oldest. */
+  putLastGood(value: LastGoodValue, limits: { readonly maxEntries: number }): Promise<void>;
+  getLastGood(operation: string, key: string): Promise<LastGoodValue | undefined>;
+}
+
 export interface AuditEntry {
   readonly at: number;
   readonly actor: string;
@@ -376,11 +414,13 @@ export interface Store
     RangeStore,
     CompactionStore,
     FailureStore,
+    IncidentStore,
     RecoveryStore,
     CircuitStore,
     AuditStore,
     SettingsStore,
     TaskStore,
+    LastGoodStore,
     ReportStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;

@@ -38,10 +38,10 @@ export async function attemptStrategy(
     if (typeof result !== "object" || result === null || typeof result.success !== "boolean") {
       return ended("failed", "the strategy returned no result: { success, message, … } is expected");
     }
-    const { metadata, value, error } = result;
+    const { metadata, value, error, handsOver } = result;
     const said: unknown = result.message;
     const message = typeof said === "string" ? safeText(said, MESSAGE_LENGTH) : "";
-    return ended(result.success ? "succeeded" : "failed", message, { metadata, value, error });
+    return ended(result.success ? "succeeded" : "failed", message, { metadata, value, error, handsOver });
   } catch (error) {
     const { name, message } = describeError(error);
     return ended("failed", `the strategy threw ${name}: ${message}`, { error });

@@ -31,7 +31,12 @@ export function createBuiltInStrategies(
     new RetryStrategy({ ...retry, clock, random }),
     new FailoverStrategy({ clock }),
     new FallbackStrategy({ clock }),
-    ...(reconnectable ? [new ReconnectStrategy({ reconnectable, clock })] : []),
+    ...(reconnectable
+      ? [
+          new ReconnectStrategy({ reconnectable, clock }),
+          new ReconnectStrategy({ reconnectable, clock, kind: "redis" }),
+        ]
+      : []),
     ...(operators ? [new AlertOperatorStrategy({ ...operators, clock })] : []),
     ...(circuits ? [new CircuitBreakStrategy({ ...circuits, clock })] : []),
   ];

@@ -32,6 +32,8 @@ export interface LandingDeps {
   readonly instance: string;
   /** Whether the mode lets circuits of this name open; else the opening is only what would have been done. */
   readonly circuitsPermitted: (circuitName: string) => boolean;
+  /** The failure as bad as it is for this app. Must not throw. */
+  readonly assess: (failure: Failure) => Failure;
   /** Told of each failure that is a row now; gives the row of a decision against acting, if that is what follows. */
   readonly decide: (landed: LandedFailure) => RecoveryAction | undefined;
   readonly onRow: (row: RecoveryAction) => void;
@@ -62,11 +64,13 @@ export function createLanding({
   store,
   instance,
   circuitsPermitted,
+  assess,
   decide,
   onRow,
   onFault,
 }: LandingDeps): Landing {
   const eventByFingerprint = createRecentMap<string, string>(REMEMBERED_EVENTS);
+  const eventById = createRecentMap<string, string>(REMEMBERED_EVENTS);
   const eventByService = createRecentMap<string, { readonly eventId: string; readonly at: number }>(REMEMBERED_EVENTS);
   const lost = { unlinked: 0, refused: 0 };
   let kept: readonly RecoveryAction[] = [];
@@ -93,6 +97,8 @@ export function createLanding({
       const eventId = stored.get(failure.eventId);
       if (eventId === undefined) continue;
       eventByFingerprint.set(fingerprint, eventId);
+      eventById.set(failure.eventId, eventId);
+      eventById.set(eventId, eventId);
       eventByService.set(failure.affectedService, { eventId, at: lastSeenAt });
     }
     return stored;
@@ -100,7 +106,8 @@ export function createLanding({
 
   const eventOf = (eventId: string | undefined, fingerprint: string | undefined, stored: ReadonlyMap<string, string>) =>
     (eventId === undefined ? undefined : stored.get(eventId)) ??
-    (fingerprint === undefined ? undefined : eventByFingerprint.get(fingerprint));
+    (fingerprint === undefined ? undefined : eventByFingerprint.get(fingerprint)) ??
+    (eventId === undefined ? undefined : eventById.get(eventId));
 
   const openingRow = async (entry: SpooledTransition, stored: ReadonlyMap<string, string>) => {
     const { transition, actionId, fingerprint } = entry;
@@ -169,7 +176,10 @@ export function createLanding({
     async land(max) {
       await writeKept();
       const entries = journal.drain(max);
-      const failures = entries.filter((entry) => entry.type === "failure.observed");
+      // What goes back into the journal goes as it came: it is assessed when it lands.
+      const failures = entries
+        .filter((entry) => entry.type === "failure.observed")
+        .map((entry) => ({ ...entry, failure: assess(entry.failure) }));
       const others = entries.filter((entry) => entry.type !== "failure.observed");
       let stored: ReadonlyMap<string, string> = new Map();
       if (failures.length > 0) {
@@ -193,7 +203,7 @@ export function createLanding({
       return entries.length;
     },
     async landOne(failure) {
-      const sighting = sightingOf(failure);
+      const sighting = { ...sightingOf(failure), failure: assess(failure) };
       const stored = await recordFailures([sighting]);
       const [landed] = landedOf([sighting], [], stored);
       return landed ?? { ...sighting, rescued: false, rescues: [] };

@@ -1,4 +1,4 @@
-/** A repair: gives up a database's old connections and opens a new one, and keeps trying while the database comes back. */
+/** A repair: gives up the old connections to a database or to Redis and opens a new one, and keeps trying while it comes back. */
 import { classify } from "../../shared/classify.js";
 import { describeError } from "../../shared/describe-error.js";
 import type { Failure, FailureType } from "../../shared/failure.js";
@@ -18,6 +18,8 @@ export interface ReconnectStrategyDeps {
   /** Undefined for a service that has none, or but one that nobody else can replace. */
   readonly reconnectable: (service: string) => Reconnectable | undefined;
   readonly clock?: Clock;
+  /** What is connected to. @default "database" */
+  readonly kind?: "database" | "redis";
 }
 
 /** A database that restarts is back within seconds; a repair may take 30. */
@@ -29,15 +31,17 @@ const PAUSE = { firstMs: 250, maxMs: 2 * SECOND_MS } as const;
  * engine.registerStrategy(new ReconnectStrategy({ reconnectable: (service) => pools.get(service) }));
  */
 export class ReconnectStrategy implements RecoveryStrategy {
-  readonly name = "database_reconnect";
+  readonly name: "database_reconnect" | "redis_reconnect";
   readonly scope = "service";
   readonly actionType = "reconnect";
   readonly priority = 4;
-  readonly applicableFailureTypes: readonly FailureType[] = ["database_connection"];
+  readonly applicableFailureTypes: readonly FailureType[];
   readonly #reconnectable: ReconnectStrategyDeps["reconnectable"];
   readonly #clock: Clock;
 
-  constructor({ reconnectable, clock = systemClock }: ReconnectStrategyDeps) {
+  constructor({ reconnectable, clock = systemClock, kind = "database" }: ReconnectStrategyDeps) {
+    this.name = `${kind}_reconnect`;
+    this.applicableFailureTypes = kind === "redis" ? ["redis_connection"] : ["database_connection"];
     this.#reconnectable = reconnectable;
     this.#clock = clock;
   }

@@ -7,6 +7,7 @@ import type { Failure } from "../../shared/failure.js";
 import { permitsOf } from "../../shared/mode.js";
 import type { Plan } from "../../shared/plan.js";
 import type { RecoveryAction, RecoveryStrategy, RescueOperation } from "../../shared/recovery.js";
+import { assess, type Stake } from "../../shared/severity.js";
 import { createLoop, type Loop } from "../loop.js";
 import { type CallContext, noCallContext } from "../ports/call-context.js";
 import { type Clock, systemClock } from "../ports/clock.js";
@@ -29,6 +30,7 @@ import { createRepairQueue, type HandledAction, type RepairQueue } from "./repai
 import { rescue } from "./rescue.js";
 import { isStoreAway } from "./store-away.js";
 import { createStrategyRegistry } from "./strategy-registry.js";
+import { takeOver } from "./take-over.js";
 
 export interface RecoveryEngineDeps {
   readonly clock?: Clock;
@@ -45,8 +47,12 @@ export interface RecoveryEngineDeps {
   readonly callContext?: CallContext;
   /** @default "local" */
   readonly instance?: string;
+  /** What is the same in every life of this process; a restart that the last life began is ended by this one. @default none */
+  readonly place?: string | undefined;
   /** The strategies' feature flags. @default all on */
   readonly isEnabled?: (strategyName: string) => boolean;
+  /** How much the app needs a service, and which procedures use it: what is at stake when it fails. @default not known */
+  readonly stakeOf?: (service: string) => Stake;
   /** Announced work is under way on a service: its repairs rest. @default never */
   readonly inMaintenance?: (service: string, now: number) => boolean;
   /** Told of each row that was written, folded rescues as one row with its occurrences. */
@@ -114,7 +120,9 @@ export class RecoveryEngine {
   readonly #repairs: Repairs;
   readonly #queue: RepairQueue;
   readonly #loop: Loop;
+  readonly #takeOver: () => Promise<void>;
   #failedRuns = 0;
+  #tookOver = false;
   #sweptAt = Number.NEGATIVE_INFINITY;
 
   constructor(deps: RecoveryEngineDeps = {}, options: RecoveryEngineOptions = {}) {
@@ -162,6 +170,14 @@ export class RecoveryEngine {
       store,
       instance,
       circuitsPermitted: (circuitName) => permits(circuitName).circuits,
+      assess(failure) {
+        try {
+          return deps.stakeOf === undefined ? failure : assess(failure, deps.stakeOf(failure.affectedService));
+        } catch (error) {
+          onFault(error);
+          return failure;
+        }
+      },
       decide: (landed) => this.#queue.consider(landed),
       onRow,
       onFault,
@@ -182,6 +198,8 @@ export class RecoveryEngine {
       },
       this.#options,
     );
+    const bornAt = clock.now();
+    this.#takeOver = () => takeOver({ clock, store, instance, place: deps.place, bornAt, onRow });
     this.#loop = createLoop({
       clock,
       intervalMs: () => this.#nextRunMs(random),
@@ -248,6 +266,8 @@ export class RecoveryEngine {
   async #run(): Promise<void> {
     try {
       await this.#repairs.completeLeftOver();
+      if (!this.#tookOver) await this.#takeOver();
+      this.#tookOver = true;
       // What is appended meanwhile is the next run's.
       let left = this.journal.size;
       let landed: number;

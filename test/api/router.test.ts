@@ -96,6 +96,43 @@ describe("the API", () => {
     await expect(api.failures.get({ eventId: "event-2" })).rejects.toMatchObject({ code: "NOT_FOUND" });
   });
 
+  it("tells an incident as one story, and computes how well recoveries went", async () => {
+    const { clock, store, caller } = harness();
+    await withFailure(store);
+    const at = failure.timestamp;
+    await store.recordRescues([
+      rescueOf("event-1", { timestamp: at + 10, status: "failed", occurrences: 1 }),
+      rescueOf("event-1", {
+        timestamp: at + 20,
+        status: "succeeded",
+        occurrences: 3,
+        actionStrategy: "provider_failover",
+      }),
+    ]);
+    clock.stepWall(90_000);
+    const api = caller("read").incidents;
+    expect((await api.list({ status: "open" })).items).toMatchObject([
+      { incidentId: "incident-event-1", affectedService: "llm:openai", title: "llm:openai: api_timeout, no answer" },
+    ]);
+    await store.resolveFailure("event-1", at + 60_000);
+    const { incident, failures, recoveryActions } = await api.get({ incidentId: "incident-event-1" });
+    expect(incident).toMatchObject({ status: "resolved", resolvedAt: at + 60_000 });
+    expect(failures).toMatchObject([{ eventId: "event-1", incidentId: "incident-event-1" }]);
+    expect(recoveryActions.map(({ status }) => status)).toEqual(["failed", "succeeded"]);
+    await expect(api.get({ incidentId: "none" })).rejects.toMatchObject({ code: "NOT_FOUND" });
+    expect(await api.figures()).toMatchObject({
+      incidents: 1,
+      open: 0,
+      meanTimeToDetectMs: 0,
+      meanTimeToRecoverMs: 60_000,
+      rescues: 4,
+      rescueRate: 0.75,
+      repairs: 0,
+      repairRate: undefined,
+      complete: true,
+    });
+  });
+
   it("gives what was done about a repeat under the repeat's own id too", async () => {
     const { store, caller } = harness();
     await withFailure(store);
@@ -271,6 +308,7 @@ const inputs: Readonly<Record<string, unknown>> = {
   "recoveries.trigger": { service: "llm:openai", strategy: "flush_cache", reason: "because" },
   "recoveries.approve": { actionId: "action-1", reason: "because" },
   "recoveries.cancel": { actionId: "action-1", reason: "because" },
+  "incidents.get": { incidentId: "incident-event-1" },
   "circuits.get": { name: "llm:openai" },
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },

@@ -283,7 +283,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
           lastSeenAt: START,
           resolved: false,
           resolvedAt: undefined,
-          incidentId: undefined,
+          incidentId: `incident-${sighting.failure.eventId}`,
           instance: "a",
         });
         expect(await store.getFailure("unknown")).toBeUndefined();
@@ -1080,6 +1080,98 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(await seen({ to: "open" })).toEqual(["db:main open", "llm:openai open"]);
         expect(await seen({ from: START + 5_000 })).toHaveLength(2);
         expect(await seen({ until: START + 5_000 })).toEqual(["llm:openai open"]);
+      });
+    });
+
+    describe("incidents", () => {
+      const seen = (eventId: string, given: Partial<ReturnType<typeof failureOf>> = {}, at = START) =>
+        sightingOf({ eventId, timestamp: at, errorMessage: eventId, ...given }, { lastSeenAt: at });
+      const all = async () => (await second.listIncidents({ limit: 10 })).items;
+
+      it("open with the first failure of a service and hold all that follow, of whatever kind", async () => {
+        await store.recordFailures([seen("a", { severity: "medium" })]);
+        await second.recordFailures([seen("b", { severity: "critical" }, START + 500)]);
+        await store.recordFailures([seen("c", { affectedService: "db:main" })]);
+        const found = await all();
+        expect(found).toHaveLength(2);
+        const [incident] = (await store.listIncidents({ affectedService: "llm:openai", limit: 10 })).items;
+        expect(incident).toMatchObject({
+          status: "open",
+          severity: "critical",
+          startedAt: START,
+          lastSeenAt: START + 500,
+          resolvedAt: undefined,
+        });
+        expect(incident?.detectedAt).toBeGreaterThanOrEqual(START);
+        const { incidentId } = incident ?? { incidentId: "" };
+        const members = (await second.listFailures({ incidentId, limit: 10 })).items;
+        expect(members.map(({ eventId }) => eventId)).toEqual(["b", "a"]);
+        expect(await second.getIncident(incidentId)).toEqual(incident);
+        expect(await second.getIncident("none")).toBeUndefined();
+      });
+
+      it("close once none of their failures is open any more, and the next failure opens another one", async () => {
+        await store.recordFailures([seen("a"), seen("b")]);
+        await store.resolveFailure("a", START + 1_000);
+        expect(await all()).toMatchObject([{ status: "open" }]);
+        await store.resolveQuietFailures(START + 1, START + 2_000);
+        expect(await all()).toMatchObject([{ status: "resolved", resolvedAt: START + 2_000 }]);
+        await store.recordFailures([seen("c", {}, START + 3_000)]);
+        expect((await all()).map(({ status }) => status)).toEqual(["open", "resolved"]);
+        expect((await second.listIncidents({ status: "resolved", limit: 10 })).items).toHaveLength(1);
+      });
+
+      it("stay open while the service's circuit is not closed, whatever was seen", async () => {
+        await store.recordFailures([seen("a")]);
+        const opened = { ...circuitOf({ state: "open", version: 1 }) };
+        await store.commitTransition(opened, transitionOf());
+        await store.resolveQuietFailures(START + 1, START + 1_000);
+        expect(await all()).toMatchObject([{ status: "open" }]);
+        const closed = transitionOf({ from: "open", to: "closed", version: 2, reason: "operator" });
+        await store.commitTransition(circuitOf({ state: "closed", version: 2 }), closed);
+        await store.resolveQuietFailures(START + 1, START + 2_000);
+        expect(await all()).toMatchObject([{ status: "resolved", resolvedAt: START + 2_000 }]);
+      });
+
+      it("are not opened by what an operator orders, and count a repeat once", async () => {
+        await store.recordFailures([seen("a", { detectionMethod: "manual" })]);
+        expect(await all()).toEqual([]);
+        await store.recordFailures([seen("b")]);
+        await store.recordFailures([seen("b")]);
+        expect(await all()).toHaveLength(1);
+      });
+
+      it("are deleted after their failures, once they are old", async () => {
+        await store.recordFailures([seen("a")]);
+        const slice = { kind: "incidents", before: START + 10_000, limit: 10 } as const;
+        expect(await store.pruneRecords(slice)).toBe(0);
+        await store.resolveFailure("a", START + 1_000);
+        expect(await store.pruneRecords(slice)).toBe(0);
+        await store.pruneRecords({ ...slice, kind: "failure_events" });
+        expect(await store.pruneRecords(slice)).toBe(1);
+        expect(await all()).toEqual([]);
+      });
+    });
+
+    describe("last good values", () => {
+      const answerOf = (key: string, storedAt: number, value: unknown = { text: key }) =>
+        ({ operation: "summarise", key, value: value as never, storedAt, expiresAt: storedAt + 1_000 }) as const;
+      const limits = { maxEntries: 2 };
+
+      it("are given back as they were put, the latest of each, to every process", async () => {
+        await store.putLastGood(answerOf("a", START), limits);
+        await store.putLastGood(answerOf("a", START + 1, ["new", 1, null]), limits);
+        expect(await second.getLastGood("summarise", "a")).toEqual(answerOf("a", START + 1, ["new", 1, null]));
+        expect(await second.getLastGood("another", "a")).toBeUndefined();
+      });
+
+      it("are forgotten when they have expired, and beyond the limit the oldest first", async () => {
+        await store.putLastGood(answerOf("old", START), limits);
+        for (const [index, key] of ["a", "b", "c"].entries()) {
+          await store.putLastGood(answerOf(key, START + 1_000 + index), limits);
+        }
+        const found = await Promise.all(["old", "a", "b", "c"].map((key) => second.getLastGood("summarise", key)));
+        expect(found.map((one) => one?.key)).toEqual([undefined, undefined, "b", "c"]);
       });
     });
 

@@ -5,6 +5,7 @@ import { ParamedicError } from "../../../shared/errors.js";
 import type { FailureSighting } from "../../ports/store.js";
 import { failureRowOf } from "../failure-rows.js";
 import { foldSighting, newFailureEvent } from "../folding.js";
+import { closeOver, storyOf } from "./incident-statements.js";
 import type { Db } from "./postgres-connection.js";
 import { findReceipt, pruneReceipts, putReceipt } from "./receipt-statements.js";
 
@@ -25,7 +26,8 @@ async function record(db: Db, sighting: FailureSighting, now: number): Promise<s
   if (!receipt && (await findEvent(db, eventId))) return eventId;
   const storedId = receipt?.storedId ?? (await findOpen(db, sighting.fingerprint));
   if (storedId === undefined) {
-    await db.insert(failureEvents).values(failureRowOf(newFailureEvent(sighting), now));
+    const incidentId = await storyOf(db, sighting, now);
+    await db.insert(failureEvents).values(failureRowOf(newFailureEvent(sighting, incidentId), now));
   } else {
     const event = await findEvent(db, storedId);
     const added = sighting.occurrences - (receipt?.counted ?? 0);
@@ -34,6 +36,7 @@ async function record(db: Db, sighting: FailureSighting, now: number): Promise<s
         .update(failureEvents)
         .set(foldSighting(event, sighting, added))
         .where(eq(failureEvents.eventId, storedId));
+      await storyOf(db, sighting, now);
     }
     if (storedId !== eventId && !receipt) {
       await db
@@ -70,6 +73,7 @@ export async function resolveFailure(db: Db, eventId: string, resolvedAt: number
     .set({ resolved: true, resolvedAt })
     .where(and(eq(failureEvents.eventId, eventId), eq(failureEvents.resolved, false)))
     .returning({ id: failureEvents.id });
+  await closeOver(db, resolvedAt);
   return resolved.length > 0;
 }
 
@@ -79,6 +83,7 @@ export async function resolveQuietFailures(db: Db, quietSince: number, resolvedA
     .set({ resolved: true, resolvedAt })
     .where(and(eq(failureEvents.resolved, false), lt(failureEvents.lastSeenAt, quietSince)))
     .returning({ id: failureEvents.id });
+  await closeOver(db, resolvedAt);
   return resolved.length;
 }
 

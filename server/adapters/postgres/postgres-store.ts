@@ -20,6 +20,8 @@ import {
 import { compactRollups, pruneRollups } from "./compaction-statements.js";
 import { createFailureQueries } from "./failure-queries.js";
 import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-statements.js";
+import { createIncidentQueries } from "./incident-statements.js";
+import { createLastGoodQueries, putLastGood } from "./last-good-statements.js";
 import { settleBatches } from "./ledger-statements.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
@@ -106,6 +108,8 @@ function queriesOf(
     ...createCircuitQueries(db),
     ...createSettingQueries(db),
     ...createReportQueries(db),
+    ...createLastGoodQueries(db),
+    ...createIncidentQueries(db),
   };
 }
 
@@ -232,6 +236,9 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     resolveQuietFailures: (quietSince, resolvedAt) =>
       write("story", (db) => resolveQuietFailures(db, quietSince, resolvedAt)),
 
+    listIncidents: (query) => read(({ listIncidents }) => listIncidents(query)),
+    getIncident: (incidentId) => read(({ getIncident }) => getIncident(incidentId)),
+
     recordRescues: (actions) => write("story", (db) => recordRescues(db, actions, clock.now())),
     leaseRepair: (action, terms = {}) => write("story", (db) => leaseRepair(db, action, terms, clock.now())),
     approveRepair: (approval, terms = {}) => write("story", (db) => approveRepair(db, approval, terms)),
@@ -249,6 +256,9 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     leaseProbes: (lease) => write("story", (db) => leaseProbes(db, lease)),
     recordOpinions: (report) => write("story", (db) => recordOpinions(db, report)),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
+
+    putLastGood: (value, limits) => write("audit", (db) => putLastGood(db, value, limits)),
+    getLastGood: (operation, key) => read(({ getLastGood }) => getLastGood(operation, key)),
 
     recordAudit: (entry) => write("audit", async (db) => void (await db.insert(operatorAudit).values({ ...entry }))),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),

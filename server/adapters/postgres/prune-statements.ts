@@ -6,6 +6,7 @@ import {
   circuitTransitions,
   deadBatches,
   failureEvents,
+  incidents,
   lastGoodValues,
   operatorAudit,
   recoveryActions,
@@ -35,6 +36,7 @@ export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
   sessions: "audit",
   gaps: "rollups",
   boots: "rollups",
+  incidents: "story",
 };
 
 export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
@@ -49,6 +51,14 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
     return (await db.delete(table).where(inArray(id, ids))).rowCount ?? 0;
   };
   switch (kind) {
+    case "incidents": {
+      const failures = db
+        .select({ id: failureEvents.id })
+        .from(failureEvents)
+        .where(eq(failureEvents.incidentId, incidents.incidentId));
+      const isOver = and(eq(incidents.status, "resolved"), lt(incidents.lastSeenAt, before), notExists(failures));
+      return oldest(incidents, incidents.id, incidents.startedAt, isOver);
+    }
     case "dead_batches":
       return oldest(deadBatches, deadBatches.id, deadBatches.at);
     case "recovery_actions": {

@@ -5,6 +5,7 @@ import { ParamedicError } from "../../../shared/errors.js";
 import type { FailureSighting } from "../../ports/store.js";
 import { failureRowOf } from "../failure-rows.js";
 import { foldSighting, newFailureEvent } from "../folding.js";
+import { createIncidentStatements } from "./incident-statements.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createReceiptStatements } from "./receipt-statements.js";
 import type { Db } from "./sqlite-connection.js";
@@ -21,6 +22,7 @@ export interface FailureStatements {
 
 export function createFailureStatements(db: Db): FailureStatements {
   const receipts = createReceiptStatements(db, "failure");
+  const incidents = createIncidentStatements(db);
   const insertEvent = prepareInsert(db, failureEvents);
 
   const folded = {
@@ -69,13 +71,14 @@ export function createFailureStatements(db: Db): FailureStatements {
     if (!receipt && findEvent.get({ eventId })) return eventId;
     const storedId = receipt?.storedId ?? findOpen.get({ fingerprint: sighting.fingerprint })?.eventId;
     if (storedId === undefined) {
-      insertEvent(failureRowOf(newFailureEvent(sighting), now));
+      insertEvent(failureRowOf(newFailureEvent(sighting, incidents.storyOf(sighting, now)), now));
     } else {
       const event = findEvent.get({ eventId: storedId });
       const added = sighting.occurrences - (receipt?.counted ?? 0);
       if (event && added > 0) {
         const { occurrences, lastSeenAt, severity } = foldSighting(event, sighting, added);
         updateFolded.run({ eventId: storedId, occurrences, lastSeenAt, severity });
+        incidents.storyOf(sighting, now);
       }
       if (storedId !== eventId && !receipt) moveTransitions.run({ eventId, storedId });
     }
@@ -96,8 +99,16 @@ export function createFailureStatements(db: Db): FailureStatements {
       receipts.prune(now);
       return storedIds;
     },
-    resolveFailure: (eventId, resolvedAt) => resolve.run({ eventId, resolvedAt }).changes > 0,
-    resolveQuietFailures: (quietSince, resolvedAt) => resolveQuiet.run({ quietSince, resolvedAt }).changes,
+    resolveFailure(eventId, resolvedAt) {
+      const { changes } = resolve.run({ eventId, resolvedAt });
+      incidents.closeOver(resolvedAt);
+      return changes > 0;
+    },
+    resolveQuietFailures(quietSince, resolvedAt) {
+      const { changes } = resolveQuiet.run({ quietSince, resolvedAt });
+      incidents.closeOver(resolvedAt);
+      return changes;
+    },
     storedIdOf,
     mustStoredIdOf(eventId) {
       const storedId = storedIdOf(eventId);

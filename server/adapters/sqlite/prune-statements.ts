@@ -7,6 +7,7 @@ import {
   circuitTransitions,
   deadBatches,
   failureEvents,
+  incidents,
   ingestGaps,
   lastGoodValues,
   operatorAudit,
@@ -44,6 +45,10 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
     .select({ id: recoveryActions.id })
     .from(recoveryActions)
     .where(eq(recoveryActions.failureEventId, failureEvents.eventId));
+  const failuresOfIncident = db
+    .select({ id: failureEvents.id })
+    .from(failureEvents)
+    .where(eq(failureEvents.incidentId, incidents.incidentId));
   const presentState = db
     .select({ id: circuitBreakerStates.id })
     .from(circuitBreakerStates)
@@ -107,6 +112,12 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
           order by ${ingestGaps.windowEnd} limit ${sql.placeholder("limit")})`,
       )
       .prepare(),
+    incidents: oldest(
+      incidents,
+      incidents.id,
+      incidents.startedAt,
+      and(eq(incidents.status, "resolved"), lt(incidents.lastSeenAt, before), notExists(failuresOfIncident)),
+    ),
   } satisfies Record<Exclude<PrunableKind, "boots">, unknown>;
 
   return {

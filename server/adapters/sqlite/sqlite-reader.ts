@@ -2,6 +2,8 @@
 import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
+import { createIncidentQueries, type IncidentQueries } from "./incident-statements.js";
+import { createLastGoodQueries, type LastGoodQueries } from "./last-good-statements.js";
 import { createRangeQueries, type RangeQueries } from "./range-queries.js";
 import { createReportQueries, type ReportQueries } from "./report-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
@@ -9,7 +11,14 @@ import { createSettingQueries, type SettingQueries } from "./setting-queries.js"
 import { drizzleOf, openForReading } from "./sqlite-connection.js";
 
 export interface SqliteReader {
-  readonly queries: RollupQueries & RangeQueries & FailureQueries & CircuitQueries & SettingQueries & ReportQueries;
+  readonly queries: RollupQueries &
+    RangeQueries &
+    FailureQueries &
+    CircuitQueries &
+    SettingQueries &
+    ReportQueries &
+    LastGoodQueries &
+    IncidentQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -29,6 +38,8 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
         ...createCircuitQueries(db),
         ...createSettingQueries(db),
         ...createReportQueries(db),
+        ...createLastGoodQueries(db),
+        ...createIncidentQueries(db),
       },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),

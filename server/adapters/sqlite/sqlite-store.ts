@@ -219,6 +219,9 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     resolveFailure: (eventId, resolvedAt) => write("resolveFailure", eventId, resolvedAt),
     resolveQuietFailures: (quietSince, resolvedAt) => write("resolveQuietFailures", quietSince, resolvedAt),
 
+    listIncidents: (query) => read(({ listIncidents }) => listIncidents(query)),
+    getIncident: (incidentId) => read(({ getIncident }) => getIncident(incidentId)),
+
     recordRescues: (actions) => write("recordRescues", actions, clock.now()),
     leaseRepair: (action, terms = {}) => write("leaseRepair", action, terms, clock.now()),
     approveRepair: (approval, terms = {}) => write("approveRepair", approval, terms),
@@ -236,6 +239,9 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     leaseProbes: (lease) => write("leaseProbes", lease),
     recordOpinions: (report) => write("recordOpinions", report),
     listTransitions: (query) => read(({ listTransitions }) => listTransitions(query)),
+
+    putLastGood: (value, limits) => write("putLastGood", value, limits),
+    getLastGood: (operation, key) => read(({ getLastGood }) => getLastGood(operation, key)),
 
     recordAudit: (entry) => write("recordAudit", entry),
     listAudit: (query) => read(({ listAudit }) => listAudit(query)),

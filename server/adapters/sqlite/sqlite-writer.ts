@@ -6,6 +6,7 @@ import { type CircuitStatements, createCircuitStatements } from "./circuit-state
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
+import { createLastGoodStatements, type LastGoodStatements } from "./last-good-statements.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createPruneStatements, type PruneStatements } from "./prune-statements.js";
 import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
@@ -23,7 +24,8 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   CompactionStatements &
   PruneStatements &
   SettingStatements &
-  TaskStatements & {
+  TaskStatements &
+  LastGoodStatements & {
     commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
     /** Writes the file's header as it is: whoever gets an answer can write, which a lock alone does not say of a full disk. */
@@ -53,6 +55,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const retention = createPruneStatements(db, rollups);
       const settings = createSettingStatements(db);
       const tasks = createTaskStatements(db);
+      const lastGood = createLastGoodStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
@@ -101,6 +104,7 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           beatTask: atomically(tasks.beatTask),
           endTask: atomically(tasks.endTask),
           endStuckTasks: atomically(tasks.endStuckTasks),
+          putLastGood: atomically(lastGood.putLastGood),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
           ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),
         },
