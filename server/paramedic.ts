@@ -187,14 +187,16 @@ export function createParamedic<Context extends object = object>(
   };
   const identify = identifyBy(options.identify);
   const shedder =
-    enabled && flags.AUTO_RECOVERY_ENABLED && options.loadShedding
+    enabled && options.loadShedding
       ? createLoadShedder(
           {
             clock,
             ids,
             journal: callJournal,
             instance,
-            permitted: () => permitsOf(settings.mode(), `process:${instance}`, settled.limitedServices).repairs,
+            permitted: () =>
+              settings.values().AUTO_RECOVERY_ENABLED &&
+              permitsOf(settings.mode(), `process:${instance}`, settled.limitedServices).repairs,
           },
           options.loadShedding,
         )

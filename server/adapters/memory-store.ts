@@ -428,11 +428,12 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         case "settings_history":
           return settings.prune(slice);
         case "last_good_values":
-          return deleted(
-            keysWhere(lastGood, ({ expiresAt }) => expiresAt < before),
+          return pruned(
             lastGood,
+            [...lastGood].filter(([, { expiresAt }]) => expiresAt < before),
+            limit,
           );
-        // Nobody writes one here.
+        // None are written here.
         case "sessions":
           return 0;
         case "incidents": {

@@ -422,6 +422,7 @@ export interface Store
     AuditStore,
     SettingsStore,
     TaskStore,
+    LastGoodStore,
     ReportStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;
