@@ -24,8 +24,8 @@ export interface CallTicket extends Ticket {
 
 /** A permit of a circuit above: what came of the call is told to it too. */
 export interface PermitAbove {
-  success(now?: number): void;
-  failure(details?: FailureDetails): void;
+  success(now: number): void;
+  failure(details: FailureDetails | undefined): void;
   ignored(): void;
 }
 
@@ -34,6 +34,6 @@ export interface CircuitAbove {
   /** Neither it nor one above it keeps calls away. */
   readonly admitsAll: boolean;
   /** Permits of it and those above, as far as the call is a probe of them; undefined when one of them refuses. */
-  admitBelow(now: number): readonly PermitAbove[] | undefined;
+  admitBelow(now: number | undefined): readonly PermitAbove[] | undefined;
   refusal(now?: number): CircuitBreakerError;
 }

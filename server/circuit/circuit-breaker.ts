@@ -329,7 +329,7 @@ export class CircuitBreaker {
   }
 
   /** What lets a call of a circuit below pass: permits of this one and those above, as far as the call is a probe of them. */
-  admitBelow(now: number): readonly PermitAbove[] | undefined {
+  admitBelow(now: number | undefined): readonly PermitAbove[] | undefined {
     return this.#core.admitBelow(now);
   }
 

@@ -100,7 +100,6 @@ export class CircuitCall<T> implements Deadline, CircuitCallContext {
   /** The ticket, the first time. */
   private settle(): CallTicket | undefined {
     const ticket = this.#ticket;
-    if (ticket === undefined) return undefined;
     this.#ticket = undefined;
     this.#core.deps.timers.cancel(this);
     return ticket;

@@ -62,8 +62,6 @@ export class CircuitCore {
   probeAskedAt: number | undefined = undefined;
   #config: CircuitConfig;
   #shadow: ShadowRule | undefined = undefined;
-  /** Somebody wants to know how long calls take. */
-  #measures = false;
   /** The ticket of every call that begins now; undefined where each needs its own, or none may begin unasked. */
   #freeTicket: CallTicket | undefined = undefined;
   /** The hold under which an opening was told already. */
@@ -79,6 +77,7 @@ export class CircuitCore {
   }
 
   get status(): CircuitStatus {
+    // Stryker disable next-line ConditionalExpression,EqualityOperator: with none to tell of, the status stays as it is.
     if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));
     return this.#status;
   }
@@ -108,18 +107,15 @@ export class CircuitCore {
   /** The ticket of an admitted call; undefined when it is refused, here or above. */
   admit(now: number | undefined): CallTicket | undefined {
     const above = this.deps.above?.();
-    // What the machine would answer, without asking it, where nearly every call is.
-    if (above === undefined && this.#freeTicket !== undefined) return this.#freeTicket;
     if (above === undefined || above.admitsAll) return this.#admitHere(now);
-    const at = now ?? this.deps.clock.monotonic();
-    const permits = above.admitBelow(at);
+    const permits = above.admitBelow(now);
     if (permits === undefined) return undefined;
-    const ticket = this.#admitHere(at);
+    const ticket = this.#admitHere(now);
     if (ticket === undefined) {
       for (const permit of permits) permit.ignored();
       return undefined;
     }
-    return permits.length === 0 ? ticket : { ...ticket, above: permits };
+    return { ...ticket, above: permits };
   }
 
   get admitsAll(): boolean {
@@ -127,7 +123,7 @@ export class CircuitCore {
   }
 
   /** A call of a circuit below counts here as a probe only: how it fares says nothing of this circuit while it is closed. */
-  admitBelow(now: number): readonly PermitAbove[] | undefined {
+  admitBelow(now: number | undefined): readonly PermitAbove[] | undefined {
     const above = this.deps.above?.();
     const permits = above === undefined || above.admitsAll ? [] : above.admitBelow(now);
     if (permits === undefined) return undefined;
@@ -141,34 +137,33 @@ export class CircuitCore {
 
   #permitOf(ticket: CallTicket): PermitAbove {
     return {
-      success: (now) => this.succeeded(ticket, now ?? this.endTime()),
+      success: (now) => this.succeeded(ticket, now),
       // How long the service asked to be left alone was said to the circuit below.
-      failure: (details) => this.failed(ticket, details && { ...details, openForMs: undefined }),
+      failure: (details) => this.failed(ticket, { ...details, openForMs: undefined }),
       ignored: () => this.ignored(ticket),
     };
   }
 
   #admitHere(now: number | undefined): CallTicket | undefined {
-    const status = this.#status;
+    // What the machine would answer, without asking it, where nearly every call is.
     if (this.#freeTicket !== undefined) return this.#freeTicket;
     const at = now ?? this.deps.clock.monotonic();
-    // The same for an open circuit in a storm of calls.
-    if (status.state === "open" && status.hold === undefined && this.#shadow === undefined) {
-      if ((this.leased || at < status.retryAt) && this.#enforced()) {
-        if (at >= status.retryAt) this.probeAskedAt = at;
-        return undefined;
-      }
-    }
-    return this.#admitByMachine(at);
-  }
-
-  #admitByMachine(now: number): CallTicket | undefined {
-    const ticket = this.#ask(now);
+    if (this.#isPlainlyOpen(at) && this.#enforced()) return undefined;
+    const ticket = this.#ask(at);
     const rule = this.#shadow;
     if (rule === undefined) return ticket;
-    if (ticket !== undefined) return { ...ticket, shadow: { rule, ticket: rule.admitted(now) } };
-    rule.refused(now);
+    if (ticket !== undefined) return { ...ticket, shadow: { rule, ticket: rule.admitted(at) } };
+    rule.refused(at);
     return undefined;
+  }
+
+  /** The machine would refuse too, only later: in a storm of calls that matters. */
+  #isPlainlyOpen(now: number): boolean {
+    const status = this.#status;
+    // Stryker disable next-line all: whether the machine is asked or not, the answer is the same.
+    if (status.state !== "open") return false;
+    // Stryker disable next-line ConditionalExpression: the same.
+    return now < status.retryAt && status.hold === undefined && this.#shadow === undefined;
   }
 
   #ask(now: number): Ticket | undefined {
@@ -180,9 +175,9 @@ export class CircuitCore {
     return undefined;
   }
 
-  /** When a call ended: exactly, where somebody measures how long calls take. */
+  /** When a call ended: exactly, where that matters. */
   endTime(): number {
-    return this.#measures ? this.deps.clock.monotonic() : this.deps.timers.roughNow();
+    return this.#freeTicket === undefined ? this.deps.clock.monotonic() : this.deps.timers.roughNow();
   }
 
   succeeded(ticket: CallTicket, at: number): void {
@@ -193,8 +188,7 @@ export class CircuitCore {
     }
     if (ticket.above !== undefined) for (const permit of ticket.above) permit.success(at);
     this.#overlook(ticket, "success", undefined, at);
-    const now = this.#status.state === "closed" ? at : this.deps.clock.monotonic();
-    this.apply({ type: "call.ended", ticket, verdict: "success" }, now);
+    this.apply({ type: "call.ended", ticket, verdict: "success" }, this.deps.clock.monotonic());
   }
 
   failed(ticket: CallTicket, details: FailureDetails | undefined): void {
@@ -209,7 +203,6 @@ export class CircuitCore {
 
   ignored(ticket: CallTicket): void {
     if (ticket.above !== undefined) for (const permit of ticket.above) permit.ignored();
-    if (ticket.shadow === undefined && this.#status.state !== "half_open") return;
     const now = this.deps.clock.monotonic();
     this.#overlook(ticket, "ignored", undefined, now);
     this.apply({ type: "call.ended", ticket, verdict: "ignored" }, now);
@@ -243,7 +236,7 @@ export class CircuitCore {
   #count(ticket: CallTicket, { verdict, openForMs }: PlainJudgement, details?: FailureDetails): void {
     switch (verdict) {
       case "failure":
-        this.failed(ticket, openForMs === undefined ? details : { ...details, openForMs });
+        this.failed(ticket, { ...details, openForMs });
         break;
       case "success":
         this.succeeded(ticket, this.endTime());
@@ -255,9 +248,7 @@ export class CircuitCore {
   }
 
   apply(event: CircuitEvent, now: number, failureEventId?: string): ReturnType<typeof step>["effects"] {
-    const { resetJitter, rampMs } = this.#config;
-    const chance = resetJitter > 0 || rampMs !== undefined ? this.deps.random() : 0;
-    const { state, effects } = step(this.status, event, now, this.#config, chance);
+    const { state, effects } = step(this.status, event, now, this.#config, this.deps.random());
     this.become(state);
     for (const effect of effects) {
       if (effect.type === "transitioned") this.#tell(effect.from, effect.to, effect.reason, failureEventId);
@@ -270,8 +261,8 @@ export class CircuitCore {
     this.#untold = 0;
     this.#status = status;
     this.#quietUntil = quietUntil(status, this.#config);
-    if (!this.#isFree || this.#measures || this.#shadow !== undefined) this.#freeTicket = undefined;
-    else if (this.#freeTicket?.version !== version) this.#freeTicket = { version, probe: 0, beganAt: Number.NaN };
+    const isMeasured = this.#config.slowCallMs !== undefined || this.#shadow !== undefined;
+    this.#freeTicket = this.#isFree && !isMeasured ? { version, probe: 0, beganAt: Number.NaN } : undefined;
   }
 
   /** The settings changed, or who looks on. */
@@ -279,7 +270,6 @@ export class CircuitCore {
     const { status } = this;
     this.#config = config;
     this.#shadow = shadow;
-    this.#measures = config.slowCallMs !== undefined || shadow?.config.slowCallMs !== undefined;
     this.become(status);
   }
 
@@ -353,8 +343,9 @@ export class CircuitCore {
 
 function asError(value: unknown): Error | undefined {
   try {
-    return value instanceof Error ? value : undefined;
+    if (value instanceof Error) return value;
   } catch {
-    return undefined;
+    // Some proxies do not even say what they are.
   }
+  return undefined;
 }

@@ -1,4 +1,5 @@
 /** What a caller of `execute` gets, and what the circuit makes of it. */
+import { getEventListeners } from "node:events";
 import { TRPCError } from "@trpc/server";
 import { describe, expect, it } from "vitest";
 import { CircuitBreaker, type CircuitBreakerDeps } from "../../server/circuit/circuit-breaker.js";
@@ -214,8 +215,10 @@ describe("a result that is no success", () => {
       await expect(breaker.execute(() => 7)).resolves.toBe(7);
       await expect(breaker.execute(fail)).rejects.toBe(boom);
       expect(breaker.getState().failureCount).toBe(1);
+      await breaker.execute(() => 7);
+      expect(breaker.getState().failureCount).toBe(0);
     }
-    expect(faults).toHaveLength(4);
+    expect(faults).toHaveLength(6);
     expect(String(faults[0])).toBe("TypeError: a circuit's verdict is one of failure, success, ignored, got perhaps");
   });
 });
@@ -253,6 +256,14 @@ describe("a caller who leaves", () => {
     const call = breaker.execute(fail, { signal: leaving.signal });
     await expect(call).rejects.toBe(boom);
     expect(breaker.getState()).toMatchObject({ state: "open", failureCount: 1 });
+  });
+
+  it("leaves nothing on the caller's signal, however the call ended", async () => {
+    const { breaker } = circuit();
+    const { signal } = new AbortController();
+    await breaker.execute(() => 1, { signal });
+    await breaker.execute(fail, { signal }).catch(() => {});
+    expect(getEventListeners(signal, "abort")).toEqual([]);
   });
 
   it("gives the place of a probe back", async () => {
@@ -355,6 +366,17 @@ describe("a call that lasts too long", () => {
       await clock.advance(timeoutMs < 1_000 ? 10 : 30);
       expect(ended).toBe(10);
     }
+  });
+
+  it("counts once: a success that comes later changes nothing", async () => {
+    const { breaker, clock } = circuit({ timeoutMs: 50, failureThreshold: 2 });
+    let late: (value: number) => void = () => {};
+    const call = breaker.execute(() => new Promise<number>((resolve) => (late = resolve)));
+    call.catch(() => {});
+    await clock.advance(50);
+    late(1);
+    await settle();
+    expect(breaker.snapshot()).toMatchObject({ failureCount: 1, lastSuccessAt: undefined });
   });
 
   it("counts once: what the work gives later changes nothing and is nobody's unhandled rejection", async () => {
@@ -549,6 +571,43 @@ describe("a snapshot", () => {
     breaker.reset("operator");
     breaker.forceOpen("operator");
     expect(breaker.refusal().cause).toBeUndefined();
+  });
+});
+
+describe("a call of a closed circuit", () => {
+  it("costs neither a look at the clock nor a draw by chance, as long as it can change nothing", async () => {
+    let looks = 0;
+    let draws = 0;
+    const clock = createFakeClock();
+    const counted = { ...clock, monotonic: () => (looks += 1) };
+    const breaker = new CircuitBreaker("svc", {}, { clock: counted, random: () => (draws += 1) });
+    await breaker.execute(() => 1);
+    const [looksBefore, drawsBefore] = [looks, draws];
+    for (let i = 0; i < 10; i += 1) await breaker.execute(() => 1);
+    expect([looks - looksBefore, draws - drawsBefore]).toEqual([0, 0]);
+  });
+});
+
+describe("a circuit that only measures", () => {
+  const hold = { state: "metrics_only", by: "ada", reason: "x", until: undefined } as const;
+
+  it("tells of an opening that it makes, not of one that was there", async () => {
+    const told: string[] = [];
+    const { breaker, clock } = circuit(
+      { failureThreshold: 1, successThreshold: 1, resetTimeoutMs: 1_000 },
+      { onNotice: ({ rule, reason }) => told.push(`${rule} ${reason}`) },
+    );
+    breaker.forceOpen("repair");
+    breaker.hold(hold);
+    await clock.advance(1_000);
+    breaker.tryAcquire()?.success();
+    expect([breaker.state, told]).toEqual(["closed", []]);
+    breaker.tryAcquire()?.failure();
+    expect(told).toEqual(["metrics_only failure_threshold"]);
+    breaker.reset("operator");
+    breaker.hold({ ...hold, state: "forced_open" });
+    breaker.forceOpen("repair");
+    expect(told).toHaveLength(1);
   });
 });
 

@@ -167,6 +167,41 @@ describe("a circuit that refuses", () => {
     await expect(leaf.execute(async () => "value")).rejects.toMatchObject({ circuitName: "a" });
   });
 
+  it("on a level between gives no probe away that one further up refuses", () => {
+    const { clock, get } = tree();
+    const [top, middle, leaf] = [get("a"), get("a/b"), get("a/b/c")];
+    middle.forceOpen("operator");
+    clock.leap(1_000);
+    top.forceOpen("operator");
+    expect(leaf.tryAcquire()).toBeUndefined();
+    expect([middle.state, middle.probes.admitted]).toEqual(["open", 0]);
+  });
+
+  it("needs nobody above it", () => {
+    const { get } = tree();
+    const middle = get("a/b");
+    expect(middle.admitsAll).toBe(true);
+    expect(get("a/b/c").tryAcquire()).toBeDefined();
+  });
+
+  it("reopens for its own time when the service asked a call below for another, and says why", () => {
+    const { clock, get } = tree();
+    const [parent, child] = [get("a"), get("a/x")];
+    parent.forceOpen("operator");
+    clock.leap(1_000);
+    const error = new Error("busy");
+    child.tryAcquire()?.failure({ error, openForMs: 5_000 });
+    expect([parent.refusal().retryAfterMs, child.refusal().retryAfterMs]).toEqual([1_000, 5_000]);
+    expect(parent.refusal().cause).toBe(error);
+  });
+
+  it("learns nothing of the calls below while it only measures", () => {
+    const { get } = tree();
+    get("a").hold({ state: "metrics_only", by: "ada", reason: "x", until: undefined });
+    get("a/x").tryAcquire()?.failure();
+    expect([get("a").state, get("a/x").state]).toEqual(["closed", "open"]);
+  });
+
   it("learns nothing of the calls below while it is closed", () => {
     const { get } = tree({ parentMinimum: 2 });
     get("a");

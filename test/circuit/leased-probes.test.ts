@@ -31,6 +31,22 @@ describe("a circuit whose probes are leased", () => {
     expect(moves).toEqual([]);
   });
 
+  it("says to wait for a grant only where a grant is what is missing", () => {
+    const { breaker, clock } = due();
+    breaker.hold({ state: "forced_open", by: "ada", reason: "x", until: undefined });
+    expect(breaker.refusal().retryAfterMs).toBeUndefined();
+    breaker.release();
+    breaker.grantProbes({ permits: 1, leaseMs: 500 });
+    expect(breaker.refusal().retryAfterMs).toBe(0);
+    clock.leap(500);
+    expect(breaker.refusal().retryAfterMs).toBe(1_000);
+    breaker.leaseProbes(false);
+    expect(breaker.refusal().retryAfterMs).toBe(0);
+    breaker.leaseProbes(true);
+    breaker.reset("operator");
+    expect(breaker.refusal().retryAfterMs).toBe(0);
+  });
+
   it("half-opens with the grant and has no more probes in flight than it permits", () => {
     const { breaker, moves } = due({ halfOpenPermits: 5 });
     expect(breaker.grantProbes({ permits: 2, leaseMs: 500 })).toBe(true);

@@ -103,7 +103,7 @@ describe("a shadow rule", () => {
   });
 
   it("forgets a call that began before it looked on, and one that ends after it was replaced", () => {
-    const { breaker } = watched();
+    const { breaker, notices } = watched();
     const early = breaker.tryAcquire();
     breaker.shadow({ failureThreshold: 1 });
     early?.failure();
@@ -118,6 +118,7 @@ describe("a shadow rule", () => {
     breaker.shadow({ failureThreshold: 1 });
     older?.failure();
     expect(breaker.shadowReport()).toMatchObject({ state: "closed", calls: 0 });
+    expect(notices).toEqual([]);
   });
 
   it("out of range is refused and leaves the one that looks on", () => {
