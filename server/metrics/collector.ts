@@ -20,7 +20,7 @@ import {
 } from "../../shared/series.js";
 import { DAY_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop, type Loop } from "../loop.js";
-import type { Clock } from "../ports/clock.js";
+import { type Clock, nextTurn } from "../ports/clock.js";
 import type { Logger } from "../ports/logger.js";
 import type { MetricPoint, MetricSink, SeriesHandle } from "../ports/metric-sink.js";
 import type { MetricStream } from "../ports/metric-stream.js";
@@ -74,6 +74,8 @@ export interface CollectorAccounting {
 /** A misconfigured stream does not heal by itself within a second: it is asked this seldom. */
 const MISCONFIGURED_RETRY_MS = 30 * SECOND_MS;
 const SWEEP_MS = MINUTE_MS;
+/** A few tenths of a millisecond of work. */
+const SERIES_PER_TURN = 200;
 /** A process of which nothing is heard for days is taken for ended, and what it sends then for a new one's. */
 const SIGN_OF_LIFE_MS = DAY_MS;
 
@@ -96,6 +98,8 @@ export class Collector implements MetricSink {
   /** Series with points in the current window. */
   private begun: LiveSeries[] = [];
   private windowStart: number;
+  /** A window that is over: so many of the first series in `begun` still hold its points. */
+  private ended: { readonly series: number; readonly from: number; readonly to: number } | undefined;
   /** Batches with an id: they stay as they are until the stream has them. */
   private frozen: Batch[] = [];
   private seq = 0;
@@ -258,7 +262,7 @@ export class Collector implements MetricSink {
   }
 
   private async flushOnce(): Promise<void> {
-    this.harvest();
+    await this.harvestInTurns();
     this.forgetIdle();
     if (this.deps.stream === undefined || this.clock.monotonic() < this.notBefore) return;
     // An older batch first: only once it has arrived is the next window given an id.
@@ -269,17 +273,39 @@ export class Collector implements MetricSink {
 
   /** Ends the current window and puts its points with those that wait. */
   private harvest(): void {
+    this.harvestEnded(Number.POSITIVE_INFINITY);
+    this.endWindow();
+    this.harvestEnded(Number.POSITIVE_INFINITY);
+  }
+
+  /** The same, a few series in each turn of the event loop: a call may wait for that, and not for thousands. */
+  private async harvestInTurns(): Promise<void> {
+    if (this.ended === undefined) this.endWindow();
+    for (;;) {
+      this.harvestEnded(SERIES_PER_TURN);
+      if (this.ended === undefined) return;
+      await nextTurn();
+    }
+  }
+
+  private endWindow(): void {
     const now = this.clock.now();
     const boundary = this.aligned(now);
     if (now < this.windowStart) this.windowStart = boundary;
-    const end = boundary > this.windowStart ? boundary : now;
-    if (this.begun.length > 0) {
-      const active = this.clock.monotonic();
-      for (const series of this.begun) series.lastActiveAt = active;
-      this.unsent.add(this.begun, this.windowStart, end, this.addToTotals);
-      this.begun = [];
-    }
-    this.windowStart = end;
+    const to = boundary > this.windowStart ? boundary : now;
+    if (this.begun.length > 0) this.ended = { series: this.begun.length, from: this.windowStart, to };
+    this.windowStart = to;
+  }
+
+  private harvestEnded(most: number): void {
+    if (this.ended === undefined) return;
+    const { series, from, to } = this.ended;
+    // Whoever has points again since begins a new window, behind those that are left.
+    const harvest = this.begun.splice(0, Math.min(series, most));
+    this.ended = harvest.length < series ? { series: series - harvest.length, from, to } : undefined;
+    const active = this.clock.monotonic();
+    for (const one of harvest) one.lastActiveAt = active;
+    this.unsent.add(harvest, from, to, this.addToTotals);
   }
 
   /** Gives the unsent window its ids. A batch without series goes out to tell of drops only, or that this process lives. */
@@ -314,13 +340,21 @@ export class Collector implements MetricSink {
     }
   }
 
-  /** One batch as a scout, then the rest together: a stream that is away costs one attempt. `true` when all arrived. */
+  /**
+   * One batch as a scout, then the rest together: a stream that is away costs one attempt. Each in a turn of its own, because
+   * making an entry of a batch takes as long as some calls. `true` when all arrived.
+   */
   private async sendFrozen(stream: MetricStream): Promise<boolean> {
     const [scout, ...rest] = this.frozen;
     if (scout === undefined) return true;
     if (!(await this.send(stream, scout))) return false;
-    const arrived = await Promise.all(rest.map((batch) => this.send(stream, batch)));
-    return arrived.every(Boolean);
+    const sent: Promise<boolean>[] = [];
+    for (const batch of rest) {
+      await nextTurn();
+      // Whoever drains meanwhile has them.
+      if (this.frozen.includes(batch)) sent.push(this.send(stream, batch));
+    }
+    return (await Promise.all(sent)).every(Boolean);
   }
 
   private async send(stream: MetricStream, batch: Batch): Promise<boolean> {

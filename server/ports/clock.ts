@@ -28,6 +28,11 @@ export const systemClock: Clock = Object.freeze({
   },
 });
 
+/** Resolves once the event loop has gone round: calls that wait get their turn in between. Takes no time that a clock knows. */
+export function nextTurn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
+
 /** Resolves after `delayMs`; rejects with the signal's reason as soon as it aborts. For work behind the calls. */
 export function delay(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return wait(clock, delayMs, signal, false);

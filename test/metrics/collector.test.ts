@@ -385,6 +385,7 @@ describe("while the stream is away for ten minutes", () => {
     expect(new Set(transport.attempts.map(batchId))).toEqual(new Set(["web-1:b1:1"]));
     transport.answer = "take";
     await clock.advance(1_000);
+    await collector.flush();
     // The first window's three batches, frozen since, and three more with all the rest.
     expect(transport.arrived).toHaveLength(6);
     expect(transport.arrived.reduce((sum, batch) => sum + pointsIn(batch), 0)).toBe(60_000);
