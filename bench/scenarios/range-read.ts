@@ -35,8 +35,6 @@ const BUCKETS = Buffer.from(encodeBuckets(Array.from({ length: 30 }, (_, at) => 
 
 export const rangeRead: Scenario = {
   name: "range-read",
-  // Otherwise a collection on this thread waits for helpers, and those for a processor: the neighbours' fault.
-  execArgv: ["--single-threaded-gc"],
   async run() {
     const folder = await mkdtemp(join(tmpdir(), "paramedic-bench-"));
     const path = join(folder, "rollups.db");
@@ -143,13 +141,13 @@ async function readMany(store: Store, from: number) {
   const query = { metricName: "many", from, to: from + MINUTE_MS, stepMs: RESOLUTIONS_MS[0], limit: 1_000 };
   for (let read = -1; read < MANY_READS; read += 1) {
     let waited = 0;
-    const block = await longestTurn(delay, async () => {
+    const { ofAll: block } = await longestTurn(delay, async () => {
       const startedAt = performance.now();
       const points = await store.readSeries(query);
       waited = performance.now() - startedAt;
       if (points[0]?.count !== MANY_SERIES * 103) throw new Error("not all series were read");
     });
-    const alone = await longestTurn(delay, () => new Promise((resolve) => setTimeout(resolve, waited)));
+    const { ofAll: alone } = await longestTurn(delay, () => new Promise((resolve) => setTimeout(resolve, waited)));
     // The first read starts the thread.
     if (read < 0) continue;
     waits.push(waited);
