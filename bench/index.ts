@@ -5,7 +5,7 @@
  */
 import { fileURLToPath } from "node:url";
 import type { Scenario, ScenarioResult } from "./harness.js";
-import { merged, runInProcesses } from "./processes.js";
+import { merged, runInProcesses, tellParent } from "./processes.js";
 import { type BenchRecord, type Compared, compareWith, ratiosOf, readRecord, writeRecord } from "./record.js";
 import { call } from "./scenarios/call.js";
 import { circuit } from "./scenarios/circuit.js";
@@ -32,8 +32,8 @@ const run = (scenario: Scenario) => runInProcesses(scenario, fileURLToPath(impor
 async function main(args: readonly string[]): Promise<void> {
   const [first, ...rest] = args;
   if (first === CHILD) {
-    const result = await SCENARIOS.find(({ name }) => name === rest[0])?.run();
-    process.send?.(result, undefined, undefined, () => process.disconnect());
+    const scenario = SCENARIOS.find(({ name }) => name === rest[0]);
+    if (scenario !== undefined) await tellParent(await scenario.run());
     return;
   }
   const flags = args.filter((arg) => arg.startsWith("--"));

@@ -20,21 +20,36 @@ function runInProcess(file: string, args: readonly string[], execArgv: readonly 
   return new Promise((resolve, reject) => {
     const child = fork(file, args, { execArgv: [...process.execArgv, ...execArgv] });
     let result: ScenarioResult | undefined;
+    let exit: { readonly code: number | null } | undefined;
+    let isDisconnected = false;
+    // The end of a process may be known before all that it said was read.
+    const settle = () => {
+      if (exit === undefined || !isDisconnected) return;
+      if (result !== undefined) resolve(result);
+      else reject(new Error(`the scenario "${args.at(-1)}" ended with code ${exit.code} and without a result`));
+    };
     // The child is this program: what it sends is what the scenario's `run` gave.
     child.once("message", (message) => {
       result = message as ScenarioResult;
     });
     child.once("error", reject);
+    child.once("disconnect", () => {
+      isDisconnected = true;
+      settle();
+    });
     child.once("exit", (code) => {
-      const end = () => {
-        if (result !== undefined) resolve(result);
-        else reject(new Error(`the scenario "${args.at(-1)}" ended with code ${code} and without a result`));
-      };
-      // It may be over before all that it sent was read.
-      if (child.connected) child.once("disconnect", end);
-      else end();
+      exit = { code };
+      settle();
     });
   });
+}
+
+/** In the child: sends a result and lets the process end, in this order: a channel that is closed drops what it has to send. */
+export async function tellParent(result: ScenarioResult): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
+    process.send?.(result, undefined, undefined, (error) => (error ? reject(error) : resolve()));
+  });
+  process.disconnect();
 }
 
 /** @param results of one scenario: the same groups, contenders and budgets in each */
