@@ -4,6 +4,7 @@ import { connectRedis } from "../../server/adapters/redis-connection.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";
+import { createCompaction } from "../../server/metrics/compaction.js";
 import { systemClock as clock } from "../../server/ports/clock.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import type { MetricStream } from "../../server/ports/metric-stream.js";
@@ -37,16 +38,28 @@ const aggregator = createAggregator(
   { clock, stream, store, onFault },
   { readCount: 20, waitMs: 200, maxNewerDeliveries: 2, trimIntervalMs: 1_000 },
 );
+// Sooner than an entry of the dead is claimed: batches that come after they were called lost are among the faults.
+const compaction = createCompaction({ clock, store, onFault }, { intervalMs: 500, settleAfterMs: 2_000 });
 reporter.alsoTell(() => {
   const { duplicates, dead, lostEntries, newerSeen, committed } = aggregator.stats();
-  return { duplicates, dead, lostEntries, newerSeen, committed };
+  const { settled, compacted } = compaction.stats();
+  return { duplicates, dead, lostEntries, newerSeen, committed, settled, compacted };
 });
-const opening = openStore({ clock, store, logger: silentLogger, onOpen: () => aggregator.start() });
+const opening = openStore({
+  clock,
+  store,
+  logger: silentLogger,
+  onOpen() {
+    aggregator.start();
+    compaction.start();
+  },
+});
 
 process.stdin.once("end", () => process.exit(1));
 process.stdin.once("data", async () => {
   await opening.stop();
   await aggregator.stop();
+  await compaction.stop();
   await stream.close();
   await redis.close();
   await store.close();

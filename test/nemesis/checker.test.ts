@@ -47,26 +47,35 @@ const sound: Evidence = {
     { boot: "a", seq: 3, points: 2 },
     { boot: "b", seq: 1, points: 5 },
   ],
+  boots: [
+    { boot: "a", points: 5, batches: 2, settledSeq: 0 },
+    { boot: "b", points: 5, batches: 1, settledSeq: 0 },
+  ],
+  gaps: [],
   series: [
     { boot: "a", name: "m", points: 5, sum: 50 },
     { boot: "b", name: "m", points: 5, sum: 50 },
   ],
+  compacted: { fine: 5, coarse: 5 },
   accounting: { recorded: 15, rolledUp: 10, dropped: { negative: 1 }, lost: 4, inFlight: 0, gaps: [] },
   destroyed: new Set(["a:2"]),
   unreadable: { sent: 3, destroyed: 1 },
   deadBatches: 2,
 };
 
+/** The same once the ledger's rows of boot `a` are behind its mark, and what was trimmed away is a gap. */
+const settled: Evidence = {
+  ...sound,
+  ledger: [{ boot: "b", seq: 1, points: 5 }],
+  boots: [{ boot: "a", points: 5, batches: 2, settledSeq: 3 }, ...sound.boots.slice(1)],
+  gaps: [{ boot: "a", firstSeq: 2, lastSeq: 2, points: 4 }],
+};
+
 describe("the checker", () => {
   it("finds nothing where everything is accounted for", () => {
-    expect(check(sound)).toEqual({
-      violations: [],
-      recorded: 21,
-      rolledUp: 10,
-      dropped: 1,
-      lost: 4,
-      inKilledMemory: 6,
-    });
+    const findings = { violations: [], recorded: 21, rolledUp: 10, dropped: 1, lost: 4, inKilledMemory: 6 };
+    expect(check(sound)).toEqual(findings);
+    expect(check(settled)).toEqual(findings);
   });
 
   it.each<[string, string, Partial<Evidence>]>([
@@ -101,6 +110,35 @@ describe("the checker", () => {
     ["an unreadable entry that was kept twice", "I11: 4 dead", { deadBatches: 4 }],
   ])("finds %s", (_, violation, fault) => {
     expect(check({ ...sound, ...fault }).violations).toEqual(
+      expect.arrayContaining([expect.stringContaining(violation)]),
+    );
+  });
+
+  it.each<[string, string, Partial<Evidence>]>([
+    [
+      "a gap with other points than were sent",
+      "I7: a has a gap of 3",
+      { gaps: [{ boot: "a", firstSeq: 2, lastSeq: 2, points: 3 }] },
+    ],
+    ["a batch that is neither folded nor in a gap", "I2: a has 2 batches", { gaps: [] }],
+    [
+      "a batch that is in the ledger and behind the mark",
+      "I2: a:3",
+      { ledger: [...settled.ledger, { boot: "a", seq: 3, points: 2 }] },
+    ],
+    [
+      "books of a boot that are off",
+      "I2: a has 2 batches with 6",
+      { boots: [{ boot: "a", points: 6, batches: 2, settledSeq: 3 }, ...settled.boots.slice(1)] },
+    ],
+    [
+      "a gap of a boot nobody was",
+      "a boot nobody was",
+      { gaps: [...settled.gaps, { boot: "z", firstSeq: 1, lastSeq: 1, points: 1 }] },
+    ],
+    ["a minute that is not the sum of its parts", "I2: 5 points are compacted", { compacted: { fine: 5, coarse: 4 } }],
+  ])("finds, once batches are settled, %s", (_, violation, fault) => {
+    expect(check({ ...settled, ...fault }).violations).toEqual(
       expect.arrayContaining([expect.stringContaining(violation)]),
     );
   });

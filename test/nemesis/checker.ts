@@ -12,6 +12,23 @@ export interface StoredBatch {
   readonly points: number;
 }
 
+/** What the ledger keeps of a boot when most of its rows are behind a mark. */
+export interface StoredBoot {
+  readonly boot: string;
+  readonly points: number;
+  readonly batches: number;
+  /** Each batch up to this one is folded, or in a gap. */
+  readonly settledSeq: number;
+}
+
+/** Batches that are called lost. */
+export interface StoredGap {
+  readonly boot: string;
+  readonly firstSeq: number;
+  readonly lastSeq: number;
+  readonly points: number;
+}
+
 /** Everything the store has of one series of one boot. */
 export interface StoredSeries {
   readonly boot: string;
@@ -20,18 +37,25 @@ export interface StoredSeries {
   readonly sum: number;
 }
 
-export interface Evidence {
-  readonly testimonies: readonly Testimony[];
-  /** Rows of the ledger. */
+export interface Stored {
+  /** Rows of the ledger: batches above the marks. */
   readonly ledger: readonly StoredBatch[];
+  readonly boots: readonly StoredBoot[];
+  readonly gaps: readonly StoredGap[];
   readonly series: readonly StoredSeries[];
+  /** Points of rows of ten seconds that are compacted, and of all rows of a minute. */
+  readonly compacted: { readonly fine: number; readonly coarse: number };
+  readonly deadBatches: number;
+}
+
+export interface Evidence extends Stored {
+  readonly testimonies: readonly Testimony[];
   /** What Paramedic itself says, by the public door, once nothing moves any more. */
   readonly accounting: Accounting;
   /** Ids (`boot:seq`) of batches that the nemesis took out of the stream: trimmed, or lost in a failover. */
   readonly destroyed: ReadonlySet<string>;
   /** Entries that nobody can read: sent by the nemesis, and of those, taken out again, read before that or not. */
   readonly unreadable: { readonly sent: number; readonly destroyed: number };
-  readonly deadBatches: number;
 }
 
 export interface Findings {
@@ -52,18 +76,28 @@ export function check(evidence: Evidence): Findings {
     if (!holds) violations.push(line());
   };
   const storedByBoot = groupBy(evidence.ledger, ({ boot }) => boot);
+  const gapsByBoot = groupBy(evidence.gaps, ({ boot }) => boot);
+  const books = new Map(evidence.boots.map((book) => [book.boot, book]));
   const boots = new Set(testimonies.map(({ boot }) => boot));
-  for (const boot of storedByBoot.keys()) say(boots.has(boot), () => `the ledger knows a boot nobody was: ${boot}`);
+  for (const boot of new Set([...storedByBoot.keys(), ...gapsByBoot.keys(), ...books.keys()]))
+    say(boots.has(boot), () => `the ledger knows a boot nobody was: ${boot}`);
 
   let inKilledMemory = 0;
   let gap = 0;
   for (const testimony of testimonies) {
     const { boot, batches, recorded, ended } = testimony;
     const stored = storedByBoot.get(boot) ?? [];
-    const inStore = new Map(stored.map((row) => [row.seq, row]));
+    const gaps = gapsByBoot.get(boot) ?? [];
+    const { settledSeq = 0, ...book } = books.get(boot) ?? { points: 0, batches: 0 };
+    const inStore = new Set(stored.map(({ seq }) => seq));
+    const rows = inStore.size;
+    for (let seq = 1; seq <= settledSeq; seq += 1) {
+      say(!inStore.has(seq), () => `I2: ${boot}:${seq} is in the ledger and behind the mark`);
+      if (!gaps.some(({ firstSeq, lastSeq }) => seq >= firstSeq && seq <= lastSeq)) inStore.add(seq);
+    }
     const sent = new Map(batches.map((batch) => [batch.seq, batch]));
 
-    say(inStore.size === stored.length, () => `I2: ${boot} has a batch twice in the ledger`);
+    say(rows === stored.length, () => `I2: ${boot} has a batch twice in the ledger`);
     for (const { seq, points } of stored) {
       const batch = sent.get(seq);
       say(
@@ -80,7 +114,24 @@ export function check(evidence: Evidence): Findings {
       );
     }
 
-    const newest = stored.reduce((highest, { seq }) => Math.max(highest, seq), 0);
+    const folded = batches.filter(({ seq }) => inStore.has(seq));
+    const foldedPoints = folded.reduce((sum, { series }) => sum + pointsOf(series), 0);
+    say(
+      inStore.size === folded.length && book.batches === folded.length && book.points === foldedPoints,
+      () =>
+        `I2: ${boot} has ${book.batches} batches with ${book.points} points in the books, ${inStore.size} in the ledger, and ` +
+        `sent ${folded.length} of those with ${foldedPoints}`,
+    );
+    for (const { firstSeq, lastSeq, points } of gaps) {
+      const within = batches.filter(({ seq }) => seq >= firstSeq && seq <= lastSeq);
+      const missed = within.reduce((sum, { series }) => sum + pointsOf(series), 0);
+      say(
+        lastSeq < settledSeq && missed === points,
+        () => `I7: ${boot} has a gap of ${points} points from ${firstSeq} to ${lastSeq}, and sent ${missed} there`,
+      );
+    }
+
+    const newest = stored.reduce((highest, { seq }) => Math.max(highest, seq), settledSeq);
     const covered = sent.get(newest)?.recorded ?? 0;
     const missing = batches.filter(({ seq }) => seq < newest && !inStore.has(seq));
     gap += missing.reduce((sum, { series }) => sum + pointsOf(series), 0);
@@ -92,8 +143,7 @@ export function check(evidence: Evidence): Findings {
     );
 
     const expected = new Map<string, { points: number; sum: number }>();
-    for (const { seq, series } of batches) {
-      if (!inStore.has(seq)) continue;
+    for (const { series } of folded) {
       for (const [name, points, sum] of series) {
         const known = expected.get(name) ?? { points: 0, sum: 0 };
         expected.set(name, { points: known.points + points, sum: known.sum + sum });
@@ -113,7 +163,7 @@ export function check(evidence: Evidence): Findings {
   const recorded = testimonies.reduce((sum, testimony) => sum + testimony.recorded, 0);
   const dropped = Object.values(accounting.dropped).reduce((sum, count) => sum + count, 0);
   const { rolledUp, lost, inFlight } = accounting;
-  const ledgerPoints = evidence.ledger.reduce((sum, { points }) => sum + points, 0);
+  const ledgerPoints = evidence.boots.reduce((sum, { points }) => sum + points, 0);
   say(inFlight === 0, () => `${inFlight} points are said to be in flight, and nothing moves`);
   say(
     rolledUp === ledgerPoints,
@@ -142,7 +192,11 @@ export function check(evidence: Evidence): Findings {
       () => `I3: ${told} points are said to be dropped as ${reason}, it was between ${least} and ${most}`,
     );
   }
-  const { unreadable, deadBatches } = evidence;
+  const { unreadable, deadBatches, compacted } = evidence;
+  say(
+    compacted.fine === compacted.coarse,
+    () => `I2: ${compacted.fine} points are compacted, the rows of a minute have ${compacted.coarse}`,
+  );
   say(
     deadBatches <= unreadable.sent && deadBatches >= unreadable.sent - unreadable.destroyed,
     () =>

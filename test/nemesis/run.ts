@@ -241,7 +241,7 @@ function awayOf(fleet: Fleet): number {
   return fleet.counters()["fault:STORE_UNAVAILABLE"] ?? 0;
 }
 
-function reachedBy(fleet: Fleet, { testimonies, accounting, destroyed, deadBatches }: Evidence): Counters {
+function reachedBy(fleet: Fleet, { testimonies, accounting, destroyed, deadBatches, gaps }: Evidence): Counters {
   const counted = fleet.counters();
   return {
     batches_committed: counted.committed ?? 0,
@@ -253,6 +253,9 @@ function reachedBy(fleet: Fleet, { testimonies, accounting, destroyed, deadBatch
       0,
     ),
     points_lost_in_gaps: accounting.lost,
+    gaps_recorded: gaps.length,
+    batches_settled: counted.settled ?? 0,
+    rollups_compacted: counted.compacted ?? 0,
     points_dropped: Object.values(accounting.dropped).reduce((sum, count) => sum + count, 0),
     entries_trimmed_under_a_reader: counted.lostEntries ?? 0,
     entries_destroyed: destroyed.size,

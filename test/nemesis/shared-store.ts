@@ -6,7 +6,7 @@ import pg from "pg";
 import { createTestDatabase } from "../services/postgres-database.js";
 import { startPostgres } from "../services/postgres-server.js";
 import { lockDatabase } from "../support/database-lock.js";
-import type { StoredBatch, StoredSeries } from "./checker.js";
+import type { Stored } from "./checker.js";
 import { pause } from "./fleet.js";
 import type { StoreKind } from "./plan.js";
 import type { StoreAddress } from "./reports.js";
@@ -23,16 +23,36 @@ export interface SharedStore {
   killSession(choice: number): Promise<void>;
   /** SIGSTOP of one session's process. */
   pauseSession(choice: number, forMs: number): Promise<void>;
-  read(): Promise<{
-    readonly ledger: readonly StoredBatch[];
-    readonly series: readonly StoredSeries[];
-    readonly deadBatches: number;
-  }>;
+  read(): Promise<Stored>;
   dispose(): Promise<void>;
 }
 
-const LEDGER = "select boot, seq, points from paramedic_ingest_ledger";
-const DEAD = "select count(*) as found from paramedic_dead_batches";
+/** One for each part of what is stored. */
+interface Questions {
+  readonly ledger: string;
+  readonly boots: string;
+  readonly gaps: string;
+  readonly series: string;
+  readonly compacted: string;
+  readonly dead: string;
+}
+
+/** @param boot the tag of that name, @param isCompacted said of a rollup; each in the words of a dialect */
+const questions = (boot: string, isCompacted: string): Questions => ({
+  ledger: "select boot, seq, points from paramedic_ingest_ledger",
+  boots: "select boot, points, batches, settled_seq from paramedic_ingest_boots",
+  gaps: "select boot, first_seq, last_seq, points from paramedic_ingest_gaps",
+  // The finest rows tell all, and nothing deletes them within a run.
+  series: `select ${boot} as boot, s.metric_name as name, sum(r.count) as points, sum(r.sum) as sum
+    from paramedic_rollups r join paramedic_series s on s.id = r.series_id
+    where r.resolution_ms = 10000 group by 1, 2`,
+  compacted: `select
+    (select coalesce(sum(count), 0) from paramedic_rollups where resolution_ms = 10000 and ${isCompacted}) as fine,
+    (select coalesce(sum(count), 0) from paramedic_rollups where resolution_ms = 60000) as coarse`,
+  dead: "select count(*) as found from paramedic_dead_batches",
+});
+const SQLITE = questions("json_extract(s.tags, '$.boot')", "compacted = 1");
+const POSTGRES = questions("s.tags::json->>'boot'", "compacted");
 
 export function startSharedStore(kind: StoreKind, folder: string): Promise<SharedStore> {
   switch (kind) {
@@ -58,11 +78,7 @@ function sqliteStore(path: string): SharedStore {
     async read() {
       const db = new Database(path, { readonly: true });
       try {
-        return tidy(
-          db.prepare(LEDGER).all(),
-          db.prepare(rollupsBy("json_extract(s.tags, '$.boot')")).all(),
-          db.prepare(DEAD).all(),
-        );
+        return await stored(SQLITE, async (question) => db.prepare(question).all());
       } finally {
         db.close();
       }
@@ -110,40 +126,42 @@ async function postgresStore(): Promise<SharedStore> {
       await pause(forMs);
       signal(pid, "SIGCONT");
     },
-    async read() {
-      return tidy(
-        await database.run(LEDGER),
-        await database.run(rollupsBy("s.tags::json->>'boot'")),
-        await database.run(DEAD),
-      );
-    },
+    read: () => stored(POSTGRES, (question) => database.run(question)),
     dispose: () => server.stop(),
   };
 }
 
-/** Compacted rows are told by the finest ones, which nothing deletes within a run. */
-function rollupsBy(boot: string): string {
-  return `select ${boot} as boot, s.metric_name as name, sum(r.count) as points, sum(r.sum) as sum
-    from paramedic_rollups r join paramedic_series s on s.id = r.series_id
-    where r.resolution_ms = 10000 group by 1, 2`;
-}
-
 /** Drivers give whole numbers as text where they might not fit. */
-function tidy(ledger: readonly unknown[], series: readonly unknown[], dead: readonly unknown[]) {
-  const rows = (found: readonly unknown[]) => found as readonly Readonly<Record<string, unknown>>[];
+async function stored(asked: Questions, run: (question: string) => Promise<readonly unknown[]>): Promise<Stored> {
+  const rows = async (question: string) => (await run(question)) as readonly Readonly<Record<string, unknown>>[];
+  const [compacted] = await rows(asked.compacted);
+  const [dead] = await rows(asked.dead);
   return {
-    ledger: rows(ledger).map((row) => ({
-      boot: String(row.boot),
-      seq: Number(row.seq),
-      points: Number(row.points),
+    ledger: (await rows(asked.ledger)).map(({ boot, seq, points }) => ({
+      boot: String(boot),
+      seq: Number(seq),
+      points: Number(points),
     })),
-    series: rows(series).map((row) => ({
-      boot: String(row.boot),
-      name: String(row.name),
-      points: Number(row.points),
-      sum: Number(row.sum),
+    boots: (await rows(asked.boots)).map(({ boot, points, batches, settled_seq }) => ({
+      boot: String(boot),
+      points: Number(points),
+      batches: Number(batches),
+      settledSeq: Number(settled_seq),
     })),
-    deadBatches: Number(rows(dead)[0]?.found),
+    gaps: (await rows(asked.gaps)).map(({ boot, first_seq, last_seq, points }) => ({
+      boot: String(boot),
+      firstSeq: Number(first_seq),
+      lastSeq: Number(last_seq),
+      points: Number(points),
+    })),
+    series: (await rows(asked.series)).map(({ boot, name, points, sum }) => ({
+      boot: String(boot),
+      name: String(name),
+      points: Number(points),
+      sum: Number(sum),
+    })),
+    compacted: { fine: Number(compacted?.fine), coarse: Number(compacted?.coarse) },
+    deadBatches: Number(dead?.found),
   };
 }
 
