@@ -28,7 +28,6 @@ const ESSENTIAL = [
   "points_lost_in_gaps",
   "gaps_recorded",
   "batches_settled",
-  "rollups_compacted",
   "points_dropped",
   "entries_destroyed",
   "unreadable_entries_kept",

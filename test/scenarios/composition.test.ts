@@ -3,7 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initTRPC, TRPCError } from "@trpc/server";
+import { Redis } from "ioredis";
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
+import { groupsOf, pairsOf } from "../../server/adapters/redis-replies.js";
 import { type Environment, readEnvironment } from "../../server/env.js";
 import { createParamedic, type Logger, type Paramedic, type ParamedicOptions } from "../../server/index.js";
 import { ownKey } from "../services/own-key.js";
@@ -36,6 +38,16 @@ function start(options: ParamedicOptions = {}, variables: Record<string, string>
   });
   running.push(paramedic);
   return paramedic;
+}
+
+/** Holds back all writes to a stream if everything on it is acknowledged, and tells whether it was. */
+async function isHeldWithNothingOnIt(client: Redis, key: string): Promise<boolean> {
+  await client.call("CLIENT", "PAUSE", 60_000, "WRITE");
+  const [group] = groupsOf(await client.call("XINFO", "GROUPS", key));
+  const [newest] = pairsOf(await client.call("XREVRANGE", key, "+", "-", "COUNT", 1));
+  if (group?.pending === 0 && (newest === undefined || group.lastDelivered === newest[0])) return true;
+  await client.call("CLIENT", "UNPAUSE");
+  return false;
 }
 
 /** An app with one procedure of each fate, called without HTTP. */
@@ -273,11 +285,16 @@ describe("Redis", () => {
 
   it("that dies in the middle costs no call; at shutdown what was on its way is folded without it, once", async () => {
     const redis = await startRedis();
-    const paramedic = start({}, { PARAMEDIC_REDIS_URL: redis.url, METRICS_REDIS_STREAM_KEY: ownKey("killed") });
+    const key = ownKey("killed");
+    const paramedic = start({}, { PARAMEDIC_REDIS_URL: redis.url, METRICS_REDIS_STREAM_KEY: key });
     const { api } = appOf(paramedic);
     await paramedic.ready;
     for (let i = 0; i < 100; i += 1) await api.good();
     await expect.poll(async () => (await api.paramedic.metrics.accounting()).rolledUp).toBeGreaterThanOrEqual(200);
+    // What this Redis confirmed it forgets when it is killed: so it confirms nothing more once all of that is committed.
+    const client = new Redis(redis.url);
+    await expect.poll(() => isHeldWithNothingOnIt(client, key)).toBe(true);
+    client.disconnect();
     await redis.kill();
     for (let i = 0; i < 100; i += 1) expect(await api.good()).toBe("good");
     const { recorded, rolledUp, inFlight, lost } = await api.paramedic.metrics.accounting();
