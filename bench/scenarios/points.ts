@@ -34,7 +34,8 @@ const ROUNDS = 7;
 /** Milliseconds, spread evenly: nearly every one of a few hundred has a bucket of its own, which is hard on whoever keeps buckets. */
 const LATENCIES = Float64Array.from({ length: 9_000 }, (_, at) => (at * 7.3) % 900);
 /** A process that has been up for a few minutes has compiled what it does every second. */
-const WARM_UP_WINDOWS = { paramedic: 200, onePerPoint: 10 };
+const WARM_UP_WINDOWS = 200;
+const WARM_UP_POINTS = 10_000;
 
 export const points: Scenario = {
   name: "points",
@@ -56,7 +57,9 @@ export const points: Scenario = {
         notes: [
           "points: processor time of one process that is producer and consumer, from record to sums in memory, over the same points; " +
             "without Redis itself. Paramedic flushes once a second, as by default, so each window is of one second; the other sends " +
-            `a pipeline of XADDs a second and reads a hundred entries at a time. ${ROUNDS} rounds in turns.`,
+            "a pipeline of XADDs a second and reads a hundred entries at a time. An empty entry a second, appended, read and " +
+            "acknowledged, is the least that any hand-over through a stream costs, whatever the number of points: below some " +
+            `thousand points a second that alone is more than a hundredth. ${ROUNDS} rounds in turns.`,
         ],
       };
     } finally {
@@ -67,24 +70,24 @@ export const points: Scenario = {
 
 async function measure(url: string, load: Load) {
   const { pointsPerSecond, series, windows } = load;
-  const paramedic = await throughParamedic(url, load);
-  const onePerPoint = await throughOneXaddPerPoint(url, load);
-  const rounds = { paramedic: [] as number[], onePerPoint: [] as number[] };
+  const ways = [
+    {
+      name: "one XADD per point",
+      way: await throughOneXaddPerPoint(url, load),
+      warmUpWindows: Math.ceil(WARM_UP_POINTS / pointsPerSecond),
+    },
+    { name: "paramedic", way: await throughParamedic(url, load), warmUpWindows: WARM_UP_WINDOWS },
+    { name: "an empty entry a second", way: await throughEmptyEntry(url, load), warmUpWindows: WARM_UP_WINDOWS },
+  ].map((one) => ({ ...one, rounds: [] as number[] }));
   try {
-    await cpuPerPoint(paramedic, load, WARM_UP_WINDOWS.paramedic);
-    await cpuPerPoint(onePerPoint, load, Math.ceil(WARM_UP_WINDOWS.onePerPoint / (pointsPerSecond / 1_000)));
+    for (const { way, warmUpWindows } of ways) await cpuPerPoint(way, load, warmUpWindows);
     for (let round = 0; round < ROUNDS; round += 1) {
-      rounds.onePerPoint.push(await cpuPerPoint(onePerPoint, load, windows));
-      rounds.paramedic.push(await cpuPerPoint(paramedic, load, windows));
+      for (const { way, rounds } of ways) rounds.push(await cpuPerPoint(way, load, windows));
     }
   } finally {
-    await paramedic.close();
-    await onePerPoint.close();
+    for (const { way } of ways) await way.close();
   }
-  return groupOf(`a point, CPU; ${pointsPerSecond} a second on ${series} series`, [
-    { name: "one XADD per point", rounds: rounds.onePerPoint },
-    { name: "paramedic", rounds: rounds.paramedic },
-  ]);
+  return groupOf(`a point, CPU; ${pointsPerSecond} a second on ${series} series`, ways);
 }
 
 /** CPU of this process per point in nanoseconds. */
@@ -171,6 +174,26 @@ async function throughOneXaddPerPoint(url: string, { pointsPerSecond, series }: 
         await redis.xack(key, "bench", ...entries.map(([id]) => id));
         arrived += entries.length;
       }
+    },
+    async close() {
+      await redis.del(key);
+      await redis.quit();
+    },
+  };
+}
+
+/** The three commands without which nothing is handed over, and nothing around them. */
+async function throughEmptyEntry(url: string, { pointsPerSecond }: Load): Promise<Way> {
+  const redis = new Redis(url);
+  const key = `empty:${pointsPerSecond}`;
+  await redis.xgroup("CREATE", key, "bench", "0", "MKSTREAM");
+  let arrived = 0;
+  return {
+    async window() {
+      const id = await redis.xadd(key, "*", "data", "");
+      await redis.xreadgroup("GROUP", "bench", "one", "COUNT", 1, "STREAMS", key, ">");
+      if (id !== null) arrived += pointsPerSecond * (await redis.xack(key, "bench", id));
+      return arrived;
     },
     async close() {
       await redis.del(key);

@@ -583,6 +583,68 @@ describe("flush", () => {
   });
 });
 
+describe("between the turns of a flush of many series", () => {
+  const SERIES = 450;
+  const manyHandles = (collector: Collector) =>
+    Array.from({ length: SERIES }, (_, at) => collector.series({ ...latency, tags: { at: String(at) } }));
+
+  it("others get theirs, for series that are harvested and for batches that are sent", async () => {
+    const { collector, transport } = setUp({ batchSize: 100 });
+    for (const handle of manyHandles(collector)) handle.record(1);
+    const arrived: number[] = [];
+    let isOver = false;
+    const flushing = collector.flush().finally(() => {
+      isOver = true;
+    });
+    while (!isOver) {
+      await settle();
+      arrived.push(transport.arrived.length);
+    }
+    await flushing;
+    expect(arrived.filter((batches) => batches === 0).length).toBeGreaterThanOrEqual(1);
+    expect(new Set(arrived)).toEqual(new Set([0, 1, 2, 3, 4, 5]));
+  });
+
+  it("I1: nothing is lost, counted twice or put into another window by whoever records, scrapes or hands out then", async () => {
+    const action = fc.constantFrom("record", "scrape", "hand out", "advance", "nothing");
+    await fc.assert(
+      fc.asyncProperty(fc.array(action, { maxLength: 8, size: "max" }), async (actions) => {
+        const context = setUp({ batchSize: 100 });
+        const { collector, clock, transport } = context;
+        const handles = manyHandles(collector);
+        for (const handle of handles) handle.record(1);
+        await clock.advance(1_000);
+        let recorded = SERIES;
+        const handedOut: Batch[] = [];
+        const flushing = collector.flush();
+        for (const next of actions) {
+          await settle();
+          if (next === "record") {
+            for (const handle of handles) handle.record(1);
+            recorded += SERIES;
+          }
+          if (next === "scrape")
+            expect(collector.cumulative().reduce((sum, { count }) => sum + count, 0)).toBe(recorded);
+          if (next === "hand out") handedOut.push(...collector.drain());
+          if (next === "advance") await clock.advance(1);
+          closes(context);
+          expect(collector.accounting().recorded).toBe(recorded);
+        }
+        await flushing;
+        await collector.flush();
+        closes(context);
+        const all = new Map([...transport.arrived, ...handedOut].map((batch) => [batchId(batch), batch]));
+        expect([...all.values()].reduce((sum, batch) => sum + pointsIn(batch), 0)).toBe(recorded);
+        const first = [...all.values()].find(({ seq }) => seq === 1);
+        if (!actions.includes("scrape") && !actions.includes("hand out")) {
+          expect(first).toMatchObject({ windowStart: Date.UTC(2026, 0, 1), windowEnd: Date.UTC(2026, 0, 1) + 1_000 });
+        }
+      }),
+      { numRuns: runs(30) },
+    );
+  });
+});
+
 describe("options", () => {
   it.each([
     [{ batchSize: 0 }, "batchSize"],
