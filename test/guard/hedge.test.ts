@@ -433,6 +433,24 @@ describe("what is late by a percentile", () => {
     expect(await answering(181)).toBe(2);
   });
 
+  it("does not become ever quicker because hedges answer for the slow ones", async () => {
+    const harness = createGuardHarness();
+    const { clock, guards } = harness;
+    const retryBudget = { minRetries: 1_000 };
+    const guard = guards.guard("http:search", { hedge: { afterPercentile: 90 }, idempotent, retryBudget });
+    const ask = async (...fates: Fate[]) => {
+      const { run, begunAt } = workOf(harness, ...fates);
+      const outcome = guard.execute(run);
+      await clock.advance(2_000);
+      await outcome;
+      return begunAt;
+    };
+    for (let i = 1; i <= 20; i += 1) await ask({ afterMs: i * 10 });
+    for (let i = 0; i < 60; i += 1) await ask({ afterMs: undefined }, { afterMs: 5 });
+    const [first = 0, second = 0] = await ask({ afterMs: undefined }, { afterMs: 5 });
+    expect(second - first).toBeGreaterThanOrEqual(180);
+  });
+
   it("goes by a given time until then", async () => {
     const harness = createGuardHarness();
     const { run, begunAt } = workOf(harness, { afterMs: 250 });

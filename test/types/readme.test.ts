@@ -83,6 +83,12 @@ const SURROUNDINGS: Readonly<
       const text = "story";`,
     after: `console.log(await summarise(text), paramedic.recovery.strategies().some(({ name }) => name === "flush_cache"));`,
   },
+  "Hedges and budgets": {
+    before: `const providers = [{ name: "openai", baseURL: "https://api.openai.com/v1", apiKey: "key-1", model: "m" }];`,
+    after: `const { choices } = await assistant.chat({ messages: [{ role: "user", content: "hello" }] });
+      const left = paramedic.guard("llm:openai").snapshot().rescueBudget?.left.cost;
+      console.log(choices.length, left, await search.execute(() => "found"));`,
+  },
   Circuits: {
     before: `const fetchInvoice = async (id: string, _options: { signal: AbortSignal }) => "invoice " + id;
       const id = "7";
@@ -98,6 +104,7 @@ const SAYS: Readonly<Record<string, string>> = {
   "Your own tests": "well again 3",
   Database: "7",
   "Anything else": "short story true",
+  "Hedges and budgets": "1 2 found",
   Circuits: "open",
 };
 
