@@ -69,6 +69,8 @@ export interface DatabaseServer {
   readonly driver: "node-postgres" | "postgres.js" | "mysql2";
   readonly users: object;
   readonly proxy: TcpProxy;
+  /** Its own, behind the proxy. */
+  readonly port: number;
   pid(): number;
   /** Through the proxy. */
   open(settings?: PoolSettings): { readonly db: AnyDb; close(): Promise<unknown> };
@@ -139,12 +141,13 @@ async function startMysql(settings: ServerSettings): Promise<DatabaseServer> {
 }
 
 function common(
-  server: { readonly pid: number; kill(): Promise<void>; restart(): Promise<void>; stop(): Promise<void> },
+  server: { readonly pid: number; readonly port: number; kill(): Promise<void>; restart(): Promise<void>; stop(): Promise<void> },
   proxy: TcpProxy,
   run: DatabaseServer["run"],
 ) {
   return {
     proxy,
+    port: server.port,
     run,
     pid: () => server.pid,
     names: async () => (await run("select name from users order by id")).map(({ name }) => name),

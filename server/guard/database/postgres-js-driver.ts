@@ -3,8 +3,13 @@
  * through its own `begin`. So a statement that hangs is cancelled, where others lose their connection, and what it does with
  * a connection that broke in the midst of a transaction is kept from happening: it would write to a socket that is gone, out
  * of anybody's reach, and end the process.
+ *
+ * A connection that breaks while it works takes what it had into its next life: with the last error it rejects the first
+ * statement, unsent, and for each row that came last it puts a hole before the first rows. Such a statement is handed to the
+ * driver once more, and the holes are taken out.
  */
 import { classify } from "../../../shared/classify.js";
+import { readProperty } from "../../../shared/error-facts.js";
 import { type Clock, delayInCall } from "../../ports/clock.js";
 import { type DatabaseDriver, type LentConnection, lent } from "./database-driver.js";
 import { losesConnection } from "./repeat-rule.js";
@@ -12,6 +17,12 @@ import { hasMethods, ignore, replace } from "./shape.js";
 
 interface Query extends Promise<readonly object[]> {
   cancel(): unknown;
+  /** The rest it keeps to itself: how the driver ends a query, and how it gets it. */
+  resolve: (rows: unknown) => void;
+  reject: (error: unknown) => void;
+  readonly handler: (query: Query) => unknown;
+  /** As they were sent; undefined until then. */
+  readonly parameters: unknown;
 }
 
 interface Scope {
@@ -20,6 +31,7 @@ interface Scope {
 }
 
 interface Sql extends Scope {
+  readonly options: { readonly max?: number };
   begin(...args: unknown[]): Promise<unknown>;
 }
 
@@ -63,10 +75,12 @@ export function postgresJsDriver(client: unknown): DatabaseDriver | undefined {
 /** Does what `sql` does, and knows the statement that was sent last. */
 function lendTo(clock: Clock, sql: Sql): LentConnection & { readonly client: Pick<Sql, "unsafe" | "begin"> } {
   let last: Query | undefined;
+  /** More connections than these never carry an old error. */
+  const most = sql.options.max ?? 10;
   const watched =
     (unsafe: Scope["unsafe"]): Scope["unsafe"] =>
     (...args) => {
-      last = unsafe(...args);
+      last = ofThisLife(unsafe(...args), most);
       return last;
     };
   const watch = (scope: Scope): Scope => {
@@ -79,6 +93,20 @@ function lendTo(clock: Clock, sql: Sql): LentConnection & { readonly client: Pic
     }
     return scope;
   };
+  /** @param again how often, while it does not even begin */
+  const begin = async (args: readonly unknown[], again: number): Promise<unknown> => {
+    let hasBegun = false;
+    const noting = withBody(args, async (body, scope) => {
+      hasBegun = true;
+      return await body(scope);
+    });
+    try {
+      return await sql.begin(...noting);
+    } catch (error) {
+      if (hasBegun || again === 0 || !isServers(error) || isOfBegin(error)) throw error;
+      return await begin(args, again - 1);
+    }
+  };
   const client = {
     unsafe: watched(sql.unsafe),
     begin(...args: unknown[]): Promise<unknown> {
@@ -86,8 +114,8 @@ function lendTo(clock: Clock, sql: Sql): LentConnection & { readonly client: Pic
       const end = () => {
         isOver = true;
       };
-      const running = sql.begin(
-        ...withBody(args, async (body, scope) => {
+      const running = begin(
+        withBody(args, async (body, scope) => {
           try {
             const value = await body(watch(scope));
             return isOver ? await NEVER : value;
@@ -98,6 +126,7 @@ function lendTo(clock: Clock, sql: Sql): LentConnection & { readonly client: Pic
             throw error;
           }
         }),
+        most,
       );
       running.then(end, end);
       return running;
@@ -107,6 +136,41 @@ function lendTo(clock: Clock, sql: Sql): LentConnection & { readonly client: Pic
 }
 
 const NEVER = new Promise<never>(() => {});
+
+/** Keeps from a query what its connection had before: it is handed to the driver again, as it is, or loses the holes. */
+function ofThisLife(query: Query, again: number): Query {
+  if (!hasMethods(query, ["resolve", "reject", "handler"])) return query;
+  const { resolve, reject, handler } = query;
+  let left = again;
+  query.resolve = (rows) => resolve(withoutHoles(rows));
+  query.reject = (error) => {
+    if (left === 0 || !isServers(error) || readProperty(error, "parameters") === query.parameters) {
+      reject(error);
+      return;
+    }
+    left -= 1;
+    handler(query);
+  };
+  return query;
+}
+
+/** The server raised it; the driver has noted on it whose statement it was for. */
+function isServers(error: unknown): boolean {
+  return readProperty(error, "name") === "PostgresError" && typeof readProperty(error, "query") === "string";
+}
+
+function withoutHoles(rows: unknown): unknown {
+  if (!Array.isArray(rows) || rows.length === 0 || 0 in rows) return rows;
+  rows.splice(
+    0,
+    rows.findIndex((_row, index) => index in rows),
+  );
+  return rows;
+}
+
+function isOfBegin(error: unknown): boolean {
+  return /^begin\b/i.test(String(readProperty(error, "query")));
+}
 
 /** The arguments of `begin` or `savepoint` with their function wrapped. */
 function withBody(

@@ -13,8 +13,8 @@ export interface FailedWork {
 }
 
 export interface Repetition {
-  /** Healthy parties in each other's way, or a connection that another one replaces. */
-  readonly why: "contention" | "fresh_connection";
+  /** Healthy parties in each other's way, a connection that another one replaces, or one that leads to where no write goes. */
+  readonly why: "contention" | "fresh_connection" | "redirected";
   /** How often it may be done again; more would be a storm upon a database that is not well. */
   readonly most: number;
   /** It costs a token of the retry budget. */
@@ -23,8 +23,8 @@ export interface Repetition {
 
 const CONTENTION: Repetition = { why: "contention", most: Number.POSITIVE_INFINITY, costs: false };
 const RECONNECTED: Repetition = { why: "fresh_connection", most: 4, costs: true };
-/** After a failover old connections lead to what is now read-only; a new one tells. */
-const REDIRECTED: Repetition = { why: "fresh_connection", most: 1, costs: true };
+/** After a failover old connections lead to what is now read-only; a new one tells, so the old ones have to go first. */
+const REDIRECTED: Repetition = { why: "redirected", most: 1, costs: true };
 
 /** Undefined: not again. */
 export function repetitionOf(found: Classification, work: FailedWork): Repetition | undefined {

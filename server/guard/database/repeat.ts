@@ -8,6 +8,7 @@ import { type Clock, delayInCall } from "../../ports/clock.js";
 import type { Journal, RescueRecord } from "../../ports/journal.js";
 import type { Random } from "../../ports/random.js";
 import type { Settings } from "../../ports/settings.js";
+import { withDeadline } from "../deadline.js";
 import type { RetryBudget } from "../retry-budget.js";
 import { RETRY_COST } from "../retry-budget.js";
 import type { DatabaseFailures } from "./database-failures.js";
@@ -41,6 +42,8 @@ export interface RepeatedWork<T> {
   /** Of retries on a database that may not be well. */
   readonly budget: RetryBudget | undefined;
   once(): Promise<T>;
+  /** Resolves when it is known whether the database takes writes, on connections made now. @default it is not found out */
+  readonly checked?: (() => Promise<void>) | undefined;
   /** What a failure of `once` left behind. */
   failed(error: unknown): FailedWork;
 }
@@ -49,6 +52,7 @@ export interface RepeatedWork<T> {
 const BACKOFF = {
   contention: { baseMs: 5, maxMs: 200 },
   fresh_connection: { baseMs: 100, maxMs: 2_000 },
+  redirected: { baseMs: 100, maxMs: 2_000 },
 } as const satisfies Record<Repetition["why"], { baseMs: number; maxMs: number }>;
 
 /** Flags and mode let work on this database be repeated. */
@@ -91,14 +95,17 @@ export async function repeat<T>(deps: RepeatDeps, work: RepeatedWork<T>): Promis
         story?.ended(fits ? "failed" : "timed_out", attempt);
         throw error;
       }
-      const waited = await delayInCall(clock, waitMs, signal).then(
-        () => true,
-        () => false,
-      );
-      if (waited || signal === undefined) continue;
-      story?.ended(endOf(signal), attempt);
-      // What kept it from its work says more than that its time is up.
-      throw signal.reason instanceof TransactionError ? error : signal.reason;
+      try {
+        await delayInCall(clock, waitMs, signal);
+        if (repetition.why !== "redirected" || work.checked === undefined) continue;
+        const timeoutMs = deadlineAt - clock.monotonic();
+        await withDeadline(clock, work.checked(), { timeoutMs, onTimeout: () => error, signal });
+      } catch {
+        const isLate = !signal?.aborted;
+        story?.ended(isLate ? "timed_out" : endOf(signal), attempt);
+        // What kept it from its work says more than that its time is up.
+        throw isLate || signal.reason instanceof TransactionError ? error : signal.reason;
+      }
     }
   }
 }

@@ -144,6 +144,7 @@ export class StatementGuard {
       signal: deps.callContext.current()?.signal,
       budget: deps.budget,
       once: () => once(deadlineAt),
+      checked: deps.writes.checked,
       failed: (error) => ({
         isPooled,
         isHarmless: policy.idempotent ?? this.series.of(sqlOf(error)).name.reads,

@@ -109,6 +109,7 @@ export function createTransaction(deps: TransactionDeps): Transaction {
           signal,
           budget: run.guard?.deps.budget,
           once: () => run.once((tx) => work(asHandle(tx)), { service, signal, config: options.config }),
+          checked: guard?.deps.writes.checked,
           // Of one whose COMMIT was sent the outcome is unknown, and its error says so.
           failed: () => ({ isPooled: run.isPooled, isHarmless: true }),
         }),

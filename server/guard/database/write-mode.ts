@@ -24,6 +24,8 @@ export interface WriteMode {
   /** The database refused a write. */
   refused(reason: ReadOnlyReason, failure: Failure | undefined): void;
   succeeded(): void;
+  /** Resolves when no refused write is looked into any more. */
+  checked(): Promise<void>;
   /** No probe begins any more. */
   stop(): void;
 }
@@ -54,6 +56,11 @@ export function createWriteMode(service: string, { clock, journal, probe }: Writ
   let pauseMs: number = PROBE.firstMs;
   let probedAt = Number.NEGATIVE_INFINITY;
   let trialAt = 0;
+  const waiting: (() => void)[] = [];
+
+  const endWaiting = (): void => {
+    for (const end of waiting.splice(0)) end();
+  };
 
   const apply = (event: WriteEvent): void => {
     const before = state;
@@ -68,6 +75,7 @@ export function createWriteMode(service: string, { clock, journal, probe }: Writ
         tell({ actionType: "reset", actionStrategy: WRITE_MODE_STRATEGIES.left, status: "succeeded", message });
       }
     }
+    if (state.mode !== "checking") endWaiting();
     if (state.mode === "writable") timer?.cancel();
     else schedule();
   };
@@ -150,9 +158,13 @@ export function createWriteMode(service: string, { clock, journal, probe }: Writ
     succeeded() {
       if (state !== WRITABLE) apply({ type: "write.succeeded" });
     },
+    async checked() {
+      if (state.mode === "checking" && !isStopped) await new Promise<void>((resolve) => waiting.push(resolve));
+    },
     stop() {
       isStopped = true;
       timer?.cancel();
+      endWaiting();
     },
   };
 }

@@ -26,7 +26,7 @@ describe("what may be done again", () => {
     ["a lost connection, harmlessly", lost(), pooled, "fresh_connection"],
     ["a lost connection in a write", lost(), { isPooled: true, isHarmless: false }, undefined],
     ["a lost connection that nobody can replace", lost(), { isPooled: false, isHarmless: true }, undefined],
-    ["what leads to a read-only server", pg("25006"), pooled, "fresh_connection"],
+    ["what leads to a read-only server", pg("25006"), pooled, "redirected"],
     ["a COMMIT of which nothing is known", new TransactionError("outcome_unknown"), pooled, undefined],
     ["what the server does not know", pg("08007"), pooled, undefined],
     ["too many connections", pg("53300"), pooled, undefined],
@@ -115,6 +115,27 @@ describe("work on a database that failed", () => {
     const redirected = run(Array(10).fill(pg("25006")));
     await clock.advance(30_000);
     expect([connecting.attempts(), redirected.attempts()]).toEqual([5, 2]);
+  });
+
+  it("that led to a read-only server waits until old connections are gone, and no longer than its deadline", async () => {
+    const { clock, run, rescues } = setUp();
+    let known = () => {};
+    const checked = () => new Promise<void>((resolve) => (known = resolve));
+    const redirected = run([pg("25006")], { checked });
+    const late = run([pg("25006")], { deadlineAt: 9_000, checked: () => new Promise(() => {}) });
+    const controller = new AbortController();
+    const left = run([pg("25006")], { signal: controller.signal, checked: () => new Promise(() => {}) });
+    const refusedElsewhere = run([refused()], { checked: () => new Promise(() => {}) });
+    await clock.advance(5_000);
+    expect([redirected, late, left, refusedElsewhere].map(({ attempts }) => attempts())).toEqual([1, 1, 1, 2]);
+    known();
+    expect(await redirected.running).toBe("done");
+    controller.abort(new Error("gone"));
+    await expect(left.running).rejects.toThrow("gone");
+    await clock.advance(4_000);
+    await expect(late.running).rejects.toMatchObject({ code: "25006" });
+    expect(rescues().map(({ status }) => status)).toEqual(["succeeded", "succeeded", "cancelled", "timed_out"]);
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it("costs the retry budget where the database may not be well, and nothing where it is only busy", async () => {

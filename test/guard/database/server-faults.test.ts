@@ -239,6 +239,22 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       expect(await server.names()).toEqual(["ada"]);
     });
 
+    it("in the midst of rows: they are asked for again, and each comes once", async () => {
+      const { guardDatabase } = makeGuards();
+      guardDatabase("db:main", db);
+      const slowly =
+        driver === "mysql2"
+          ? sql`select seq as n, repeat('x', 20000) as filler, sleep(0.02) as slept from seq_1_to_30`
+          : sql`select n, repeat('x', 20000) as filler, pg_sleep(0.02) from generate_series(1, 30) as n`;
+      const reading = rowsOf(db, slowly);
+      await new Promise((resolve) => setTimeout(resolve, 300));
+      server.proxy.cut();
+      const numbers = (await reading).map((row) => Number(Object(row).n));
+      expect(numbers).toEqual(Array.from({ length: 30 }, (_, index) => index + 1));
+      await insert(db, "ada");
+      expect(await Promise.all([names(), names(), names(), names()])).toEqual(Array(4).fill(["ada"]));
+    });
+
     it("in a read: it is asked again", async () => {
       const { guardDatabase } = makeGuards();
       guardDatabase("db:main", db);
@@ -378,6 +394,32 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       ]);
     }, 60_000);
 
+    it("while another one takes its place: writes go there at once, and no caller hears of it", async () => {
+      const successor = await startServerOf(driver);
+      try {
+        const { guardDatabase, databases, transaction, registry, failures } = makeGuards({}, { failureThreshold: 1 });
+        guardDatabase("db:main", db);
+        await Promise.all([names(), names(), names(), names()]);
+        await server.setReadOnly(true);
+        server.proxy.redirect(successor.port);
+        await insert(db, "ada");
+        await transaction(db, async (tx: AnyTx) => insert(tx, "grace"));
+        await Promise.all(["eve", "joan", "mary"].map((name) => insert(db, name)));
+        expect((await successor.names()).toSorted()).toEqual(["ada", "eve", "grace", "joan", "mary"]);
+        expect(await server.names()).toEqual([]);
+        // Whoever was connected to the old one is so no more: reads are not of yesterday.
+        const reads = await Promise.all([names(), names(), names(), names()]);
+        expect(reads.map((read) => read.length)).toEqual([5, 5, 5, 5]);
+        expect(failures()).toContainEqual(expect.objectContaining({ failureType: "database_readonly" }));
+        expect(registry.get("db:main")?.snapshot()).toMatchObject({ state: "closed", failureCount: 0 });
+        expect(databases()[0]?.degradedBecause()).toBeUndefined();
+      } finally {
+        server.proxy.redirect(server.port);
+        server.proxy.cut();
+        await successor.stop();
+      }
+    }, 60_000);
+
     it("lets everything through while the mode only watches", async () => {
       const { guardDatabase, databases } = makeGuards({ settings: { mode: () => "shadow", stopped: () => false } });
       guardDatabase("db:main", db);
@@ -403,11 +445,14 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
   });
 
   async function connectionId(on: AnyDb): Promise<unknown> {
-    const result: unknown = await on.execute(
-      driver === "mysql2" ? sql`select connection_id() as id` : sql`select pg_backend_pid() as id`,
-    );
+    const query = driver === "mysql2" ? sql`select connection_id() as id` : sql`select pg_backend_pid() as id`;
+    return Object((await rowsOf(on, query))[0]).id;
+  }
+
+  async function rowsOf(on: AnyDb, query: object): Promise<unknown[]> {
+    const result: unknown = await on.execute(query);
     const rows: unknown = Reflect.get(Object(result), "rows") ?? result;
-    return driver === "mysql2" ? Object(rows)[0][0].id : Object(rows)[0].id;
+    return [...Object(driver === "mysql2" ? Object(rows)[0] : rows)];
   }
 });
 

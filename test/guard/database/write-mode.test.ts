@@ -142,6 +142,30 @@ describe("read-only mode", () => {
     expect(probedAt.length).toBeLessThanOrEqual(11);
   });
 
+  it("tells those who wait when it is known, also when nobody will find out any more", async () => {
+    const { clock, mode } = setUp(["read_only", "writable"]);
+    const told: string[] = [];
+    const wait = (name: string) => void mode.checked().then(() => told.push(name));
+    wait("at rest");
+    await settle();
+    expect(told).toEqual(["at rest"]);
+    mode.refused("read_only", failure);
+    wait("checking");
+    await settle();
+    expect(told).toEqual(["at rest"]);
+    await clock.advance(0);
+    wait("read-only");
+    await settle();
+    expect(told).toEqual(["at rest", "checking", "read-only"]);
+    await clock.advance(1_000);
+    expect(mode.readOnly).toBeUndefined();
+    mode.refused("read_only", failure);
+    wait("stopped");
+    mode.stop();
+    await settle();
+    expect(told).toContain("stopped");
+  });
+
   it("takes a probe that throws for one that could not be made", async () => {
     const clock = createFakeClock();
     const mode = createWriteMode("db:main", {
