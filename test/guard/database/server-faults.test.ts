@@ -240,6 +240,8 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
     });
 
     it("in the midst of rows: they are asked for again, and each comes once", async () => {
+      await close();
+      ({ db, close } = server.open({ max: 1 }));
       const { guardDatabase } = makeGuards();
       guardDatabase("db:main", db);
       const slowly =
@@ -252,7 +254,7 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       const numbers = (await reading).map((row) => Number(Object(row).n));
       expect(numbers).toEqual(Array.from({ length: 30 }, (_, index) => index + 1));
       await insert(db, "ada");
-      expect(await Promise.all([names(), names(), names(), names()])).toEqual(Array(4).fill(["ada"]));
+      expect(await names()).toEqual(["ada"]);
     });
 
     it("in a read: it is asked again", async () => {
