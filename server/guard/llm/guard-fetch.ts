@@ -9,7 +9,7 @@ import type { GuardContext } from "../guard.js";
 import { GuardError } from "../guard-error.js";
 import type { Guards } from "../guards.js";
 import { FailedResponse, refusalResponse } from "./failed-response.js";
-import { type GenAiMeter, measured, startMeter } from "./gen-ai-meter.js";
+import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
 import { copyOf, type HttpRequest, readRequest } from "./http-request.js";
 import { linkedController } from "./linked-controller.js";
 import type { NestedRetries } from "./nested-retries.js";
@@ -22,7 +22,10 @@ import { SseReader } from "./stream/sse-reader.js";
 import { watchStream } from "./stream/watch-stream.js";
 
 export interface GuardFetchOptions {
-  /** Sending a request twice does no harm. @default true for `llm:*`, and for GET, HEAD, OPTIONS, PUT and DELETE */
+  /**
+   * Sending a request twice does no harm. @default true for completions, embeddings and the like of `llm:*`, and for GET,
+   * HEAD, OPTIONS, PUT and DELETE
+   */
   readonly idempotent?: boolean | undefined;
   /** Of `llm:*`: the longest silence between two pieces of a stream's content; 1 to 2^31-1 ms. @default 30_000 */
   readonly stallTimeoutMs?: number | undefined;
@@ -151,14 +154,16 @@ function responseOf(opened: OpenedStream<Uint8Array, Response> | Response | unde
 }
 
 /** Undefined leaves it to the guard's policy and the procedure. */
-function idempotentBy({ method }: HttpRequest, isLlm: boolean): boolean | undefined {
-  return isLlm || IDEMPOTENT_METHODS.has(method) ? true : undefined;
+function idempotentBy({ method, completes }: HttpRequest, isLlm: boolean): boolean | undefined {
+  if (IDEMPOTENT_METHODS.has(method)) return true;
+  return isLlm ? completes : undefined;
 }
 
 const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS", "PUT", "DELETE"]);
 
-function operationOf({ path }: HttpRequest): "chat" | "embeddings" {
-  return path.endsWith("/embeddings") ? "embeddings" : "chat";
+function operationOf({ path }: HttpRequest): GenAiOperation {
+  if (/[/:](?:embed|embeddings|(?:batch)?embedContents?)$/i.test(path)) return "embeddings";
+  return /:(?:stream)?generateContent$/i.test(path) ? "generate_content" : "chat";
 }
 
 async function usageIn(response: Response): Promise<unknown> {

@@ -4,8 +4,10 @@ import { isJsonObject } from "../../../shared/failure.js";
 export interface HttpRequest {
   readonly method: string;
   readonly path: string;
-  /** Of the JSON that is sent. */
+  /** Of the JSON that is sent, or of the path, where Google has it. */
   readonly model: string | undefined;
+  /** A completion, or what is like it: asked twice, it costs twice and changes nothing. */
+  readonly completes: boolean;
   readonly apiKey: string | undefined;
   /** `false` where its body is a stream, which is gone once it was sent. */
   readonly repeatable: boolean;
@@ -16,6 +18,15 @@ export interface HttpRequest {
 
 /** Longer bodies are not parsed for the model's name alone. */
 const MAX_PARSED = 1_000_000;
+
+const GOOGLE_MODEL = /\/models\/([^/:]+):\w+$/;
+
+/**
+ * The last word of a path, as the APIs of OpenAI, Anthropic, Google, Bedrock, Cohere and Ollama have it. What they do beside,
+ * such as files, batches and fine-tuning, leaves something behind each time.
+ */
+const COMPLETION =
+  /[/:](?:chat|completions|responses|messages|count_tokens|embed|embeddings|generate|rerank|moderations|invoke|invoke-with-response-stream|converse|converse-stream|(?:stream)?generateContent|(?:batch)?embedContents?|countTokens)$/i;
 
 const KEY_HEADERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key"] as const;
 
@@ -28,7 +39,8 @@ export function readRequest(input: string | URL | Request, init: RequestInit = {
   return {
     method: (init.method ?? request?.method ?? "GET").toUpperCase(),
     path: url.pathname,
-    model: modelIn(init.body),
+    model: modelIn(init.body) ?? GOOGLE_MODEL.exec(url.pathname)?.[1],
+    completes: COMPLETION.test(url.pathname) && !url.pathname.includes("/threads/"),
     apiKey: key?.replace(/^Bearer /i, "") ?? url.searchParams.get("key") ?? undefined,
     repeatable: !isStream(init.body),
     signal: init.signal ?? request?.signal,

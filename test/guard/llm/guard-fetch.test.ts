@@ -244,12 +244,14 @@ describe("a stream of Anthropic's that breaks at every boundary between events",
 
   it("is left when its reader leaves the loop", async () => {
     provider.behaves({ kind: "stream", after: 5, end: "stalled" });
-    const { client, journal } = makeAnthropic({ stallTimeoutMs: 10_000 });
+    const { client, journal, genAi } = makeAnthropic({ stallTimeoutMs: 10_000 });
     for await (const one of await client.messages.create({ ...MESSAGE, stream: true })) {
       if (one.type === "content_block_delta") break;
     }
     await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
     expect(journal).toEqual([]);
+    const took = genAi().filter(({ descriptor }) => descriptor.metricName === "gen_ai.client.operation.duration");
+    expect(took.map(({ descriptor }) => descriptor.tags["error.type"])).toEqual(["aborted"]);
   });
 
   it("says that asking again is not safe once a tool was called, and adds up its tokens", async () => {
@@ -360,6 +362,28 @@ describe("a guarded fetch", () => {
     expect(provider.requests).toHaveLength(asked);
   });
 
+  it.each([
+    ["/v1/chat/completions", 4],
+    ["/v1/responses", 4],
+    ["/v1/messages", 4],
+    ["/v1/embeddings", 4],
+    ["/openai/deployments/mine/chat/completions", 4],
+    ["/v1beta/models/gemini:generateContent", 4],
+    ["/model/anthropic.claude/invoke", 4],
+    ["/api/chat", 4],
+    ["/v1/files", 1],
+    ["/v1/batches", 1],
+    ["/v1/messages/batches", 1],
+    ["/v1/fine_tuning/jobs", 1],
+    ["/v1/threads/one/messages", 1],
+    ["/v1/threads/one/runs", 1],
+  ])("asks an LLM again by POST only for what completes or embeds: %s", async (path, asked) => {
+    provider.behaves({ kind: "reply", status: 500, body: "oh" });
+    const { guardedFetch } = makeFetch({}, { failureThreshold: 100 }, "llm:any");
+    await guardedFetch(`${provider.origin}${path}`, { method: "POST", body: "{}" });
+    expect(provider.requests).toHaveLength(asked);
+  });
+
   it("never sends a streamed body twice, and a Request as often as it may", async () => {
     provider.behaves({ kind: "reply", status: 500, body: "" });
     const { guardedFetch } = makeFetch({ idempotent: true }, {}, "http:billing");
@@ -410,11 +434,17 @@ describe("a guarded fetch", () => {
       { kind: "events", events: [chunk("hel"), chunk("lo", "STOP")] },
       { kind: "events", events: [chunk("hel")] },
     );
-    const { guardedFetch } = makeFetch({}, {}, "llm:gemini");
+    const { guardedFetch, genAi, state } = makeFetch({}, {}, "llm:gemini");
     const askGemini = () =>
       guardedFetch(`${provider.origin}/v1beta/models/g:streamGenerateContent`, { method: "POST", body: "{}" });
     expect(await (await askGemini()).text()).toContain("STOP");
     await expect((await askGemini()).text()).rejects.toMatchObject({ how: "cut" });
+    // The model stands in the path there, and not in the body.
+    expect(genAi()[0]?.descriptor.tags).toMatchObject({
+      "gen_ai.operation.name": "generate_content",
+      "gen_ai.request.model": "g",
+    });
+    expect(state("llm:gemini:model:g")).toBe("closed");
   });
 
   it.each<[string, GuardFetchOptions]>([["stallTimeoutMs", { stallTimeoutMs: 0 }]])(

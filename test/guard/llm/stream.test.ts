@@ -137,7 +137,7 @@ describe("a stream that breaks at every boundary between events", () => {
 
   it.each([1, 2, 3])("is left when its caller breaks out of the loop after %i chunks", async (count) => {
     first.behaves({ kind: "stream", after: 3, end: "stalled" });
-    const { llm, journal, measured } = makeLlm({ stallTimeoutMs: 10_000 });
+    const { llm, journal, measured, genAi } = makeLlm({ stallTimeoutMs: 10_000 });
     let seen = 0;
     for await (const _chunk of llm.stream(request)) {
       seen += 1;
@@ -146,6 +146,8 @@ describe("a stream that breaks at every boundary between events", () => {
     await expect.poll(() => first.requests[0]?.hungUp).toBe(true);
     await expect.poll(() => measured.filter(({ descriptor }) => descriptor.tags.outcome === "aborted")).toHaveLength(1);
     expect(journal).toEqual([]);
+    const took = genAi().filter(({ descriptor }) => descriptor.metricName === "gen_ai.client.operation.duration");
+    expect(took.map(({ descriptor }) => descriptor.tags["error.type"])).toEqual(["aborted"]);
   });
 });
 

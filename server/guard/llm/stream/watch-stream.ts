@@ -61,6 +61,10 @@ async function passOn<T>(stream: WatchedStream<T>, silence: Silence): Promise<vo
     silence.resume();
     return taken;
   };
+  /** The caller took no more. Where he left, that is how it ended. */
+  const left = (): void => {
+    if (context.signal.aborted && !reader.finished) throw context.signal.reason;
+  };
   const begin = async (): Promise<boolean> => {
     begun = true;
     context.delivered({ timeoutMs: Number.POSITIVE_INFINITY });
@@ -76,11 +80,11 @@ async function passOn<T>(stream: WatchedStream<T>, silence: Silence): Promise<vo
       const hasContent = reader.read(item);
       if (hasContent) silence.broken();
       if (begun) {
-        if (!(await give(item))) return;
+        if (!(await give(item))) return left();
         continue;
       }
       held.push(item);
-      if (hasContent && !(await begin())) return;
+      if (hasContent && !(await begin())) return left();
       if (held.length > MAX_HELD) {
         throw new StreamFault("malformed", `${service} sent ${MAX_HELD} events without content`);
       }
