@@ -231,6 +231,40 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       expect(rescues()).toMatchObject([{ status: "succeeded" }]);
     });
 
+    it("has its like in one awaited statement, which waits for a row in the same way", async () => {
+      const { guardDatabase, rescues, failures, registry } = makeGuards({}, { failureThreshold: 1 });
+      await insert(db, "ada");
+      const wait = (ms: number) =>
+        driver === "mysql2"
+          ? server.run(`set global innodb_lock_wait_timeout = ${Math.max(1, ms / 1_000)}`)
+          : server.run(`alter database postgres set lock_timeout = ${ms}`);
+      await wait(50);
+      const hasty = server.open();
+      try {
+        guardDatabase("db:main", hasty.db);
+        let release = () => {};
+        const held = db.transaction(async (tx) => {
+          await rename(tx, "ada", "ada");
+          await new Promise<void>((resolve) => {
+            release = resolve;
+          });
+        });
+        while ((await rowsLocked(db)) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+        const waiting = rename(hasty.db, "ada", "grace");
+        while (failures().length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+        release();
+        await held;
+        await waiting;
+        expect(await server.names()).toEqual(["grace"]);
+        expect(failures()).toMatchObject([{ failureType: "database_busy", severity: "low" }]);
+        expect(rescues()).toMatchObject([{ actionStrategy: "statement_retry", status: "succeeded" }]);
+        expect(registry.get("db:main")?.snapshot()).toMatchObject({ state: "closed", failureCount: 0 });
+      } finally {
+        await hasty.close();
+        await wait(driver === "mysql2" ? 50_000 : 0);
+      }
+    });
+
     it("rolls back when its time is up, and its handle is over", async () => {
       await db.select().from(server.users);
       const { transaction } = makeGuards();
