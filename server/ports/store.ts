@@ -422,7 +422,6 @@ export interface Store
     AuditStore,
     SettingsStore,
     TaskStore,
-    LastGoodStore,
     ReportStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;

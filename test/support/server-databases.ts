@@ -141,7 +141,13 @@ async function startMysql(settings: ServerSettings): Promise<DatabaseServer> {
 }
 
 function common(
-  server: { readonly pid: number; readonly port: number; kill(): Promise<void>; restart(): Promise<void>; stop(): Promise<void> },
+  server: {
+    readonly pid: number;
+    readonly port: number;
+    kill(): Promise<void>;
+    restart(): Promise<void>;
+    stop(): Promise<void>;
+  },
   proxy: TcpProxy,
   run: DatabaseServer["run"],
 ) {

@@ -240,9 +240,9 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
           : server.run(`alter database postgres set lock_timeout = ${ms}`);
       await wait(50);
       const hasty = server.open();
+      let release = () => {};
       try {
         guardDatabase("db:main", hasty.db);
-        let release = () => {};
         const held = db.transaction(async (tx) => {
           await rename(tx, "ada", "ada");
           await new Promise<void>((resolve) => {
@@ -260,6 +260,7 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
         expect(rescues()).toMatchObject([{ actionStrategy: "statement_retry", status: "succeeded" }]);
         expect(registry.get("db:main")?.snapshot()).toMatchObject({ state: "closed", failureCount: 0 });
       } finally {
+        release();
         await hasty.close();
         await wait(driver === "mysql2" ? 50_000 : 0);
       }
