@@ -18,9 +18,7 @@ export interface HealEverythingDeps {
   readonly check: () => Promise<HealthReport>;
   /** Sweeps, resets stuck tasks, judges. */
   readonly beat: () => Promise<void>;
-  readonly repair: (
-    failure: Failure,
-  ) => Promise<{
+  readonly repair: (failure: Failure) => Promise<{
     readonly recovered: boolean;
     readonly actions: readonly { actionStrategy: string; status: string }[];
   }>;
