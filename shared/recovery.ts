@@ -49,6 +49,9 @@ export type StrategyScope = (typeof STRATEGY_SCOPES)[number];
 /** The name under which "no strategy applies" is recorded: that nothing could be done is worth a row too. */
 export const NO_STRATEGY = "none";
 
+/** The name of the strategy that tells a human: its success says nothing of the service. */
+export const ALERT_OPERATOR = "alert_operator";
+
 /**
  * The caller's piece of work in the hands of a call-scoped strategy. Each method really runs something and resolves with
  * its value or rejects with its error; none may be called after the strategy's `execute` has settled.

@@ -3,7 +3,7 @@
  * that an outage does not switch healing off. Pure.
  */
 import type { HealthCheckResult } from "./health.js";
-import type { ActionStatus } from "./recovery.js";
+import { type ActionStatus, ALERT_OPERATOR } from "./recovery.js";
 import type { ActionCount, RepairEnd } from "./reports.js";
 import { MINUTE_MS } from "./units.js";
 
@@ -48,7 +48,10 @@ export function ownRate(
   tasks: { readonly succeeded: number; readonly failed: number; readonly reset: number },
   { minSamples }: Pick<SafetyConfig, "minSamples">,
 ): OwnRate {
-  const repairs = actions.filter(({ scope, dryRun, byGuard }) => scope === "service" && !dryRun && !byGuard);
+  const repairs = actions.filter(
+    ({ scope, dryRun, byGuard, actionStrategy }) =>
+      scope === "service" && !dryRun && !byGuard && actionStrategy !== ALERT_OPERATOR,
+  );
   const rows = (matches: (status: ActionStatus) => boolean) =>
     repairs.filter(({ status }) => matches(status)).reduce((sum, count) => sum + count.rows, 0);
   const failed = rows(isFailedAction) + tasks.failed + tasks.reset;
@@ -62,9 +65,12 @@ export function judgeSafety({ rate }: OwnRate, { safetyRate, criticalRate }: Saf
   return rate > criticalRate ? "critical" : "safety";
 }
 
-/** @param repairs newest first */
+/** @param repairs newest first; that a human was told is none */
 export function failedInARow(repairs: readonly RepairEnd[]): number {
-  const counted = repairs.filter(({ status }) => status === "succeeded" || isFailedAction(status));
+  const counted = repairs.filter(
+    ({ status, actionStrategy }) =>
+      actionStrategy !== ALERT_OPERATOR && (status === "succeeded" || isFailedAction(status)),
+  );
   const good = counted.findIndex(({ status }) => !isFailedAction(status));
   return good < 0 ? counted.length : good;
 }

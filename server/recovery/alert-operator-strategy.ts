@@ -1,6 +1,11 @@
 /** The last level of recovery: when what could be done by itself did not help, a human is told what was tried. */
 import { FAILURE_TYPES, type Failure, type JsonObject, type Severity } from "../../shared/failure.js";
-import type { RecoveryAction, RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
+import {
+  ALERT_OPERATOR,
+  type RecoveryAction,
+  type RecoveryStrategy,
+  type StrategyResult,
+} from "../../shared/recovery.js";
 import { HOUR_MS } from "../../shared/units.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import type { RecoveryStore } from "../ports/store.js";
@@ -35,7 +40,7 @@ const MOST_TRIED = 20;
  * engine.registerStrategy(new AlertOperatorStrategy({ store, alert: ({ service, tried }) => page(service, tried) }));
  */
 export class AlertOperatorStrategy implements RecoveryStrategy {
-  readonly name = "alert_operator";
+  readonly name = ALERT_OPERATOR;
   readonly scope = "service";
   readonly actionType = "custom";
   readonly level = "human";

@@ -74,6 +74,8 @@ export const WATCHDOG_DEFAULTS = {
 const LEAST_BETWEEN_BEATS_MS = 5 * SECOND_MS;
 /** A beat this much later than its time was missed. */
 const LATE_AFTER_INTERVALS = 1.5;
+/** Some ends say nothing of repairs: that a human was told, that one was called off. */
+const ENDS_READ_FOR_ONE = 4;
 /** How far back repairs in a row are looked for. */
 const ROW_REACHES_MS = 24 * HOUR_MS;
 
@@ -128,7 +130,7 @@ export function createWatchdog(deps: WatchdogDeps, options: WatchdogOptions = {}
   const judgeRepairs = async () => {
     lookAtClearing();
     const from = Math.max(clearedAt + 1, clock.now() - ROW_REACHES_MS);
-    const ends = await store.listRepairEnds({ from, limit: safety.stopAfter });
+    const ends = await store.listRepairEnds({ from, limit: ENDS_READ_FOR_ONE * safety.stopAfter });
     if (failedInARow(ends) >= safety.stopAfter) stop(`${safety.stopAfter} repairs failed in a row`);
   };
 

@@ -105,6 +105,22 @@ describe("repairs in a row", () => {
   });
 });
 
+describe("that a human was told", () => {
+  it("is no repair: it neither ends a row of failures nor makes their share smaller", () => {
+    const told = {
+      actionId: "t",
+      actionStrategy: "alert_operator",
+      target: "db",
+      completedAt: 1,
+      status: "succeeded",
+    } as const;
+    const failed = { ...told, actionStrategy: "reconnect", status: "failed" } as const;
+    expect(failedInARow([told, failed, told, failed])).toBe(2);
+    const counts = [repairs("failed", 10), { ...repairs("succeeded", 50), actionStrategy: "alert_operator" }];
+    expect(ownRate(counts, nobody, SAFETY_DEFAULTS)).toEqual({ ended: 10, failed: 10, rate: 1 });
+  });
+});
+
 describe("failed checks in a row", () => {
   const anyResult = fc.record({
     name: fc.constantFrom("database", "redis"),
