@@ -250,7 +250,8 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
           });
         });
         while ((await rowsLocked(db)) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
-        const waiting = rename(hasty.db, "ada", "grace");
+        // Drizzle's queries begin when they are awaited.
+        const waiting = (async () => await rename(hasty.db, "ada", "grace"))();
         while (failures().length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
         release();
         await held;
