@@ -12,7 +12,7 @@ const count = (value: number, max: number, about: string) =>
 
 /**
  * Every flag and number of self-healing. A flag that the environment turns off stays off, whatever code or an operator
- * says; its part becomes a pass-through.
+ * says; its part becomes a pass-through. Which ones an operator may turn off and on at run time: `LIVE_FLAGS`.
  */
 export const SELF_HEALING_FEATURE_FLAGS = {
   SELF_HEALING_ENABLED: flag("Everything. Off: every part passes through and nothing is written."),

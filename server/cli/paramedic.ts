@@ -1,17 +1,23 @@
 #!/usr/bin/env node
-/** The command line: `paramedic start` runs the standalone backend, `paramedic migrate` moves the database's schema. */
+/** The command line: runs the standalone backend, moves the database's schema, shows and changes what operators stored. */
+import { describeError } from "../../shared/describe-error.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { readBackendEnvironment } from "../env.js";
 import { startBackend } from "../main.js";
 import { type StoreTarget, storeTargetOf } from "../options.js";
-import { migrateStore, migrateStoreBack } from "../store-target.js";
+import { systemClock } from "../ports/clock.js";
+import { silentLogger } from "../ports/logger.js";
+import type { Store } from "../ports/store.js";
+import { createStore, migrateStore, migrateStoreBack } from "../store-target.js";
+import { changeStored, describeStored, parseChange, SETTINGS_USAGE } from "./settings-command.js";
 
 /** sysexits(3): the configuration is wrong; a supervisor should not restart what cannot start. */
 const EXIT_CONFIGURATION = 78;
 
 const USAGE = `paramedic start     runs the standalone backend (HOST, PORT, PARAMEDIC_DATABASE_URL, …: see .env.example)
 paramedic migrate   brings the database's schema up to date
-paramedic migrate --to N   takes it back to version N, after a copy of the database`;
+paramedic migrate --to N   takes it back to version N, after a copy of the database
+${SETTINGS_USAGE}`;
 
 async function main(command: string | undefined, rest: readonly string[]): Promise<number> {
   switch (command) {
@@ -27,6 +33,20 @@ async function main(command: string | undefined, rest: readonly string[]): Promi
       process.stdout.write(`${database}: ${applied === 0 ? "up to date" : `${applied} migration(s) applied`}\n`);
       return 0;
     }
+    case "settings":
+      process.stdout.write(
+        `${await withStore(async (store) => describeStored(await store.loadSettings(), systemClock.now()))}\n`,
+      );
+      return 0;
+    case "set": {
+      const asked = parseChange(rest);
+      if (!asked.ok) {
+        process.stderr.write(`paramedic: ${asked.problem}\n${USAGE}\n`);
+        return EXIT_CONFIGURATION;
+      }
+      process.stdout.write(`${await withStore((store) => changeStored({ store, clock: systemClock }, asked))}\n`);
+      return 0;
+    }
     case "help":
     case "--help":
     case undefined:
@@ -35,6 +55,18 @@ async function main(command: string | undefined, rest: readonly string[]): Promi
     default:
       process.stderr.write(`paramedic: no command ${JSON.stringify(command)}\n${USAGE}\n`);
       return EXIT_CONFIGURATION;
+  }
+}
+
+async function withStore<T>(work: (store: Store) => Promise<T>): Promise<T> {
+  const onFault = (error: unknown) => void process.stderr.write(`paramedic: ${describeError(error).message}\n`);
+  const target = storeTargetOf(readBackendEnvironment().databaseUrl);
+  const store = createStore({ clock: systemClock, logger: silentLogger, onFault }, target);
+  try {
+    await store.open();
+    return await work(store);
+  } finally {
+    await store.close();
   }
 }
 
