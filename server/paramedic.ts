@@ -265,7 +265,10 @@ export function createParamedic<Context extends object = object>(
       instance,
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
       place,
-      stakeOf: (service) => ({ criticality: criticalityOf(service) }),
+      stakeOf(service) {
+        const procedures = reach.proceduresOf(service);
+        return { criticality: criticalityOf(service), procedures: procedures.length > 0 ? procedures : undefined };
+      },
       onRow: tallies.action,
       onFault: faults.at("recovery"),
     },
