@@ -96,14 +96,17 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     this.deadlineAt = Math.min(ownDeadlineAt, info?.deadlineAt ?? Number.POSITIVE_INFINITY);
   }
 
-  run(): Promise<unknown> {
-    const first = new Promise<unknown>((resolve, reject) => {
-      this.#resolve = resolve;
-      this.#reject = reject;
-      this.#begin();
-    });
-    // A deadline ends an attempt in a timer, whose async context is another call's; what follows runs in this caller's.
-    return first.then(undefined, (fault: unknown) => rescue(this, fault));
+  async run(): Promise<unknown> {
+    try {
+      return await new Promise<unknown>((resolve, reject) => {
+        this.#resolve = resolve;
+        this.#reject = reject;
+        this.#begin();
+      });
+    } catch (fault) {
+      // A deadline ends an attempt in a timer, whose async context is another call's; from here on it is this caller's again.
+      return rescue(this, fault);
+    }
   }
 
   async runDetailed(): Promise<Detailed<unknown>> {
