@@ -171,9 +171,11 @@ it("R1 R2: laws 16 to 20 hold after a kill at any step of one of two instances, 
   let made = 0;
   await atEveryStep(async () => {
     made += 1;
-    await runOn(server.url, `create database kill_${made} template ${templateName}`);
+    // Several are made at a time.
+    const name = `kill_${made}`;
+    await runOn(server.url, `create database ${name} template ${templateName}`);
     const address = new URL(server.url);
-    address.pathname = `/kill_${made}`;
+    address.pathname = `/${name}`;
     return address.href;
   });
 }, 600_000);
