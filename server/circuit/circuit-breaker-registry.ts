@@ -2,7 +2,7 @@
  * The circuits of one process by name: one object per name, bounded, a tree of what is general and what is special, and one
  * place to hear of all their transitions.
  */
-import type { CircuitTransition, TransitionReason } from "../../shared/circuit.js";
+import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { systemClock } from "../ports/clock.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
@@ -46,6 +46,9 @@ export const REGISTRY_DEFAULTS = Object.freeze({
   parentShare: 0.75,
   parentMinimum: 2,
 }) satisfies Required<CircuitBreakerRegistryOptions>;
+
+/** Above the circuits that have nothing above them; no circuit has this name. */
+const TOP = "";
 
 /** Hears of circuits as they are made and as they move. A listener that throws disturbs nobody. */
 export interface CircuitListener {
@@ -117,13 +120,13 @@ export class CircuitBreakerRegistry {
       ...this.#depsOf(name),
       onTransition: (transition) => {
         this.#each((listener) => listener.transitioned?.(transition, breaker));
-        this.#moved(breaker, transition.reason, transition.failureEventId);
+        this.#moved(breaker, transition);
       },
     });
     if (this.#ready !== undefined) breaker.waitFor(this.#ready);
     if (this.#breakers.size >= this.#maxCircuits) this.#evictOne();
     this.#breakers.set(name, breaker);
-    this.#siblingsOf(name)?.add(breaker);
+    this.#siblingsOf(name).add(breaker);
     this.#panic.moved(name, false, this.#breakers.size);
     this.#each((listener) => listener.created?.(breaker));
     return breaker;
@@ -147,13 +150,13 @@ export class CircuitBreakerRegistry {
   /** Lets a circuit take over where it is stored to be, after a restart. */
   restore(breaker: CircuitBreaker, stored: StoredState, instant: Instant): void {
     breaker.restore(stored, instant);
-    this.#moved(breaker, "restored", undefined);
+    this.#moved(breaker, undefined);
   }
 
   /** Lets a circuit take over where another living instance moved it. */
   adopt(breaker: CircuitBreaker, stored: StoredState, instant: Instant): void {
     breaker.adopt(stored, instant);
-    this.#moved(breaker, "restored", undefined);
+    this.#moved(breaker, undefined);
   }
 
   /** Open circuits that do not refuse because too many opened at once, and how often that was so. */
@@ -181,7 +184,7 @@ export class CircuitBreakerRegistry {
       ...(classify && { classify: (error: unknown) => classify(error, name) }),
       enforce: () => this.#panic.allows(name) && (enforce === undefined || enforce(name)),
       onNotice: (notice) => this.#reportNotice(notice),
-      ...(ancestors.length > 0 && { above: () => this.#nearest(ancestors) }),
+      above: () => this.#nearest(ancestors),
     };
   }
 
@@ -193,25 +196,25 @@ export class CircuitBreakerRegistry {
     return undefined;
   }
 
-  /** The circuits right below the same name, whether or not there is a circuit of that name. */
-  #siblingsOf(name: string): Set<CircuitBreaker> | undefined {
-    const parent = parentOf(name);
-    if (parent === undefined) return undefined;
+  /** The circuits right below the same name, whether or not there is a circuit of that name; or at the top. */
+  #siblingsOf(name: string): Set<CircuitBreaker> {
+    const parent = parentOf(name) ?? TOP;
     const siblings = this.#children.get(parent) ?? new Set();
     this.#children.set(parent, siblings);
     return siblings;
   }
 
-  #moved(breaker: CircuitBreaker, reason: TransitionReason, failureEventId: string | undefined): void {
-    this.#panic.moved(breaker.name, !breaker.isClosed && reason !== "operator", this.#breakers.size);
+  /** @param transition undefined where the circuit took over what is stored */
+  #moved(breaker: CircuitBreaker, transition: CircuitTransition | undefined): void {
+    this.#panic.moved(breaker.name, !breaker.isClosed && transition?.reason !== "operator", this.#breakers.size);
     this.#each((listener) => listener.moved?.(breaker));
-    if (breaker.state === "open") this.#tripParentOf(breaker, failureEventId);
+    if (breaker.state === "open") this.#tripParentOf(breaker, transition?.failureEventId);
   }
 
   #tripParentOf(breaker: CircuitBreaker, failureEventId: string | undefined): void {
     const name = parentOf(breaker.name);
-    const siblings = name === undefined ? undefined : this.#siblingsOf(breaker.name);
-    if (name === undefined || siblings === undefined) return;
+    if (name === undefined) return;
+    const siblings = this.#siblingsOf(breaker.name);
     let tripped = 0;
     for (const sibling of siblings) if (!sibling.isClosed) tripped += 1;
     if (!tripsParent(tripped, siblings.size, this.#parentRule)) return;
@@ -269,9 +272,8 @@ export class CircuitBreakerRegistry {
     if (oldest === undefined) return;
     this.#breakers.delete(oldest.name);
     const siblings = this.#siblingsOf(oldest.name);
-    siblings?.delete(oldest);
-    const parent = parentOf(oldest.name);
-    if (siblings?.size === 0 && parent !== undefined) this.#children.delete(parent);
+    siblings.delete(oldest);
+    if (siblings.size === 0) this.#children.delete(parentOf(oldest.name) ?? TOP);
   }
 
   #each(tell: (listener: CircuitListener) => void): void {

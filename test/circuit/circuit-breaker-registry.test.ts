@@ -128,6 +128,12 @@ describe("a circuit registry", () => {
     expect(registry.getOrCreate("later").ready).toBeUndefined();
   });
 
+  it("has its circuits' deadlines where it is told to", () => {
+    const { timers } = new CircuitBreakerRegistry();
+    expect(new CircuitBreakerRegistry({ timers }).timers).toBe(timers);
+    expect(new CircuitBreakerRegistry().timers).not.toBe(timers);
+  });
+
   it("holds back the calls of circuits to come until the last of those that were waited for is there", async () => {
     const registry = new CircuitBreakerRegistry();
     let first: () => void = () => {};

@@ -343,7 +343,12 @@ describe("a call that lasts too long", () => {
     await clock.advance(1);
     const error = await outcome;
     expect(error).toBeInstanceOf(CircuitTimeoutError);
-    expect(error).toMatchObject({ code: "GATEWAY_TIMEOUT", circuitName: "svc", timeoutMs: 2_000 });
+    expect(error).toMatchObject({
+      code: "GATEWAY_TIMEOUT",
+      circuitName: "svc",
+      timeoutMs: 2_000,
+      message: 'circuit "svc": the call took longer than 2000 ms',
+    });
     expect(isRejection(error)).toBe(false);
     expect(signal?.reason).toBe(error);
     expect(breaker.getState().state).toBe("open");
