@@ -83,9 +83,12 @@ export const middleware: Scenario = {
       none,
     ];
     const empty = { name: "empty .use()", run: () => caller.empty() };
-    // First, while the compiler has seen no other way around a procedure than this one: so it is in an app.
-    const wrap = await compare("router, a call in process", none, [wrapped, yardstick]);
     const plain = await compare("middleware, a call in process", empty, [...contenders, yardstick]);
+    const wrap = await compare("router, a call in process", none, [
+      wrapped,
+      { name: "paramedic .use()", run: () => caller.ours() },
+      yardstick,
+    ]);
     // From the first linked call on, every await of this process is slower: so this comes last.
     callContext.enable();
     const linked = await compare("middleware, calls linked to guards", empty, [...contenders.slice(0, 1), yardstick]);
