@@ -272,7 +272,10 @@ export function createParamedic<Context extends object = object>(
       callContext,
       instance,
       place,
-      stakeOf: (service) => ({ criticality: criticalityOf(service) }),
+      stakeOf(service) {
+        const procedures = reach.proceduresOf(service);
+        return { criticality: criticalityOf(service), procedures: procedures.length > 0 ? procedures : undefined };
+      },
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
       onRow(row) {
         tallies.action(row);

@@ -102,7 +102,7 @@ async function chaos(mode: Mode, seed: number) {
   features.start();
   const random = seeded(seed);
   const pick = <T>(from: readonly T[]): T | undefined => from[Math.floor(random() * from.length)];
-  for (let round = 0; round < 1_000; round += 1) {
+  for (let round = 0; round < 500; round += 1) {
     const affectedService = pick(SERVICES) ?? "llm:openai";
     const failureType = pick(FAILURE_TYPES) ?? "unknown";
     const failure = aFailure({ affectedService, failureType, timestamp: clock.now(), errorMessage: failureType });
@@ -122,32 +122,23 @@ async function chaos(mode: Mode, seed: number) {
 }
 
 describe("shadow mode", () => {
-  it.each([1, 2, 3])(
-    "has no effect at all under the chaos in which full acts (seed %i)",
-    async (seed) => {
+  it("has no effect at all under the chaos in which full does everything that it can", async () => {
+    const acted = new Set<string>();
+    for (const seed of [1, 2, 3]) {
       const full = await chaos("full", seed);
-      const shadow = await chaos("shadow", seed);
-      for (const name of [
-        "reconnect",
-        "channel circuit.open",
-        "post",
-        "restart",
-        "safe state",
-        "initialise",
-        "feature off",
-      ]) {
-        expect(full.effects, name).toContain(name);
-      }
+      for (const name of full.effects) acted.add(name);
       expect(full.rows.some(({ status, dryRun }) => status === "succeeded" && !dryRun)).toBe(true);
 
+      const shadow = await chaos("shadow", seed);
       expect(shadow.effects).toEqual([]);
       const acts = shadow.rows.filter(({ actionStrategy }) => actionStrategy !== "none");
       expect(acts.length).toBeGreaterThan(10);
       for (const row of acts) expect(row).toMatchObject({ status: "skipped", dryRun: true, leaseUntil: undefined });
       expect(shadow.failures).toBeGreaterThan(50);
-    },
-    60_000,
-  );
+    }
+    const everything = ["channel circuit.open", "feature off", "initialise", "ping", "post", "reconnect", "restart"];
+    expect([...acted]).toEqual(expect.arrayContaining([...everything, "safe state", "alert", "dangerous"]));
+  }, 120_000);
 
   it.each(["monitor", "limited"] as const)(
     "%s repairs nothing either",
