@@ -33,7 +33,7 @@ it("are one row with the count, in bounded memory, and calls go on meanwhile", a
   let spentMs = 0;
   const answers: string[] = [];
   for (let batch = 0; batch < 100; batch += 1) {
-    const startedAt = performance.now();
+    const before = process.cpuUsage();
     for (let i = 0; i < 1_000; i += 1) {
       const failure = aFailure({
         affectedService: "http:storm",
@@ -43,7 +43,7 @@ it("are one row with the count, in bounded memory, and calls go on meanwhile", a
       });
       journal.append({ type: "failure.observed", failure, rescued: false });
     }
-    spentMs += performance.now() - startedAt;
+    spentMs += process.cpuUsage(before).user / 1_000;
     answers.push(await caller.ping());
     await new Promise((resolve) => setImmediate(resolve));
   }
@@ -58,7 +58,9 @@ it("are one row with the count, in bounded memory, and calls go on meanwhile", a
   const skipped = await paramedic.store.listRecoveries({ target: "http:storm", limit: 10 });
   expect(skipped.items.length).toBeLessThanOrEqual(2);
   expect(paramedic.recovery.state()).toMatchObject({ dropped: { "failure.observed": 0 }, refused: 0 });
-  console.info(`100,000 failures appended in ${Math.round(spentMs)} ms; the heap grew by ${grownMb.toFixed(1)} MB`);
+  console.info(
+    `100,000 failures took ${Math.round(spentMs)} ms of the processor to append; the heap grew by ${grownMb.toFixed(1)} MB`,
+  );
   expect(spentMs).toBeLessThan(5_000);
   expect(grownMb).toBeLessThan(100);
 }, 60_000);
