@@ -89,6 +89,23 @@ const SURROUNDINGS: Readonly<
       const left = paramedic.guard("llm:openai").snapshot().rescueBudget?.left.cost;
       console.log(choices.length, left, await search.execute(() => "found"));`,
   },
+  Repairs: {
+    before: `import { initTRPC } from "@trpc/server";
+      interface Context { isAdmin: boolean }
+      const publicProcedure = initTRPC.context<Context>().meta<object>().create().procedure;
+      const secret = "s".repeat(32);
+      const server = { close: () => {} };
+      const page = (_service: string, _tried: unknown) => {};
+      const recommended: string[] = [];
+      const recommend = async () => recommended.push("a book");
+      const cache = { reconnect: async () => {}, ping: async () => {} };
+      const orders = { state: "idle", reset: () => {}, start: () => {} };
+      const summarise = async (_context: { signal: AbortSignal }, text: string) => "short " + text;`,
+    after: `const strategies = paramedic.recovery.strategies().map(({ name }) => name);
+      const own = ["scale_webhook", "graceful_restart"].every((name) => strategies.includes(name));
+      console.log(recommended.length, own, await paramedic.operation("again", { targets: {
+        "llm:openai": lastGood.keeping(summarise) } })("story"));`,
+  },
   Circuits: {
     before: `const fetchInvoice = async (id: string, _options: { signal: AbortSignal }) => "invoice " + id;
       const id = "7";
@@ -105,6 +122,7 @@ const SAYS: Readonly<Record<string, string>> = {
   Database: "7",
   "Anything else": "short story true",
   "Hedges and budgets": "1 2 found",
+  Repairs: "1 true short story",
   Circuits: "open",
 };
 
@@ -160,7 +178,9 @@ describe("the README's blocks", () => {
       const { stdout } = await promisify(execFile)(process.execPath, ["--import", "tsx", file], {
         env: { PATH: process.env.PATH, PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}` },
       });
-      expect(stdout.trim()).toBe(SAYS[block.title]);
+      // Its own logger writes lines of JSON beside it.
+      const said = stdout.split("\n").filter((line) => !line.startsWith("{"));
+      expect(said.join("\n").trim()).toBe(SAYS[block.title]);
     },
     60_000,
   );
@@ -182,7 +202,7 @@ function written({ title, code }: (typeof blocks)[number], door: string, origin:
     file,
     `import { CircuitBreaker, createParamedic, type Paramedic } from ${JSON.stringify(door)};
      ${here(before)}
-     const paramedic: Paramedic = createParamedic({ logger: false, redis: false });
+     ${/^const paramedic = /m.test(code) ? "" : "const paramedic: Paramedic = createParamedic({ logger: false, redis: false });"}
      ${made}
      ${here(code)}
      ${after}
