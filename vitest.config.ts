@@ -3,9 +3,21 @@ import { defineConfig } from "vitest/config";
 /** Property tests run as often as this says, which may take an hour. */
 const isLongRun = (process.env.FAST_CHECK_RUNS ?? "") !== "";
 
+/**
+ * Promises about traffic at a given rate: they run last and one by one, because nothing else may take the processor, and once
+ * more where a neighbour took it.
+ */
+const LOAD = "test/load/**/*.test.ts";
+
 export default defineConfig({
   test: {
-    include: ["test/**/*.test.ts"],
+    projects: [
+      {
+        extends: true,
+        test: { name: "parts", include: ["test/**/*.test.ts"], exclude: [LOAD], sequence: { groupOrder: 0 } },
+      },
+      { extends: true, test: { name: "load", include: [LOAD], maxWorkers: 1, retry: 1, sequence: { groupOrder: 1 } } },
+    ],
     globalSetup: ["test/services/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
