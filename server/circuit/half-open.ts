@@ -81,7 +81,9 @@ export function isGrantOver({ grant }: HalfOpenStatus, now: number): boolean {
   return grant !== undefined && now >= grant.until;
 }
 
-/** How long until a permit comes back at the latest; not positive when one is back, or no probe is waited for. */
+/** How long until a permit comes back at the latest; 0 when no probe is waited for. */
 export function permitWaitMs({ probes }: HalfOpenStatus, now: number): number {
-  return probes.length === 0 ? 0 : Math.min(...probes.map(({ leaseUntil }) => leaseUntil)) - now;
+  // A later grant may allow fewer probes than are in flight: that one of them is over makes no room yet.
+  const ends = probes.flatMap(({ leaseUntil }) => (now < leaseUntil ? [leaseUntil] : []));
+  return ends.length === 0 ? 0 : Math.min(...ends) - now;
 }
