@@ -1,5 +1,6 @@
 /** The same chaos in `full` and in `shadow`: what acts in the one only writes down in the other what it would have done. */
 import { describe, expect, it } from "vitest";
+import { seededRandom } from "../../examples/seeded-random.js";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { AlertOperatorStrategy } from "../../server/recovery/alert-operator-strategy.js";
@@ -17,15 +18,6 @@ import { createFakeClock } from "../support/fake-clock.js";
 import { aFailure, aStrategy } from "./a-failure.js";
 
 const SERVICES = ["llm:openai", "db:main", "redis:cache", "machine:orders", "process:a", "http:billing"];
-
-/** A generator of the same numbers each time. */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 1_664_525 + 1_013_904_223) % 2 ** 32;
-    return state / 2 ** 32;
-  };
-}
 
 async function chaos(mode: Mode, seed: number) {
   const clock = createFakeClock();
@@ -100,7 +92,7 @@ async function chaos(mode: Mode, seed: number) {
   }
   engine.start();
   features.start();
-  const random = seeded(seed);
+  const random = seededRandom(seed);
   const pick = <T>(from: readonly T[]): T | undefined => from[Math.floor(random() * from.length)];
   for (let round = 0; round < 500; round += 1) {
     const affectedService = pick(SERVICES) ?? "llm:openai";

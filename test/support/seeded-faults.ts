@@ -1,4 +1,5 @@
 /** Faults of LLM providers that a seed decides, one number of the sequence for each request. */
+import { seededRandom } from "../../examples/seeded-random.js";
 import type { FixtureBehaviour } from "../../server/testing.js";
 import { providerReplies } from "../../server/testing.js";
 
@@ -19,17 +20,6 @@ const FAULTS: readonly (readonly [number, FixtureBehaviour])[] = [
   [8, { kind: "cut" }],
   [12, { kind: "hang" }],
 ];
-
-/** Numbers from 0 to 1, the same ones for the same seed. */
-export function seededRandom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 /** @param share of requests that fail, 0 to 1 */
 export function seededFaults(seed: number, share: number): () => FixtureBehaviour {

@@ -37,6 +37,14 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
       .limit(sql.placeholder("limit"));
     return db.delete(table).where(inArray(id, ids)).prepare();
   };
+  /** Of a table without an id of one column. */
+  const oldestRows = (table: SQLiteTable, at: SQLiteColumn) =>
+    db
+      .delete(table)
+      .where(
+        sql`rowid in (select rowid from ${table} where ${lt(at, before)} order by ${at} limit ${sql.placeholder("limit")})`,
+      )
+      .prepare();
   const resolvedEvent = db
     .select({ eventId: failureEvents.eventId })
     .from(failureEvents)
@@ -125,21 +133,9 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
       sql`exists ${laterChange}`,
     ),
     operator_audit: oldest(operatorAudit, operatorAudit.id, operatorAudit.at),
-    last_good_values: db
-      .delete(lastGoodValues)
-      .where(
-        sql`rowid in (select rowid from ${lastGoodValues} where ${lt(lastGoodValues.expiresAt, before)}
-          order by ${lastGoodValues.expiresAt} limit ${sql.placeholder("limit")})`,
-      )
-      .prepare(),
+    last_good_values: oldestRows(lastGoodValues, lastGoodValues.expiresAt),
     sessions: oldest(sessions, sessions.id, sessions.expiresAt),
-    gaps: db
-      .delete(ingestGaps)
-      .where(
-        sql`rowid in (select rowid from ${ingestGaps} where ${lt(ingestGaps.windowEnd, before)}
-          order by ${ingestGaps.windowEnd} limit ${sql.placeholder("limit")})`,
-      )
-      .prepare(),
+    gaps: oldestRows(ingestGaps, ingestGaps.windowEnd),
     incidents: oldest(
       incidents,
       incidents.id,
