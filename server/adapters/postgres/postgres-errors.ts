@@ -60,6 +60,14 @@ export function isWorthRepeating(error: unknown): boolean {
   return WORTH_REPEATING.has(codeOf(driverErrorOf(error)) ?? "");
 }
 
+/** The server or the network ended the session: what had not begun on it may be asked on another one. */
+export function isSessionOver(error: unknown): boolean {
+  const cause = driverErrorOf(error);
+  const code = codeOf(cause);
+  if (code === undefined) return cause instanceof Error && cause.message.startsWith("Connection terminated");
+  return /^(08|57P01|57P02|ECONNRESET$|EPIPE$)/.test(code);
+}
+
 /**
  * The server answered, and its session stands: the connection can be used again. After anything else, a time limit of ours
  * above all, an answer to the old question may still come.

@@ -23,6 +23,7 @@ import { recordFailures, resolveFailure, resolveQuietFailures } from "./failure-
 import { createIncidentQueries } from "./incident-statements.js";
 import { createLastGoodQueries, putLastGood } from "./last-good-statements.js";
 import { settleBatches } from "./ledger-statements.js";
+import { onLiveSession } from "./live-session.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
 import { storeErrorOf } from "./postgres-errors.js";
@@ -177,7 +178,7 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
   };
 
   const read = <T>(query: (queries: Connected["queries"]) => Promise<T>): Promise<T> =>
-    translated(() => query(opened().queries));
+    translated(() => onLiveSession(() => query(opened().queries)));
 
   const write = <T>(lane: Lane, work: (db: Db) => Promise<T>, rolledBack?: () => void): Promise<T> =>
     translated(() => opened().writes.run(lane, work, rolledBack));

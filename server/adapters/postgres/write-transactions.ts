@@ -5,6 +5,7 @@
 import type pg from "pg";
 import { ParamedicError } from "../../../shared/errors.js";
 import { type Clock, delay } from "../../ports/clock.js";
+import { onLiveSession } from "./live-session.js";
 import { type Db, drizzleOf } from "./postgres-connection.js";
 import { isWorthRepeating, leavesConnectionUsable } from "./postgres-errors.js";
 
@@ -20,26 +21,41 @@ export function lockStatement(lock: keyof typeof LOCKS): string {
   return `select pg_advisory_xact_lock(${LOCK_SPACE}, ${LOCKS[lock]})`;
 }
 
-/** One transaction on a connection of its own, which goes back to the pool only where it can be used again. */
+/** Back to the pool only where it can be used again. */
+async function releaseAfter(error: unknown, client: pg.PoolClient): Promise<void> {
+  const usable =
+    leavesConnectionUsable(error) &&
+    (await client.query("rollback").then(
+      () => true,
+      () => false,
+    ));
+  client.release(!usable);
+}
+
+function beginOn(pool: pg.Pool, begin: string): Promise<pg.PoolClient> {
+  return onLiveSession(async () => {
+    const client = await pool.connect();
+    try {
+      await client.query(begin);
+      return client;
+    } catch (error) {
+      await releaseAfter(error, client);
+      throw error;
+    }
+  });
+}
+
+/** One transaction on a connection of its own. */
 async function inTransaction<T>(pool: pg.Pool, begin: string, work: (db: Db) => Promise<T>): Promise<T> {
-  const client = await pool.connect();
-  let usable = false;
+  const client = await beginOn(pool, begin);
   try {
-    await client.query(begin);
     const result = await work(drizzleOf(client));
     await client.query("commit");
-    usable = true;
+    client.release();
     return result;
   } catch (error) {
-    if (leavesConnectionUsable(error)) {
-      usable = await client.query("rollback").then(
-        () => true,
-        () => false,
-      );
-    }
+    await releaseAfter(error, client);
     throw error;
-  } finally {
-    client.release(!usable);
   }
 }
 
