@@ -70,6 +70,7 @@ import { createLastGood } from "./recovery/last-good.js";
 import { createLoadShedder } from "./recovery/load-shedder.js";
 import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
+import { failureOfOpening } from "./recovery/recovery-rows.js";
 import { RestartStrategy } from "./recovery/restart-strategy.js";
 import { ScaleStrategy } from "./recovery/scale-strategy.js";
 import { StateMachineStrategy } from "./recovery/state-machine-strategy.js";
@@ -293,6 +294,11 @@ export function createParamedic<Context extends object = object>(
   );
   const reconnectables = new Map<string, Reconnectable>();
   const guardedDatabase = (name: string) => databases.databases().find((database) => database.name === name);
+  /** Asks a service past its circuit, where that costs nothing. */
+  const probeOf = (name: string): (() => unknown) | undefined => {
+    const known = reconnectables.get(name) ?? guardedDatabase(name);
+    return known && (() => known.ping());
+  };
   const strategies = createBuiltInStrategies(
     {
       clock,
@@ -303,6 +309,14 @@ export function createParamedic<Context extends object = object>(
         staysUsable: ({ failureType, affectedService }) =>
           (failureType === "database_readonly" || failureType === "disk_full") &&
           guardedDatabase(affectedService) !== undefined,
+      },
+      circuitReset: {
+        channel,
+        circuitState(name) {
+          const circuit = circuits.get(name)?.snapshot();
+          return circuit?.held === undefined ? circuit?.state : undefined;
+        },
+        probe: probeOf,
       },
       operators: { store, alert: options.onOperatorAlert ?? alertByLog(logger) },
       reconnectable(name) {
@@ -408,6 +422,12 @@ export function createParamedic<Context extends object = object>(
     transitioned(transition) {
       tallies.transition(transition);
       monitor.poke();
+      if (transition.to !== "open" || probeOf(transition.circuitName) === undefined) return;
+      countingJournal.append({
+        type: "failure.observed",
+        failure: failureOfOpening(transition, ids()),
+        rescued: false,
+      });
     },
   });
   const guardDatabase: Paramedic["guardDatabase"] = (name, db, databasePolicy) => {

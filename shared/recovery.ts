@@ -117,6 +117,8 @@ export interface RecoveryStrategy {
   readonly cooldownMs?: number | undefined;
   /** Of a repair: it begins so often at most for one target, over all instances. @default the engine's budget alone */
   readonly limit?: { readonly most: number; readonly windowMs: number } | undefined;
+  /** Of a repair: it completes what another one did, and need not wait until that has settled. @default false */
+  readonly completes?: boolean | undefined;
   /** Of a repair: an operator must say yes first, unless a policy says otherwise. @default false */
   readonly needsApproval?: boolean | undefined;
   appliesTo?(failure: Failure): boolean;

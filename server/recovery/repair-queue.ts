@@ -155,8 +155,11 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       now,
       options,
     );
-    const tellsHuman = planned.level === "human";
-    if (gate !== "free" && !(gate === "budget_spent" && tellsHuman)) return { plan: planned, actions };
+    const goesOn =
+      gate === "free" ||
+      (gate === "budget_spent" && planned.level === "human") ||
+      (gate === "settling" && registry.get(planned.steps[0] ?? "")?.completes === true);
+    if (!goesOn) return { plan: planned, actions };
     for (const step of planned.steps) {
       const strategy = registry.get(step);
       if (strategy === undefined || !mayBegin()) break;

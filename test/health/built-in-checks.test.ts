@@ -1,3 +1,5 @@
+import { spawnSync } from "node:child_process";
+import { totalmem } from "node:os";
 import { setTimeout as sleep } from "node:timers/promises";
 import Database from "better-sqlite3";
 import { afterEach, describe, expect, it } from "vitest";
@@ -10,7 +12,7 @@ import {
 import { cpuPercent, createCpuMeter, judgeCpu, quotaOf, readCores, readCpuMs } from "../../server/health/cpu-check.js";
 import { createEventLoopMeter, judgeEventLoop } from "../../server/health/event-loop-check.js";
 import { HealthCheckRegistry } from "../../server/health/health-check-registry.js";
-import { containerLimitOf, judgeMemory, readMemory } from "../../server/health/memory-check.js";
+import { containerLimitOf, judgeMemory, oldLimitOf, readMemory } from "../../server/health/memory-check.js";
 import { judgeRoundTrip } from "../../server/health/ping-check.js";
 import { systemClock } from "../../server/ports/clock.js";
 import { createRecordingSink } from "../instrumentation/support.js";
@@ -46,6 +48,15 @@ describe("memory", () => {
       expect(containerLimitOf(none, 16 * GIGABYTE)).toBeUndefined();
     }
     expect(containerLimitOf(GIGABYTE, 16 * GIGABYTE)).toBe(GIGABYTE);
+  });
+
+  it.each([64, 160, 1_024])("knows at how much V8 gives up with a heap of %s MB", (megabytes) => {
+    const asks = 'process.stdout.write(String(require("node:v8").getHeapStatistics().heap_size_limit))';
+    const { stdout } = spawnSync(process.execPath, [`--max-old-space-size=${megabytes}`, "-e", asks], {
+      encoding: "utf8",
+    });
+    const memoryBytes = containerLimitOf(process.constrainedMemory(), totalmem()) ?? totalmem();
+    expect(oldLimitOf(Number(stdout), memoryBytes) / 2 ** 20).toBeCloseTo(megabytes, 0);
   });
 
   it("reads this very process as it is", () => {

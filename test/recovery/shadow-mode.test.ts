@@ -5,6 +5,7 @@ import { createLocalControlChannel } from "../../server/adapters/local-control-c
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { AlertOperatorStrategy } from "../../server/recovery/alert-operator-strategy.js";
 import { CircuitBreakStrategy } from "../../server/recovery/circuit-break-strategy.js";
+import { CircuitResetStrategy } from "../../server/recovery/circuit-reset-strategy.js";
 import { createFeatures } from "../../server/recovery/features.js";
 import { ReconnectStrategy } from "../../server/recovery/reconnect-strategy.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
@@ -28,7 +29,7 @@ async function chaos(mode: Mode, seed: number) {
   let circuit: CircuitState = "closed";
   channel.subscribe(({ type }) => {
     effect(`channel ${type}`);
-    circuit = "open";
+    circuit = type === "circuit.reset" ? "closed" : "open";
   });
   const settings = { mode: () => mode, stopped: () => false };
   const engine = new RecoveryEngine({ clock, store, settings, instance: "a" }, { approvalTimeoutMs: 30_000 });
@@ -47,6 +48,7 @@ async function chaos(mode: Mode, seed: number) {
     new ReconnectStrategy({ clock, reconnectable: () => connection }),
     new ReconnectStrategy({ clock, kind: "redis", reconnectable: () => connection }),
     new CircuitBreakStrategy({ clock, channel, circuitState: () => circuit }),
+    new CircuitResetStrategy({ clock, channel, circuitState: () => circuit, probe: () => () => effect("probe") }),
     new ScaleStrategy(
       {
         clock,
@@ -128,8 +130,9 @@ describe("shadow mode", () => {
       for (const row of acts) expect(row).toMatchObject({ status: "skipped", dryRun: true, leaseUntil: undefined });
       expect(shadow.failures).toBeGreaterThan(50);
     }
-    const everything = ["channel circuit.open", "feature off", "initialise", "ping", "post", "reconnect", "restart"];
-    expect([...acted]).toEqual(expect.arrayContaining([...everything, "safe state", "alert", "dangerous"]));
+    const circuits = ["channel circuit.open", "channel circuit.reset", "probe"];
+    const services = ["feature off", "initialise", "safe state", "ping", "post", "reconnect"];
+    expect([...acted]).toEqual(expect.arrayContaining([...circuits, ...services, "restart", "alert", "dangerous"]));
   }, 120_000);
 
   it.each(["monitor", "limited"] as const)(

@@ -74,6 +74,21 @@ it("reconnects after a restart, under a lease, and says that it worked only when
   expect(await api.list()).toMatchObject([{ name: "ada" }]);
 }, 60_000);
 
+it("resets a circuit whose database answers past it, long before the circuit would have tried by itself", async () => {
+  const { api, rows } = appOf();
+  await paramedic.ready;
+  await api.list();
+  paramedic.circuits.get("db:main")?.forceOpen("repair");
+  await expect(api.list()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+  await expect
+    .poll(async () => (await rows()).filter(({ actionStrategy }) => actionStrategy === "circuit_reset"), {
+      timeout: 15_000,
+    })
+    .toMatchObject([{ actionType: "reset", status: "succeeded", target: "db:main", result: { verified: true } }]);
+  expect(paramedic.circuits.get("db:main")?.getState().state).toBe("closed");
+  expect(await api.list()).not.toEqual([]);
+});
+
 it("keeps reading from a database that turned read-only, without opening its circuit, and tells everybody why", async () => {
   const { api, rows, databaseHealth } = appOf();
   await paramedic.ready;
