@@ -106,7 +106,12 @@ export async function startBackend(environment = readBackendEnvironment()): Prom
       void stop();
     });
   }
-  return { url: `http://${host.includes(":") ? `[${host}]` : host}:${boundPort}`, paramedic, stop };
+  return { url: originOf(host, boundPort), paramedic, stop };
+}
+
+/** @example originOf("::1", 3000) // "http://[::1]:3000" */
+export function originOf(host: string, port: number): string {
+  return `http://${host.includes(":") ? `[${host}]` : host}:${port}`;
 }
 
 /** What came of opening the store; undefined when that takes longer than anybody waits for. */

@@ -586,7 +586,13 @@ export function createParamedic<Context extends object = object>(
     accounting,
     health: report,
     coverage: coverage.read,
-    status: () => ({ instance, mode: settings.mode(), storeOpen: opening?.isOpen() ?? false }),
+    status: () => ({
+      instance,
+      mode: settings.mode(),
+      storeOpen: opening?.isOpen() ?? false,
+      settingsAgeMs: settings.view().ageMs,
+      circuitsAgeMs: persistence?.stats().ageMs,
+    }),
   });
 
   /** Folding needs the store; leaving it to others leaves them the stream. */

@@ -18,6 +18,17 @@ import { createRecoveriesRouter } from "./recoveries-router.js";
 import { createSettingsRouter } from "./settings-router.js";
 import { createWatchdogRouter } from "./watchdog-router.js";
 
+/** What an instance works by. */
+export interface InstanceStatus {
+  readonly instance: string;
+  readonly mode: Mode;
+  /** The store was opened once; whether it is away since is in the ages below and in health's degradation. */
+  readonly storeOpen: boolean;
+  /** How long ago the settings, and the circuits of the other instances, were read; undefined while they never were. */
+  readonly settingsAgeMs: number | undefined;
+  readonly circuitsAgeMs: number | undefined;
+}
+
 export interface ApiDeps extends AccessDeps {
   readonly store: Store;
   readonly circuits: () => readonly CircuitView[];
@@ -28,7 +39,7 @@ export interface ApiDeps extends AccessDeps {
   readonly accounting: () => Promise<Accounting>;
   readonly health: () => HealthReport;
   readonly coverage: () => Coverage;
-  readonly status: () => { readonly instance: string; readonly mode: Mode; readonly storeOpen: boolean };
+  readonly status: () => InstanceStatus;
 }
 
 /**
@@ -40,6 +51,7 @@ export function createRouter(deps: ApiDeps) {
   const procedures = createProcedures(deps);
   const { read } = procedures;
   return router({
+    /** From memory: it answers while the store is away, and says how old what it knows is. */
     status: read.query(() => deps.status()),
     health: read.query(() => deps.health()),
     coverage: createCoverageProcedure(procedures, deps),

@@ -73,6 +73,8 @@ export interface SharingStats {
   readonly poisonings: number;
   /** The store answered last. */
   readonly inTouch: boolean;
+  /** How long ago all circuits were read; undefined while they never were. */
+  readonly ageMs: number | undefined;
 }
 
 export interface CircuitPersistence {
@@ -151,6 +153,7 @@ export function createCircuitPersistence(
   let superseded = 0;
   let loaded = false;
   let inTouch = false;
+  let allReadAt: number | undefined;
   let waiting = true;
   let syncDueAt = 0;
   let refreshDueAt = 0;
@@ -201,6 +204,7 @@ export function createCircuitPersistence(
     const now = clock.monotonic();
     for (const stored of rows) ledger.see(stored, now);
     loaded = true;
+    allReadAt = now;
     syncDueAt = now + syncIntervalMs;
     for (const breaker of registry.getAll()) restore(breaker);
     restoreTimer.cancel();
@@ -338,6 +342,7 @@ export function createCircuitPersistence(
 
   /** @param names of the circuits to read. @default all */
   async function sync(names?: readonly string[]): Promise<void> {
+    const askedAt = clock.monotonic();
     const asked = names ?? [...hinted, ...registry.getAll().flatMap(({ isClosed, name }) => (isClosed ? [] : [name]))];
     hinted.clear();
     const rows = await store.loadCircuits(names).catch((error: unknown) => {
@@ -347,7 +352,9 @@ export function createCircuitPersistence(
     for (const stored of rows) meet(stored);
     const found = new Set(rows.map(({ name }) => name));
     for (const name of asked) if (!found.has(name)) recreate(name);
-    if (names === undefined) syncDueAt = clock.monotonic() + syncIntervalMs;
+    if (names !== undefined) return;
+    allReadAt = askedAt;
+    syncDueAt = clock.monotonic() + syncIntervalMs;
   }
 
   function meet(stored: StoredCircuit): void {
@@ -496,6 +503,7 @@ export function createCircuitPersistence(
       poisoned: quorum.poisoned(),
       poisonings: quorum.poisonings,
       inTouch,
+      ageMs: allReadAt === undefined ? undefined : Math.round(clock.monotonic() - allReadAt),
     }),
   });
 }

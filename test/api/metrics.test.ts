@@ -35,7 +35,7 @@ function createAppRouter(store: Store, clock: FakeClock) {
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     coverage: () => NO_COVERAGE,
-    status: () => ({ instance: "test", mode: "full", storeOpen: true }),
+    status: () => ({ instance: "test", mode: "full", storeOpen: true, settingsAgeMs: 500, circuitsAgeMs: 500 }),
   });
   return t.router({ paramedic });
 }

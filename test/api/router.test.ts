@@ -58,7 +58,7 @@ function harness(changes: Partial<Store> = {}) {
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: clock.now() }),
     coverage: () => NO_COVERAGE,
-    status: () => ({ instance: "test", mode: "full", storeOpen: true }),
+    status: () => ({ instance: "test", mode: "full", storeOpen: true, settingsAgeMs: 500, circuitsAgeMs: 500 }),
   });
   const caller = (role: Role | undefined) => initTRPC.context<object>().create().createCallerFactory(router)({ role });
   return { clock, store, engine, executed, router, caller, faults, held };

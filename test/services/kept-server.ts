@@ -9,6 +9,8 @@ export interface KeptServer {
   stop(): Promise<void>;
   /** `kill -9`, and its sessions are gone; port and folder stay for `restart`. */
   kill(): Promise<void>;
+  /** SIGSTOP for it and all its sessions: connections stay and nothing answers. Gives how to let them go on. */
+  freeze(): () => Promise<void>;
   /** Starts it again on the same port and folder after `kill`. */
   restart(): Promise<void>;
 }
@@ -82,6 +84,14 @@ export async function keepServer(server: ServerToKeep): Promise<KeptServer> {
       return running.pid;
     },
     kill,
+    freeze() {
+      const frozen = [running.pid, ...childrenOf(running.pid)];
+      const signal = (name: NodeJS.Signals) => {
+        for (const pid of frozen) if (isAlive(pid)) process.kill(pid, name);
+      };
+      signal("SIGSTOP");
+      return async () => signal("SIGCONT");
+    },
     async restart() {
       await kill();
       running.keeper.kill("SIGKILL");

@@ -1,0 +1,290 @@
+/**
+ * Ten minutes of load on a fake clock while the database is really away: a PostgreSQL whose processes are stopped, one that is
+ * killed, an SQLite file that another process has locked. Calls, circuits and settings go on by what is known, the API and the
+ * command line answer with its age, no repair begins, and everything lands afterwards, in order and with its own times.
+ */
+import { spawn } from "node:child_process";
+import { createServer, type Server } from "node:http";
+import { initTRPC } from "@trpc/server";
+import { createHTTPHandler } from "@trpc/server/adapters/standalone";
+import { describe, expect, it } from "vitest";
+import { readEnvironment } from "../../server/env.js";
+import { createParamedic } from "../../server/index.js";
+import { storeTargetOf } from "../../server/options.js";
+import { systemClock } from "../../server/ports/clock.js";
+import { silentLogger } from "../../server/ports/logger.js";
+import { createStore } from "../../server/store-target.js";
+import { MINUTE_MS, SECOND_MS } from "../../shared/units.js";
+import { createTempFolder } from "../adapters/sqlite/temp-database.js";
+import { createTestDatabase } from "../services/postgres-database.js";
+import { startPostgres } from "../services/postgres-server.js";
+import { lockDatabase } from "../support/database-lock.js";
+import { createFakeClock, type FakeClock } from "../support/fake-clock.js";
+
+interface AwayDatabase {
+  readonly url: string;
+  /** Takes it away; gives how to bring it back. */
+  takeAway(): Promise<() => Promise<void>>;
+}
+type CleanUp = (work: () => void | Promise<void>) => void;
+
+async function startDatabase(cleanUp: CleanUp) {
+  const server = await startPostgres();
+  cleanUp(() => server.stop());
+  const { url } = await createTestDatabase(server);
+  return { server, url };
+}
+
+const OUTAGES: readonly {
+  readonly what: string;
+  /** Reads go on: a lock on the file keeps nobody from reading it. */
+  readonly readable: boolean;
+  readonly create: (cleanUp: CleanUp) => Promise<AwayDatabase>;
+}[] = [
+  {
+    what: "a PostgreSQL whose processes are all stopped",
+    readable: false,
+    async create(cleanUp) {
+      const { server, url } = await startDatabase(cleanUp);
+      return {
+        url,
+        async takeAway() {
+          const thaw = server.freeze();
+          cleanUp(thaw);
+          return thaw;
+        },
+      };
+    },
+  },
+  {
+    what: "a PostgreSQL that is killed and started again",
+    readable: false,
+    async create(cleanUp) {
+      const { server, url } = await startDatabase(cleanUp);
+      return {
+        url,
+        async takeAway() {
+          await server.kill();
+          return () => server.restart();
+        },
+      };
+    },
+  },
+  {
+    what: "an SQLite file that another process has locked",
+    readable: true,
+    async create(cleanUp) {
+      const temp = createTempFolder();
+      cleanUp(() => temp.remove());
+      return {
+        url: `file:${temp.path}`,
+        async takeAway() {
+          const lock = await lockDatabase(temp.path);
+          cleanUp(() => lock.kill());
+          return () => lock.release();
+        },
+      };
+    },
+  },
+];
+
+/** A little real time goes by with the fake one, so that a real database has a say. */
+async function pass(clock: FakeClock, ms: number): Promise<void> {
+  await clock.advance(ms);
+  await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+async function start({ url }: AwayDatabase, cleanUp: CleanUp) {
+  const clock = createFakeClock(Date.now());
+  const store = createStore({ clock: systemClock, logger: silentLogger, onFault() {} }, storeTargetOf(url));
+  const environment = readEnvironment({ PARAMEDIC_DATABASE_URL: url });
+  const paramedic = createParamedic({
+    instance: "web-1",
+    logger: false,
+    redis: false,
+    authorize: () => "operate",
+    overrides: { clock, store, environment },
+  });
+  const wait = setInterval(() => void clock.advance(0), 5);
+  await paramedic.ready;
+  clearInterval(wait);
+  cleanUp(async () => {
+    let ended = false;
+    const end = paramedic.shutdown().then(() => {
+      ended = true;
+    });
+    while (!ended) await pass(clock, 100);
+    await end;
+  });
+  let repairs = 0;
+  paramedic.recovery.registerStrategy({
+    name: "reconnect_it",
+    scope: "service",
+    priority: 1,
+    applicableFailureTypes: ["procedure_error", "service_unavailable"],
+    async execute() {
+      repairs += 1;
+      return { success: true, actionType: "reconnect", actionStrategy: "reconnect_it", durationMs: 1, message: "" };
+    },
+  });
+  const t = initTRPC.create();
+  const procedure = t.procedure.use(paramedic.middleware());
+  const weather = paramedic.guard("http:weather", { failureThreshold: 5, idempotent: false });
+  const router = t.router({
+    good: procedure.query(() => "good"),
+    weather: procedure.query(() =>
+      weather.execute(() => Promise.reject(Object.assign(new Error("503"), { status: 503 }))),
+    ),
+    broken: t.router(
+      Object.fromEntries(
+        MINUTES.map((minute) => [
+          `in${minute}`,
+          procedure.query(() => {
+            throw new Error(`broken in ${minute}`);
+          }),
+        ]),
+      ),
+    ),
+    health: paramedic.healthProcedure,
+    paramedic: paramedic.router,
+  });
+  const server = createServer(createHTTPHandler({ router, createContext: () => ({}) }));
+  const origin = await listen(server);
+  cleanUp(() => void server.close());
+  return { clock, store, paramedic, api: t.createCallerFactory(router)({}), repairs: () => repairs, origin };
+}
+
+const MINUTES = Array.from({ length: 10 }, (_, minute) => minute);
+const STEP_MS = 4 * SECOND_MS;
+const reason = "a look first";
+
+describe.each(OUTAGES)("ten minutes of load while the store is $what", ({ create, readable }) => {
+  it("change no call, are told with their age, let no repair begin, and land in order with their own times", async ({
+    onTestFinished,
+  }) => {
+    const database = await create(onTestFinished);
+    const { clock, store, paramedic, api, repairs, origin } = await start(database, onTestFinished);
+    const variables = { PARAMEDIC_DATABASE_URL: database.url };
+    await api.paramedic.settings.set({ name: "FAILOVER_STRATEGY_ENABLED", value: false, reason });
+    await pass(clock, STEP_MS);
+
+    const bringBack = await database.takeAway();
+    const awayAt = clock.now();
+    const asked = { good: 0, weather: 0, broken: 0 };
+    const brokenAt: number[] = [];
+    const messages = new Set<string>();
+    for (const minute of MINUTES) {
+      brokenAt.push(clock.now());
+      const broken = api.broken[`in${minute}`];
+      await expect(broken?.()).rejects.toThrow(`broken in ${minute}`);
+      for (let ms = 0; ms < MINUTE_MS; ms += STEP_MS) {
+        for (let call = 0; call < 10; call += 1) expect(await api.good()).toBe("good");
+        asked.good += 10;
+        asked.weather += 1;
+        messages.add(await api.weather().catch(({ message }: { message: string }) => message.replace(/\d+ ms/, "")));
+        await pass(clock, STEP_MS);
+      }
+    }
+    // The circuit opened by what this instance saw, and opened again after each of its probes.
+    expect([...messages]).toEqual(["503", expect.stringContaining('circuit "http:weather" is open')]);
+    expect(repairs()).toBe(0);
+
+    const [settings, status] = await Promise.all([api.paramedic.settings.list(), api.paramedic.status()]);
+    expect(settings.settings.find(({ name }) => name === "FAILOVER_STRATEGY_ENABLED")).toMatchObject({
+      value: false,
+      source: "stored",
+    });
+    if (!readable) {
+      expect(settings).toMatchObject({ repairsWait: true });
+      for (const ageMs of [settings.ageMs, status.settingsAgeMs, status.circuitsAgeMs]) {
+        expect(ageMs).toBeGreaterThan(9 * MINUTE_MS);
+      }
+      await expect(api.paramedic.failures.list()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+    }
+    expect((await api.health()).degradation?.parts).toEqual(expect.arrayContaining(["http:weather", "store"]));
+    await expect(api.paramedic.settings.set({ name: "mode", value: "shadow", reason })).rejects.toMatchObject({
+      code: "SERVICE_UNAVAILABLE",
+    });
+    const told = await commandLine(["status", "--url", `${origin}/paramedic`], variables);
+    expect(told).toMatchObject({ code: 0, errors: "" });
+    expect(told.output).toMatch(/^web-1 is .*without .*store/m);
+    expect(told.output).toMatch(/^circuit http:weather: (open|half_open), opened \d+ s ago/m);
+    expect(told.output).toContain("FAILOVER_STRATEGY_ENABLED = false  (stored)");
+    if (!readable) {
+      expect(told.output).toMatch(/^settings, read (5[4-9]\d|6\d\d) s ago: repairs wait$/m);
+      const settings = await commandLine(["settings", "--url", `${origin}/paramedic`], variables);
+      expect(settings.output.split("\n").slice(0, 2)).toEqual([
+        expect.stringContaining("postgres://"),
+        expect.stringMatching(/^web-1 is /),
+      ]);
+      const nobody = await commandLine(["status", "--url", "http://127.0.0.1:1/paramedic"], variables);
+      expect(nobody).toMatchObject({ code: 1, output: "" });
+      expect(nobody.errors).toMatch(/^paramedic: nothing can answer: no instance answers at http:.*postgres:.*\n$/);
+    }
+
+    await bringBack();
+    const backAt = clock.now();
+    const accounting = async () => {
+      await pass(clock, STEP_MS);
+      return api.paramedic.metrics.accounting().catch(() => undefined);
+    };
+    await expect
+      .poll(accounting, { timeout: 30_000, interval: 10 })
+      .toMatchObject({ lost: 0, inFlight: 0, dropped: {} });
+    const rows = async (service: string) =>
+      (await store.listFailures({ limit: 100, affectedService: service })).items.filter(
+        ({ timestamp }) => timestamp <= backAt,
+      );
+    const landed = async () => {
+      await pass(clock, STEP_MS);
+      return Promise.all(MINUTES.map(async (minute) => (await rows(`trpc.broken.in${minute}`)).length));
+    };
+    await expect.poll(landed, { timeout: 30_000, interval: 10 }).toEqual(MINUTES.map(() => 1));
+
+    const failures = (await store.listFailures({ limit: 100 })).items.filter(({ affectedService }) =>
+      affectedService.startsWith("trpc.broken."),
+    );
+    expect(failures.toReversed().map(({ timestamp }) => timestamp)).toEqual(brokenAt);
+    const weather = (await rows("trpc.weather")).reduce((sum, { occurrences }) => sum + occurrences, 0);
+    expect(weather).toBe(asked.weather);
+    const transitions = (await store.listTransitions({ circuitName: "http:weather", limit: 1_000 })).items.toReversed();
+    expect(transitions.length).toBeGreaterThan(5);
+    expect(transitions.map(({ version }) => version)).toEqual(transitions.map((_, index) => index + 1));
+    const times = transitions.map(({ at }) => at);
+    expect(times).toEqual(times.toSorted((a, b) => a - b));
+    expect(Math.min(...times)).toBeGreaterThanOrEqual(awayAt);
+    expect(Math.max(...times) - Math.min(...times)).toBeGreaterThan(8 * MINUTE_MS);
+    const { procedures } = await api.paramedic.metrics.topProcedures({
+      from: awayAt - 60 * MINUTE_MS,
+      to: clock.now() + MINUTE_MS,
+    });
+    expect(procedures.find(({ procedure }) => procedure === "good")?.calls).toBe(asked.good);
+    expect(procedures.find(({ procedure }) => procedure === "weather")?.calls).toBe(asked.weather);
+    const now = await api.paramedic.settings.list();
+    expect(now.repairsWait).toBe(false);
+    expect(now.ageMs).toBeLessThan(10 * SECOND_MS);
+    expect(paramedic.recovery.state()).toMatchObject({ storing: true, spooled: 0 });
+  }, 120_000);
+});
+
+async function listen(server: Server): Promise<string> {
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  return `http://127.0.0.1:${typeof address === "object" && address !== null ? address.port : 0}`;
+}
+
+async function commandLine(args: readonly string[], variables: Record<string, string>) {
+  const child = spawn(process.execPath, ["--import", "tsx", "server/cli/paramedic.ts", ...args], {
+    env: { PATH: process.env.PATH, ...variables },
+  });
+  let output = "";
+  let errors = "";
+  child.stdout.on("data", (chunk: Buffer) => {
+    output += chunk.toString();
+  });
+  child.stderr.on("data", (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
+  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  return { code, output, errors };
+}
