@@ -210,7 +210,7 @@ export function createParamedic<Context extends object = object>(
       clock,
       ids,
       identify,
-      isOn: () => settings.values().INSTRUMENTATION_ENABLED,
+      power: followSettings(settings, (values) => ({ isOn: values.INSTRUMENTATION_ENABLED })),
       loadGate: shedder?.gate,
       onFault: faults.at("instrumentation"),
     },
@@ -386,7 +386,7 @@ export function createParamedic<Context extends object = object>(
     strategies: () => recovery.strategies(),
     classify,
     instance,
-    flags: guardFlags(enabled, settings),
+    flags: followSettings(settings, (values) => guardFlags(enabled, values)),
     logger,
     onFault: faults.at("guards"),
     limitedServices: settled.limitedServices,
@@ -739,22 +739,20 @@ function instanceOf(host: string, pid: number): string {
   return `${host.replace(/[^A-Za-z0-9._-]/g, "-").slice(0, 80)}-${pid}`;
 }
 
-/** Read anew at each use: an operator may turn a part off while calls are on their way. */
-function guardFlags(enabled: boolean, { values }: LiveSettings): GuardFlags {
+/** Always what the settings say, in plain properties, because every call reads them. */
+function followSettings<T extends object>(settings: LiveSettings, pick: (values: SettingValues) => T): Readonly<T> {
+  const picked = pick(settings.values());
+  settings.subscribe((values) => Object.assign(picked, pick(values)));
+  return picked;
+}
+
+function guardFlags(enabled: boolean, values: SettingValues): GuardFlags {
   return {
     enabled,
-    get circuitBreakers() {
-      return values().CIRCUIT_BREAKERS_ENABLED;
-    },
-    get autoRecovery() {
-      return values().AUTO_RECOVERY_ENABLED;
-    },
-    get retry() {
-      return values().RETRY_STRATEGY_ENABLED;
-    },
-    get failover() {
-      return values().FAILOVER_STRATEGY_ENABLED;
-    },
+    circuitBreakers: values.CIRCUIT_BREAKERS_ENABLED,
+    autoRecovery: values.AUTO_RECOVERY_ENABLED,
+    retry: values.RETRY_STRATEGY_ENABLED,
+    failover: values.FAILOVER_STRATEGY_ENABLED,
   };
 }
 

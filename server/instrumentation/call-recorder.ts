@@ -1,4 +1,4 @@
-/** Writes down how calls ended: always as metrics, and as a failure event where the service failed. */
+/** Writes down how calls failed and streams ended: always as metrics, and as a failure event where the service failed. */
 import { describeError } from "../../shared/describe-error.js";
 import type { Failure } from "../../shared/failure.js";
 import type { ProcedureType } from "../../shared/outcome.js";
@@ -9,15 +9,16 @@ import type { Journal } from "../ports/journal.js";
 import type { LoadGate } from "../ports/load-gate.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import { ABORTED, type FailedOutcome, outcomeOfFailure, procedureFailureType } from "./call-outcome.js";
-import type { Activity } from "./in-flight.js";
 import type { StreamEnd } from "./observe-stream.js";
-import { createOperationSeries } from "./operation-series.js";
+import type { SeriesOfOperation } from "./operation-series.js";
 import { type Identify, identityOf } from "./procedure-call.js";
 import { createSeenErrors, type SeenErrors } from "./seen-errors.js";
 import { createStreamSeries } from "./stream-series.js";
 
 export interface CallRecorderDeps {
   readonly sink: MetricSink;
+  /** How calls end. */
+  readonly seriesOf: SeriesOfOperation;
   readonly journal: Journal;
   readonly callContext: CallContext;
   readonly clock: Clock;
@@ -41,8 +42,6 @@ export interface EndedCall {
 }
 
 export interface CallRecorder {
-  /** @param activity of the call's procedure */
-  succeeded(activity: Activity, durationMs: number): void;
   /** A call that a middleware saw from its begin to its end. */
   failed(call: EndedCall, error: unknown, durationMs: number): void;
   /** A stream gave an event. @param waitedMs from the call's begin, for its first one only */
@@ -60,8 +59,7 @@ const MOST_CAUSES = 20;
 
 /** No method throws: a fault of ours is reported and the call goes on. */
 export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
-  const { sink, journal, callContext, clock, ids, identify, onFault } = deps;
-  const seriesOf = createOperationSeries(sink, "trpc.");
+  const { sink, seriesOf, journal, callContext, clock, ids, identify, onFault } = deps;
   const streams = createStreamSeries(sink);
   const seen = createSeenErrors(clock);
 
@@ -126,14 +124,6 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
 
   return Object.freeze({
     seen,
-    succeeded(activity: Activity, durationMs: number) {
-      try {
-        activity.series ??= seriesOf(activity.path);
-        activity.series.succeeded(durationMs);
-      } catch (fault) {
-        onFault(fault);
-      }
-    },
     failed,
     streamed(path: string, waitedMs: number | undefined) {
       guarded(() => streams.event(path, waitedMs));

@@ -1,26 +1,36 @@
 /** Knows how many calls of each procedure run now; a sample says how many, and how many at most since the last one. */
 import type { MetricSink, SeriesHandle } from "../ports/metric-sink.js";
-import type { OperationSeries } from "./operation-series.js";
+import type { OperationSeries, SeriesOfOperation } from "./operation-series.js";
 
 /** The running calls of one procedure: looked up once a call, so what else a call needs of its procedure is kept here too. */
-export interface Activity {
-  readonly path: string;
-  running: number;
+export class Activity {
+  running = 0;
   /** The most since the last sample. */
-  peak: number;
+  peak = 0;
   /** What the last sample said. */
-  sampled: number;
-  gauge: SeriesHandle | undefined;
-  /** How its calls end; known from the first success on. */
-  series: OperationSeries | undefined;
+  sampled = 0;
+  gauge: SeriesHandle | undefined = undefined;
+
+  /** @param series how its calls end */
+  constructor(
+    readonly path: string,
+    readonly series: OperationSeries,
+  ) {}
+
+  /** A call begins. Each leaves once, when it ended. */
+  enter(): void {
+    this.running += 1;
+    if (this.running > this.peak) this.peak = this.running;
+  }
+
+  leave(): void {
+    this.running -= 1;
+  }
 }
 
 export interface InFlight {
   /** The calls of a path, which must be one of a bounded set. */
   of(path: string): Activity;
-  /** A call begins. Each is left once, when it ended. */
-  enter(activity: Activity): void;
-  leave(activity: Activity): void;
   /**
    * Records `trpc.<path>.in_flight`, the peak first and what runs now last, so that the gauge's maximum shows bursts between
    * samples. A procedure at rest is told once and then left out.
@@ -29,11 +39,11 @@ export interface InFlight {
 }
 
 /** Entering and leaving count and nothing else, so that a call pays a few nanoseconds. */
-export function createInFlight(sink: MetricSink): InFlight {
+export function createInFlight(sink: MetricSink, seriesOf: SeriesOfOperation): InFlight {
   const byPath = new Map<string, Activity>();
 
   const create = (path: string): Activity => {
-    const activity: Activity = { path, running: 0, peak: 0, sampled: 0, gauge: undefined, series: undefined };
+    const activity = new Activity(path, seriesOf(path));
     byPath.set(path, activity);
     return activity;
   };
@@ -45,13 +55,6 @@ export function createInFlight(sink: MetricSink): InFlight {
 
   return Object.freeze({
     of: (path: string) => byPath.get(path) ?? create(path),
-    enter(activity: Activity) {
-      activity.running += 1;
-      if (activity.running > activity.peak) activity.peak = activity.running;
-    },
-    leave(activity: Activity) {
-      activity.running -= 1;
-    },
     sample() {
       for (const [path, activity] of byPath) {
         const { running, peak, sampled } = activity;

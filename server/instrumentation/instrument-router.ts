@@ -3,7 +3,7 @@ import { type AnyTRPCProcedure, type AnyTRPCRouter, initTRPC, type TRPCCreateRou
 import { openGate } from "../ports/load-gate.js";
 import type { Activity } from "./in-flight.js";
 import { measureStream } from "./measure-stream.js";
-import type { Middleware, MiddlewareCall, MiddlewareDeps } from "./middleware.js";
+import { alwaysOn, type Middleware, type MiddlewareCall, type MiddlewareDeps } from "./middleware.js";
 import { refuseOverload } from "./overload.js";
 import { ProcedureCall } from "./procedure-call.js";
 import { isStream } from "./procedure-result.js";
@@ -29,29 +29,13 @@ type LazyLoader = AnyTRPCRouter["_def"]["lazy"][string];
  * @example const appRouter = createInstrumentRouter(deps)(t.router({ … }));
  */
 export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRouter {
-  const { recorder, inFlight, callContext, clock, middleware, isOn, onFault, loadGate = openGate } = deps;
+  const { recorder, inFlight, callContext, clock, middleware, onFault, power = alwaysOn, loadGate = openGate } = deps;
   const t = initTRPC.create();
   const wrapped = new WeakSet<object>();
 
   /** A router hands no meta to its procedures: it is on the procedure itself. */
   const callOf = ({ path, type, signal, ctx }: MiddlewareCall, meta: unknown, startedAt: number) =>
     new ProcedureCall({ path, type, signal, ctx, meta }, startedAt, deps);
-
-  const settle = (
-    opts: MiddlewareCall,
-    call: ProcedureCall | undefined,
-    data: unknown,
-    startedAt: number,
-    activity: Activity,
-  ): unknown => {
-    if (isStream(data, opts.type)) {
-      const onEnd = () => inFlight.leave(activity);
-      return measureStream(deps, data, { call: call ?? callOf(opts, undefined, startedAt), startedAt, onEnd });
-    }
-    inFlight.leave(activity);
-    recorder.succeeded(activity, clock.monotonic() - startedAt);
-    return data;
-  };
 
   /** Apart from the call itself, because a closure there would cost every call, linked or not. */
   const linked = (call: ProcedureCall, procedure: Procedure, opts: MiddlewareCall) =>
@@ -63,25 +47,30 @@ export function createInstrumentRouter(deps: InstrumentRouterDeps): InstrumentRo
     // Two callbacks, because an async function of our own costs every call a little more.
     return function paramedic(opts) {
       // Called by hand, without a router: tRPC refuses that with an error of its own.
-      if (!isRouterCall(opts) || isOn?.() === false) return procedure(opts);
+      if (!power.isOn || !isRouterCall(opts)) return procedure(opts);
       if (loadGate.level > 0 && callContext.current() === undefined) refuseOverload(loadGate, opts, meta, recorder);
       const startedAt = clock.monotonic();
       const call = callContext.enabled ? callOf(opts, meta, startedAt) : undefined;
       const running = call === undefined ? procedure(opts) : linked(call, procedure, opts);
       const activity = last?.path === opts.path ? last : inFlight.of(opts.path);
       last = activity;
-      inFlight.enter(activity);
+      activity.enter();
       return running.then(
         (data) => {
           try {
-            return settle(opts, call, data, startedAt, activity);
+            if (isStream(data, opts.type)) {
+              const of = call ?? callOf(opts, undefined, startedAt);
+              return measureStream(deps, data, { call: of, startedAt, onEnd: () => activity.leave() });
+            }
+            activity.leave();
+            activity.series.succeeded(clock.monotonic() - startedAt);
           } catch (fault) {
             onFault(fault);
-            return data;
           }
+          return data;
         },
         (error) => {
-          inFlight.leave(activity);
+          activity.leave();
           recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
           throw error;
         },

@@ -6,6 +6,7 @@ import { createInFlight } from "./in-flight.js";
 import { createInstrumentRouter, type InstrumentRouter } from "./instrument-router.js";
 import { createMiddleware, type Middleware, type MiddlewareDeps } from "./middleware.js";
 import { createOnError, type OnError } from "./on-error.js";
+import { createOperationSeries } from "./operation-series.js";
 
 export interface Instrumentation {
   /** For `t.procedure.use(…)`. */
@@ -31,11 +32,12 @@ export interface InstrumentationOptions {
  * const procedure = t.procedure.use(middleware);
  */
 export function createInstrumentation(
-  deps: CallRecorderDeps & Pick<MiddlewareDeps, "isOn">,
+  deps: Omit<CallRecorderDeps, "seriesOf"> & Pick<MiddlewareDeps, "power">,
   { sampleIntervalMs = SECOND_MS }: InstrumentationOptions = {},
 ): Instrumentation {
-  const recorder = createCallRecorder(deps);
-  const inFlight = createInFlight(deps.sink);
+  const seriesOf = createOperationSeries(deps.sink, "trpc.");
+  const recorder = createCallRecorder({ ...deps, seriesOf });
+  const inFlight = createInFlight(deps.sink, seriesOf);
   const middleware = createMiddleware({ ...deps, recorder, inFlight });
   const sampling = createLoop({
     clock: deps.clock,
@@ -46,7 +48,7 @@ export function createInstrumentation(
   return Object.freeze({
     middleware,
     instrument: createInstrumentRouter({ ...deps, recorder, inFlight, middleware }),
-    onError: createOnError({ recorder, isOn: deps.isOn, onFault: deps.onFault }),
+    onError: createOnError({ recorder, power: deps.power, onFault: deps.onFault }),
     start: () => sampling.start(),
     async stop() {
       await sampling.runOnce();

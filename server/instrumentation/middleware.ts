@@ -25,14 +25,21 @@ export interface MiddlewareCall {
  */
 export type Middleware = <R>(opts: MiddlewareCall & { readonly next: () => Promise<R> }) => Promise<R>;
 
+/** A switch that an operator may turn at any time: a plain property, because every call reads it. */
+export interface Power {
+  readonly isOn: boolean;
+}
+
+export const alwaysOn: Power = Object.freeze({ isOn: true });
+
 export interface MiddlewareDeps {
   readonly recorder: CallRecorder;
   readonly inFlight: InFlight;
   readonly callContext: CallContext;
   readonly clock: Clock;
   readonly identify?: Identify | undefined;
-  /** Asked at the begin of each call; one that began is measured to its end. @default always */
-  readonly isOn?: (() => boolean) | undefined;
+  /** Whether calls are measured. Read at the begin of each; one that began is measured to its end. @default always */
+  readonly power?: Power | undefined;
   /** Refuses calls while the process is overloaded. @default none */
   readonly loadGate?: LoadGate | undefined;
   /** Told of every fault of our own. Must not throw. */
@@ -44,7 +51,7 @@ export interface MiddlewareDeps {
  * is copied, as tRPC's own middlewares do, with the stream behind an observing proxy, and measured when it really ended.
  */
 export function createMiddleware(deps: MiddlewareDeps): Middleware {
-  const { recorder, inFlight, callContext, clock, isOn, onFault, loadGate = openGate } = deps;
+  const { recorder, inFlight, callContext, clock, onFault, power = alwaysOn, loadGate = openGate } = deps;
 
   /** What an admitted call calls itself is part of its work. */
   const isOutermost = () => callContext.current() === undefined;
@@ -56,33 +63,34 @@ export function createMiddleware(deps: MiddlewareDeps): Middleware {
     startedAt: number,
     activity: Activity,
   ): R => {
-    if (isSuccess(result) && isStream(result.data, opts.type)) {
-      const onEnd = () => inFlight.leave(activity);
-      return withData(
-        result,
-        measureStream(deps, result.data, { call: call ?? new ProcedureCall(opts, startedAt, deps), startedAt, onEnd }),
-      );
+    if (isSuccess(result)) {
+      if (isStream(result.data, opts.type)) {
+        const of = call ?? new ProcedureCall(opts, startedAt, deps);
+        const onEnd = () => activity.leave();
+        return withData(result, measureStream(deps, result.data, { call: of, startedAt, onEnd }));
+      }
+      activity.leave();
+      activity.series.succeeded(clock.monotonic() - startedAt);
+    } else {
+      activity.leave();
+      // What is neither tRPC reports itself, and `onError` counts it.
+      if (isFailure(result)) recorder.failed(call ?? opts, result.error, clock.monotonic() - startedAt);
     }
-    inFlight.leave(activity);
-    const durationMs = clock.monotonic() - startedAt;
-    if (isFailure(result)) recorder.failed(call ?? opts, result.error, durationMs);
-    // What is neither tRPC reports itself, and `onError` counts it.
-    else if (isSuccess(result)) recorder.succeeded(activity, durationMs);
     return result;
   };
 
   return async function paramedic(opts) {
-    if (isOn?.() === false) return opts.next();
+    if (!power.isOn) return opts.next();
     if (loadGate.level > 0 && isOutermost()) refuseOverload(loadGate, opts, opts.meta, recorder);
     const startedAt = clock.monotonic();
     const activity = inFlight.of(opts.path);
-    inFlight.enter(activity);
+    activity.enter();
     const call = callContext.enabled ? new ProcedureCall(opts, startedAt, deps) : undefined;
     let result: Awaited<ReturnType<typeof opts.next>>;
     try {
       result = call === undefined ? await opts.next() : await callContext.run(call, opts.next);
     } catch (error) {
-      inFlight.leave(activity);
+      activity.leave();
       recorder.failed(call ?? opts, error, clock.monotonic() - startedAt);
       throw error;
     }

@@ -2,6 +2,7 @@
 import { trpcCodeOf } from "../../shared/describe-error.js";
 import { PROCEDURE_TYPES, type ProcedureType, UNKNOWN_PATH } from "../../shared/outcome.js";
 import type { CallRecorder, EndedCall } from "./call-recorder.js";
+import { alwaysOn, type Power } from "./middleware.js";
 
 /** What is read of the adapter's report; inputs and requests are not. */
 export interface ErrorReport {
@@ -28,11 +29,11 @@ const PATH_LENGTH = 256;
  */
 export function createOnError({
   recorder,
-  isOn,
+  power = alwaysOn,
   onFault,
 }: {
   readonly recorder: CallRecorder;
-  readonly isOn?: (() => boolean) | undefined;
+  readonly power?: Power | undefined;
   readonly onFault: (error: unknown) => void;
 }): OnError {
   const believed = new Set<string>();
@@ -45,7 +46,7 @@ export function createOnError({
   };
 
   return function onError(report) {
-    if (isOn?.() === false) return;
+    if (!power.isOn) return;
     try {
       const { error, type, path, ctx } = report;
       if (recorder.seen.has(error, path)) return;

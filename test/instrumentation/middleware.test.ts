@@ -335,14 +335,13 @@ describe("middleware", () => {
       ...harness,
       middleware: createMiddleware({
         recorder: {
-          succeeded: trap,
           failed() {},
           reported() {},
           streamed() {},
           streamEnded() {},
           seen: { has: () => false },
         },
-        inFlight: createInFlight(harness.sink),
+        inFlight: createInFlight(harness.sink, () => ({ succeeded: trap, failed() {} })),
         callContext: noCallContext,
         clock: systemClock,
         onFault: (fault) => void harness.faults.push(fault),

@@ -57,7 +57,6 @@ describe("onError", () => {
     expect(ended("p")).toEqual({ server_error: 7 });
     const broken = createOnError({
       recorder: {
-        succeeded() {},
         streamed() {},
         streamEnded() {},
         failed() {},

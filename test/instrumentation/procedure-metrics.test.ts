@@ -1,6 +1,7 @@
 import { initTRPC } from "@trpc/server";
 import { describe, expect, it } from "vitest";
 import { createInFlight } from "../../server/instrumentation/in-flight.js";
+import { createOperationSeries } from "../../server/instrumentation/operation-series.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
 import { createHarness, createRecordingSink, type Harness } from "./support.js";
 
@@ -107,13 +108,13 @@ describe.each(["middleware", "instrument"] as const)("what a procedure gets from
 describe("calls in flight", () => {
   it("leave a procedure at rest out, and resolve its series with its first sample", () => {
     const sink = createRecordingSink();
-    const inFlight = createInFlight(sink);
+    const inFlight = createInFlight(sink, createOperationSeries(sink, "trpc."));
     const activity = inFlight.of("a");
-    inFlight.enter(activity);
+    activity.enter();
     expect(sink.descriptors).toEqual([]);
     inFlight.sample();
     expect(sink.descriptors).toMatchObject([{ metricName: "trpc.a.in_flight", kind: "gauge", source: "trpc.a" }]);
-    inFlight.leave(activity);
+    activity.leave();
     for (let i = 0; i < 5; i += 1) inFlight.sample();
     expect(sink.values("trpc.a.in_flight")).toEqual([1, 1, 0]);
   });
