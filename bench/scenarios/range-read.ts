@@ -108,7 +108,7 @@ function callerOf(store: Store) {
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
     health: () => ({ overall: "unknown", checks: [], timestamp: 0 }),
     coverage: () => NO_COVERAGE,
-    status: () => ({ instance: "bench", mode: "full", storeOpen: true }),
+    status: () => ({ instance: "bench", mode: "full", storeOpen: true, settingsAgeMs: 500, circuitsAgeMs: 500 }),
   });
   return initTRPC.context<object>().create().createCallerFactory(router)({});
 }

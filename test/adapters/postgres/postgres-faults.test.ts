@@ -70,7 +70,8 @@ describe("a PostgreSQL database", () => {
     expect(answers.map((answer): number => JSON.parse(answer).applied).sort()).toEqual([0, 0, 0, 0, shipped]);
     expect(await Promise.all(children.map(({ ended }) => ended))).toEqual([0, 0, 0, 0, 0]);
     expect(await database.run("select count(*)::int as n from paramedic_migrations")).toEqual([{ n: shipped }]);
-  });
+    // Five processes that load at once on a busy machine.
+  }, 60_000);
 
   it("keeps no process alive that has nothing to write", async () => {
     const child = start("write-and-leave");
