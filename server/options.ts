@@ -13,7 +13,7 @@ import { REGISTRY_DEFAULTS } from "./circuit/circuit-breaker-registry.js";
 import { PERSISTENCE_DEFAULTS } from "./circuit/circuit-persistence.js";
 import type { Environment } from "./env.js";
 import type { OpenTelemetryApi } from "./instrumentation/open-telemetry.js";
-import { RETENTION_DEFAULTS, type Retention } from "./metrics/compaction.js";
+import { RETAINED_TABLES, RETENTION_DEFAULTS, type Retention } from "./metrics/compaction.js";
 import type { Clock } from "./ports/clock.js";
 import type { Ids } from "./ports/ids.js";
 import type { Logger } from "./ports/logger.js";
@@ -120,7 +120,7 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly scaleWebhook?: ScaleWebhook | undefined;
   /** Lets Paramedic end this process when nothing else helps, so that its supervisor starts a fresh one. @default never */
   readonly restart?: RestartPolicy | undefined;
-  /** How long rollups of each width and records of what happened are kept. @default a day, 14, 400, 3,650 and 30 days */
+  /** How long rollups of each width and records of what happened are kept, by table where `tables` says so; an hour to a hundred years. @default a day, 14, 400, 3,650 and 30 days */
   readonly retention?: Partial<Retention> | undefined;
   /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
   readonly shutdownTimeoutMs?: number | undefined;
@@ -251,6 +251,7 @@ const schema = z
         hoursMs: keepingTime,
         daysMs: keepingTime,
         recordsMs: keepingTime,
+        tables: z.partialRecord(z.enum(RETAINED_TABLES), keepingTime),
       })
       .partial(),
     shutdownTimeoutMs: milliseconds,

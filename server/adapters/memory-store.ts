@@ -435,6 +435,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
           );
         // None are written here.
         case "sessions":
+        case "leases":
           return 0;
         case "incidents": {
           const told = new Set([...failures.values()].map(({ row }) => row.incidentId));

@@ -33,11 +33,31 @@ export interface Retention {
   /** @default 10 years */
   readonly daysMs: number;
   /**
-   * Dead batches, failure events, recovery actions, transitions and circuits that nobody uses, unless they are still open. Gaps are kept as long as
+   * Rows of each table of what happened that `tables` does not name, unless they are still open. Gaps are kept as long as
    * hours, so that a chart shows its losses. @default 30 days
    */
   readonly recordsMs: number;
+  /**
+   * Tables whose rows are kept for another time. A failure event stays as long as one of its recovery actions, an incident as
+   * long as one of its failure events. @default none
+   * @example { operator_audit: 400 * DAY_MS, recovery_actions: 90 * DAY_MS, failure_events: 90 * DAY_MS }
+   */
+  readonly tables: Readonly<Partial<Record<RetainedTable, number>>>;
 }
+
+/** Tables of what happened, with a time each. */
+export const RETAINED_TABLES = [
+  "dead_batches",
+  "recovery_actions",
+  "failure_events",
+  "incidents",
+  "circuit_transitions",
+  "circuits",
+  "tasks",
+  "settings_history",
+  "operator_audit",
+] as const satisfies readonly PrunableKind[];
+export type RetainedTable = (typeof RETAINED_TABLES)[number];
 
 export interface CompactionOptions {
   readonly retention?: Partial<Retention> | undefined;
@@ -57,6 +77,7 @@ export const RETENTION_DEFAULTS: Retention = Object.freeze({
   hoursMs: 400 * DAY_MS,
   daysMs: 3_650 * DAY_MS,
   recordsMs: 30 * DAY_MS,
+  tables: Object.freeze({}),
 });
 
 const DEFAULTS = {
@@ -72,6 +93,9 @@ const DEFAULTS = {
  * backup of Redis say, is refused. Told by the newest commit, so that nothing ends while everything is down.
  */
 const BOOT_KEPT_MS = 7 * DAY_MS;
+
+/** A lease's number goes on rising while a late owner may still be told by it. */
+const LEASE_KEPT_MS = DAY_MS;
 
 /** Buckets are compacted when nothing is expected for them any more; what comes later is folded into both rows. */
 const GRACE_MS = 30 * SECOND_MS;
@@ -138,24 +162,15 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
   };
 
   const deleteOld = async (now: number, newestCommit: number) => {
-    const oldRecords = now - retention.recordsMs;
-    const oldest: Readonly<Record<PrunableKind, number>> = {
-      dead_batches: oldRecords,
-      recovery_actions: oldRecords,
-      failure_events: oldRecords,
-      circuit_transitions: oldRecords,
-      circuits: oldRecords,
-      tasks: oldRecords,
-      settings_history: oldRecords,
-      operator_audit: oldRecords,
+    const oldest: Readonly<Record<Exclude<PrunableKind, RetainedTable>, number>> = {
       last_good_values: now,
       sessions: now,
-      incidents: oldRecords,
+      leases: now - LEASE_KEPT_MS,
       gaps: now - retention.hoursMs,
       boots: Math.min(now, newestCommit) - BOOT_KEPT_MS,
     };
     for (const kind of PRUNABLE_KINDS) {
-      const before = oldest[kind];
+      const before = isRetained(kind) ? now - (retention.tables[kind] ?? retention.recordsMs) : oldest[kind];
       stats.deleted += await repeat((limit) => store.pruneRecords({ kind, before, limit }), mostRowsPerRun);
     }
     for (const [level, resolutionMs] of RESOLUTIONS_MS.entries()) {
@@ -212,11 +227,17 @@ export function createCompaction(deps: CompactionDeps, options: CompactionOption
   });
 }
 
-function checkRetention({ tenSecondsMs, minutesMs, hoursMs, daysMs, recordsMs }: Retention): void {
+function isRetained(kind: PrunableKind): kind is RetainedTable {
+  return RETAINED_TABLES.some((table) => table === kind);
+}
+
+function checkRetention({ tenSecondsMs, minutesMs, hoursMs, daysMs, recordsMs, tables }: Retention): void {
   const isRising = tenSecondsMs <= minutesMs && minutesMs <= hoursMs && hoursMs <= daysMs;
-  if (isRising && tenSecondsMs >= HOUR_MS && recordsMs >= HOUR_MS && Number.isFinite(daysMs + recordsMs)) return;
+  const records = [recordsMs, ...Object.values(tables)];
+  const areLegal = [tenSecondsMs, daysMs, ...records].every((ms) => Number.isFinite(ms) && ms >= HOUR_MS);
+  if (isRising && areLegal) return;
   throw new ParamedicError(
     "CONFIGURATION_INVALID",
-    `retention must be at least an hour and must not be shorter for coarser rollups, got ${tenSecondsMs}, ${minutesMs}, ${hoursMs} and ${daysMs} ms, and ${recordsMs} ms for records`,
+    `retention must be at least an hour and must not be shorter for coarser rollups, got ${tenSecondsMs}, ${minutesMs}, ${hoursMs} and ${daysMs} ms, and ${records.join(", ")} ms for records`,
   );
 }

@@ -61,7 +61,7 @@ export interface RollupSlice {
  * Rows that retention deletes by age, in this order: a failure event goes after its recovery actions, an incident after its
  * failure events, a circuit after its transitions but the last one, which goes with it. A circuit's age is how long nobody
  * refreshed it; it goes when it is closed and not held. A boot's counts stay, in the entry of the ledger that has no name; so
- * does the last change of each setting. Last-good values and sessions go by when they expired.
+ * does the last change of each setting. Last-good values, sessions and leases go by when they expired.
  */
 export const PRUNABLE_KINDS = [
   "dead_batches",
@@ -74,6 +74,7 @@ export const PRUNABLE_KINDS = [
   "operator_audit",
   "last_good_values",
   "sessions",
+  "leases",
   "gaps",
   "boots",
   "incidents",

@@ -79,6 +79,38 @@ describe("compaction in the background", () => {
     expect(deleted).toEqual([20, 40, 50, 50]);
   });
 
+  it("keeps each table its own time, and 30 days what is not named", async () => {
+    const { clock, store, compaction } = harness({
+      retention: { tables: { operator_audit: 90 * DAY_MS, failure_events: 2 * DAY_MS } },
+    });
+    await store.recordAudit({
+      at: START,
+      actor: "ada",
+      action: "settings.set",
+      subject: "mode",
+      reason: "a look first",
+      outcome: "succeeded",
+      detail: undefined,
+    });
+    const sighting = sightingOf();
+    await store.recordFailures([sighting]);
+    await store.resolveFailure(sighting.failure.eventId, START);
+    const left: number[][] = [];
+    for (const days of [0, 3, 31, 91]) {
+      await clock.advance(START + days * DAY_MS - clock.now());
+      await compaction.runOnce();
+      const pages = [store.listFailures, store.listIncidents, store.listAudit].map((list) => list({ limit: 9 }));
+      left.push((await Promise.all<{ readonly items: readonly unknown[] }>(pages)).map(({ items }) => items.length));
+    }
+    // Failure events, incidents, lines of the audit.
+    expect(left).toEqual([
+      [1, 1, 1],
+      [0, 1, 1],
+      [0, 0, 1],
+      [0, 0, 0],
+    ]);
+  });
+
   it("I7: calls a batch lost ten minutes after a later one came, and found when it comes after all", async () => {
     const { clock, store, compaction } = harness();
     const [one, two, three] = [1, 2, 3].map((seq) => ({
@@ -134,7 +166,8 @@ describe("compaction in the background", () => {
   });
 
   it("refuses times that would lose what a coarser resolution should tell", () => {
-    for (const retention of [{ minutesMs: HOUR_MS }, { recordsMs: 0 }, { daysMs: Number.NaN }]) {
+    const refused = [{ minutesMs: HOUR_MS }, { recordsMs: 0 }, { daysMs: Number.NaN }, { tables: { tasks: 1 } }];
+    for (const retention of refused) {
       expect(() => harness({ retention })).toThrow(expect.objectContaining({ code: "CONFIGURATION_INVALID" }));
     }
   });

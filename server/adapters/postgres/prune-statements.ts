@@ -23,6 +23,7 @@ import {
   failureEvents,
   incidents,
   lastGoodValues,
+  leases,
   operatorAudit,
   recoveryActions,
   sessions,
@@ -50,6 +51,7 @@ export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
   operator_audit: "audit",
   last_good_values: "audit",
   sessions: "audit",
+  leases: "audit",
   gaps: "rollups",
   boots: "rollups",
   incidents: "story",
@@ -139,6 +141,8 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
     }
     case "sessions":
       return oldest(sessions, sessions.id, sessions.expiresAt);
+    case "leases":
+      return oldest(leases, leases.name, leases.leaseUntil);
     case "gaps":
       return pruneGaps(db, slice);
     case "boots":

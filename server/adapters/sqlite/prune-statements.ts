@@ -10,6 +10,7 @@ import {
   incidents,
   ingestGaps,
   lastGoodValues,
+  leases,
   operatorAudit,
   recoveryActions,
   sessions,
@@ -135,6 +136,7 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
     operator_audit: oldest(operatorAudit, operatorAudit.id, operatorAudit.at),
     last_good_values: oldestRows(lastGoodValues, lastGoodValues.expiresAt),
     sessions: oldest(sessions, sessions.id, sessions.expiresAt),
+    leases: oldestRows(leases, leases.leaseUntil),
     gaps: oldestRows(ingestGaps, ingestGaps.windowEnd),
     incidents: oldest(
       incidents,

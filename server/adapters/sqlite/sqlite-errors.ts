@@ -38,6 +38,10 @@ export function isBusy(error: unknown): boolean {
   return codeOf(driverErrorOf(error))?.startsWith("SQLITE_BUSY") ?? false;
 }
 
+export function isFull(error: unknown): boolean {
+  return codeOf(driverErrorOf(isParamedicError(error) ? error.cause : error))?.startsWith("SQLITE_FULL") ?? false;
+}
+
 /** Drizzle wraps the driver's error. */
 function driverErrorOf(error: unknown): unknown {
   let found = error;

@@ -5,6 +5,7 @@ import { commitEntrySync } from "../commit-entry.js";
 import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
+import { createDiskReserve } from "./disk-reserve.js";
 import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
 import { createLastGoodStatements, type LastGoodStatements } from "./last-good-statements.js";
 import { prepareInsert } from "./prepared-row.js";
@@ -13,7 +14,7 @@ import { createRecoveryStatements, type RecoveryStatements } from "./recovery-st
 import { createRollupStatements, type RollupStatements } from "./rollup-statements.js";
 import { createSettingStatements, type SettingStatements } from "./setting-statements.js";
 import { drizzleOf, openForWriting } from "./sqlite-connection.js";
-import { storeErrorOf } from "./sqlite-errors.js";
+import { isFull, storeErrorOf } from "./sqlite-errors.js";
 import { createTaskStatements, type TaskStatements } from "./task-statements.js";
 
 /** What can be asked of a writer. Arguments and results pass between threads. */
@@ -58,6 +59,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const lastGood = createLastGoodStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
+      const reserve = createDiskReserve(path);
+
       const atomically = <Args extends unknown[], Result>(command: (...args: Args) => Result) => {
         const transaction = raw.transaction(command).immediate;
         return (...args: Args): Result =>
@@ -74,6 +77,21 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           });
       };
 
+      /** What makes room finds some at its next attempt, where there was none. */
+      const onFullDisk = <Args extends unknown[]>(command: (...args: Args) => number) => {
+        const run = atomically(command);
+        return (...args: Args): number => {
+          try {
+            const rows = run(...args);
+            if (rows === 0) reserve.keep();
+            return rows;
+          } catch (error) {
+            if (isFull(error)) reserve.release();
+            throw error;
+          }
+        };
+      };
+
       const commitBatch = atomically(rollups.commitBatch);
       return {
         commands: {
@@ -82,8 +100,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           saveDeadBatch: atomically(rollups.saveDeadBatch),
           settleBatches: atomically(rollups.settleBatches),
           compactRollups: atomically(compaction.compactRollups),
-          pruneRollups: atomically(compaction.pruneRollups),
-          pruneRecords: atomically(retention.pruneRecords),
+          pruneRollups: onFullDisk(compaction.pruneRollups),
+          pruneRecords: onFullDisk(retention.pruneRecords),
           recordFailures: atomically(failures.recordFailures),
           resolveFailure: atomically(failures.resolveFailure),
           resolveQuietFailures: atomically(failures.resolveQuietFailures),
