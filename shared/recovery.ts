@@ -165,6 +165,6 @@ export interface Rescue {
   readonly target: string | undefined;
   readonly attempts: number;
   readonly durationMs: number;
-  /** Age of a stale value. */
+  /** Of a stale value: how long ago it was good. */
   readonly ageMs?: number | undefined;
 }

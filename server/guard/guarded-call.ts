@@ -74,6 +74,8 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
   /** Attempts that may have begun to change something: all but those that are proven not to. */
   #mayHaveRun = 0;
   #fellBack = false;
+  /** Of what the fallback answered, where it says so. */
+  #ageMs: number | undefined;
   #record: CallRecord | undefined = undefined;
   #resolve: (value: unknown) => void = ignore;
   #reject: (error: unknown) => void = ignore;
@@ -113,7 +115,14 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     const value = await this.run();
     const { attempts } = this;
     const durationMs = this.engine.clock.monotonic() - this.#startedAt;
-    if (this.#fellBack) return { value, rescue: { kind: "fallback", target: undefined, attempts, durationMs } };
+    if (this.#fellBack) {
+      const ageMs = this.#ageMs;
+      const kind = ageMs === undefined ? "fallback" : "stale";
+      return {
+        value,
+        rescue: { kind, target: undefined, attempts, durationMs, ...(ageMs !== undefined && { ageMs }) },
+      };
+    }
     return { value, rescue: { kind: this.#rescueKind(), target: this.service.name, attempts, durationMs } };
   }
 
@@ -274,19 +283,20 @@ export class GuardedCall implements AttemptOwner, Asker, HedgedCall, Runnable {
     if (fallback === undefined) throw this.refusal("no_fallback", "has no fallback");
     if (this.outputDelivered) throw this.refusal("delivered", "has delivered a part of its result");
     const timeoutMs = Math.min(this.graceMs(), policy.timeoutMs);
-    const runFallback = async () => applyFallback(fallback, failure, this.#args);
-    const value = await withDeadline(this.engine.clock, runFallback(), {
+    const { value, ageMs } = await withDeadline(this.engine.clock, applyFallback(fallback, failure, this.#args), {
       timeoutMs,
       onTimeout: () =>
         new GuardError("attempt_timeout", name, `the fallback of ${name} took longer than ${timeoutMs} ms`),
     });
     this.#fellBack = true;
+    this.#ageMs = ageMs;
     return value;
   }
 
   /** What a strategy answers from its own means, without any target. */
   answered(): void {
     this.#fellBack = true;
+    this.#ageMs = undefined;
   }
 
   /** How long a rescue may take from now, whatever the deadline says. */

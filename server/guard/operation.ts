@@ -11,6 +11,12 @@ export type TargetFunction = (context: GuardContext, ...args: never[]) => unknow
 /** Any fallback, whatever its arguments. */
 export type FallbackFunction = (failure: Failure, ...args: never) => unknown;
 
+/** A value that was good when it was kept. */
+export interface AgedValue {
+  readonly value: unknown;
+  readonly ageMs: number;
+}
+
 /** Service → how the work is done there, in order of preference. */
 export type Targets = Readonly<Record<string, TargetFunction>>;
 
@@ -29,7 +35,10 @@ export type TargetResult<T extends Targets> = T[keyof T] extends (...args: never
 export interface OperationDefinition<T extends Targets, F = never> {
   /** At least one, in order of preference. Their services are guarded under their own policies. */
   readonly targets: T;
-  /** Answers when no target can. It must be local and quick: it runs even when the deadline is all but spent. */
+  /**
+   * Answers when no target can. It must be local and quick: it runs even when the deadline is all but spent. One that has a
+   * `detailed` beside it, as `lastGood.fallback` has, is asked by that: `{ value, ageMs }` makes `rescue.kind` `stale`.
+   */
   readonly fallback?: ((failure: Failure, ...args: TargetArgs<T>) => F | Promise<F>) | undefined;
   /** Running the work twice does no harm. @default true when every target is `llm:*`, or inside a query, else false */
   readonly idempotent?: boolean | undefined;
@@ -42,7 +51,7 @@ export interface OperationDefinition<T extends Targets, F = never> {
  *
  * @example
  * const summary = await summarise(text);
- * const { value, rescue } = await summarise.detailed(text); // rescue.kind: fresh, retried, hedged, failed_over, fallback
+ * const { value, rescue } = await summarise.detailed(text); // rescue.kind: fresh, retried, hedged, failed_over, fallback, stale
  */
 export interface Operation<Args extends readonly unknown[], T> {
   (...args: Args): Promise<T>;
@@ -118,9 +127,17 @@ export function applyTarget(run: TargetFunction, context: GuardContext, args: re
   return run(context, ...(args as never[]));
 }
 
-/** Sound for the same reason. */
-export function applyFallback(fallback: FallbackFunction, failure: Failure, args: readonly unknown[]): unknown {
-  return fallback(failure, ...(args as never));
+/** Sound for the same reason. Where the fallback says how old its value is, that comes with it. */
+export async function applyFallback(
+  fallback: FallbackFunction,
+  failure: Failure,
+  args: readonly unknown[],
+): Promise<{ readonly value: unknown; readonly ageMs: number | undefined }> {
+  if (!("detailed" in fallback) || typeof fallback.detailed !== "function") {
+    return { value: await fallback(failure, ...(args as never)), ageMs: undefined };
+  }
+  const aged: AgedValue = await fallback.detailed(failure, ...args);
+  return aged;
 }
 
 function invalid(owner: string, problem: string): ParamedicError {

@@ -30,8 +30,13 @@ export interface LastGood<Args extends readonly unknown[], T> {
   keeping<Context>(
     target: (context: Context, ...args: Args) => Promise<T>,
   ): (context: Context, ...args: Args) => Promise<T>;
-  /** For an operation's `fallback`: rejects when nothing is remembered, and then the caller gets the service's own error. */
-  readonly fallback: (failure: Failure, ...args: Args) => Promise<T>;
+  /**
+   * For an operation's `fallback`: rejects when nothing is remembered, and then the caller gets the service's own error. By
+   * its `detailed` the operation says how old the answer is: `rescue.kind` is `stale`, with `rescue.ageMs`.
+   */
+  readonly fallback: ((failure: Failure, ...args: Args) => Promise<T>) & {
+    readonly detailed: (failure: Failure, ...args: Args) => Promise<RememberedValue<T>>;
+  };
 }
 
 export interface LastGoodDeps {
@@ -147,6 +152,16 @@ export function createLastGood(
         return ageMs <= ttlMs ? { value: found.value, ageMs } : undefined;
       };
 
+      const detailed = async (_failure: Failure, ...args: Args): Promise<RememberedValue<T>> => {
+        const remembered = await recall(args);
+        if (remembered !== undefined) return remembered;
+        throw new ParamedicError(
+          "FALLBACK_EMPTY",
+          `no good answer of "${operation}" is remembered that is young enough`,
+        );
+      };
+      const fallback = async (failure: Failure, ...args: Args) => (await detailed(failure, ...args)).value;
+
       return Object.freeze<LastGood<Args, T>>({
         remember,
         recall,
@@ -157,14 +172,7 @@ export function createLastGood(
             remember(args, value);
             return value;
           },
-        async fallback(_failure, ...args) {
-          const remembered = await recall(args);
-          if (remembered !== undefined) return remembered.value;
-          throw new ParamedicError(
-            "FALLBACK_EMPTY",
-            `no good answer of "${operation}" is remembered that is young enough`,
-          );
-        },
+        fallback: Object.assign(fallback, { detailed }),
       });
     },
     get entries() {

@@ -1,6 +1,7 @@
 import { describe, expect, expectTypeOf, it } from "vitest";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
 import type { Operation } from "../../server/guard/operation.js";
+import { createLastGood } from "../../server/recovery/last-good.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
 import {
   builtIn,
@@ -164,6 +165,32 @@ describe("an operation", () => {
       { failureType: "service_unavailable", affectedService: "llm:openai", context: { reason: "circuit_open" } },
     ]);
     expect(story().at(-1)).toBe("none:skipped");
+  });
+
+  it("says of a last good value that it is stale, and how old, and of a made-up one that it is the fallback", async () => {
+    const { guards, clock } = createGuardHarness();
+    const lastGood = createLastGood({ clock, onFault() {} }).of<[string], string>("summarise");
+    let healthy = true;
+    const openai = lastGood.keeping(async (_context: object, text: string) => {
+      if (!healthy) throw httpError(402);
+      return `short ${text}`;
+    });
+    const summarise = guards.operation("summarise", {
+      targets: { "llm:openai": openai },
+      fallback: lastGood.fallback,
+    });
+    expect((await summarise.detailed("a")).rescue).toMatchObject({ kind: "fresh", target: "llm:openai" });
+    healthy = false;
+    await clock.advance(1_500);
+    expect(await summarise.detailed("a")).toMatchObject({
+      value: "short a",
+      rescue: { kind: "stale", target: undefined, attempts: 1, ageMs: 1_500 },
+    });
+    expect(await summarise("a")).toBe("short a");
+    await expect(summarise("b")).rejects.toThrow(httpError(402).message);
+    const made = guards.operation("made", { targets: { "llm:openai": openai }, fallback: () => "made up" });
+    expect((await made.detailed("a")).rescue).not.toHaveProperty("ageMs");
+    expect((await made.detailed("a")).rescue.kind).toBe("fallback");
   });
 
   it("with every circuit open: the fallback answers at once", async () => {
