@@ -36,7 +36,8 @@ async function heapOf(collect: () => void): Promise<number> {
   return process.memoryUsage().heapUsed;
 }
 
-function garbageCollector(): () => void {
+/** @returns what collects all garbage, or with `minor` what was made lately */
+export function garbageCollector(): (what?: { readonly type: "minor" }) => void {
   setFlagsFromString("--expose-gc");
-  return runInNewContext("gc") as () => void;
+  return runInNewContext("gc") as ReturnType<typeof garbageCollector>;
 }

@@ -15,6 +15,7 @@ import { systemClock } from "../../server/ports/clock.js";
 import { encodeBatch } from "../../shared/batch-codec.js";
 import type { Batch } from "../../shared/series.js";
 import { atMost, median, quantile, type Scenario } from "../harness.js";
+import { garbageCollector } from "../held.js";
 import { longestTurn } from "../longest-turn.js";
 import { openRunDelay } from "../run-delay.js";
 
@@ -31,6 +32,12 @@ export const commit: Scenario = {
     const store = createSqliteStore({ clock: systemClock }, { path: join(folder, "bench.db") });
     const other = createSqliteStore({ clock: systemClock }, { path: join(folder, "other.db") });
     const delay = openRunDelay();
+    const collect = garbageCollector();
+    /** What one leaves behind is no garbage of the next. */
+    const turnsOf = (work: Parameters<typeof longestTurn>[1]) => {
+      collect({ type: "minor" });
+      return longestTurn(delay, work);
+    };
     try {
       await store.open();
       await other.open();
@@ -44,7 +51,7 @@ export const commit: Scenario = {
       for (let round = -WARM_UP_COMMITS; round < COMMITS; round += 1) {
         const entries = batchesOf(round + WARM_UP_COMMITS).map(encodeBatch);
         const startedAt = performance.now();
-        const { ofWork: block } = await longestTurn(delay, async (hasPart) => {
+        const { ofWork: block } = await turnsOf(async (hasPart) => {
           for (const fields of entries) {
             hasPart();
             await store.commitEntry(fields);
@@ -52,12 +59,12 @@ export const commit: Scenario = {
           }
         });
         const committedFor = performance.now() - startedAt;
-        const { ofAll: itself } = await longestTurn(delay, async () => {
+        const { ofAll: itself } = await turnsOf(async () => {
           for (const fields of entries) writer.commands.commitEntry(fields, systemClock.now());
         });
-        const { ofAll: nothing } = await longestTurn(delay, () => sleep(committedFor));
+        const { ofAll: nothing } = await turnsOf(() => sleep(committedFor));
         flushes.record();
-        const { ofAll: flush } = await longestTurn(delay, () => flushes.flush());
+        const { ofAll: flush } = await turnsOf(() => flushes.flush());
         await flushes.clear();
         if (round < 0) continue;
         flushed.push(flush);

@@ -75,7 +75,7 @@ export interface CollectorAccounting {
 const MISCONFIGURED_RETRY_MS = 30 * SECOND_MS;
 const SWEEP_MS = MINUTE_MS;
 /** A few tenths of a millisecond of work. */
-const SERIES_PER_TURN = 200;
+const SERIES_PER_TURN = 100;
 /** A process of which nothing is heard for days is taken for ended, and what it sends then for a new one's. */
 const SIGN_OF_LIFE_MS = DAY_MS;
 
@@ -268,6 +268,7 @@ export class Collector implements MetricSink {
     // An older batch first: only once it has arrived is the next window given an id.
     if (!(await this.sendFrozen(this.deps.stream))) return;
     this.freeze();
+    if (this.frozen.length > 1) await nextTurn();
     await this.sendFrozen(this.deps.stream);
   }
 
@@ -281,10 +282,10 @@ export class Collector implements MetricSink {
   /** The same, a few series in each turn of the event loop: a call may wait for that, and not for thousands. */
   private async harvestInTurns(): Promise<void> {
     if (this.ended === undefined) this.endWindow();
-    for (;;) {
+    while (this.ended !== undefined) {
+      const isMore = this.ended.series > SERIES_PER_TURN;
       this.harvestEnded(SERIES_PER_TURN);
-      if (this.ended === undefined) return;
-      await nextTurn();
+      if (isMore) await nextTurn();
     }
   }
 

@@ -2,7 +2,7 @@
 import { count, eq, type SQL, sql } from "drizzle-orm";
 import { metricSeries, rollupMarks } from "../../../drizzle/self-healing-schema.js";
 import { type HeatMap, heatMapOf } from "../../../shared/heat-map.js";
-import { type KeptFrom, type Stretch, stretchesOf } from "../../../shared/resolutions.js";
+import { bucketStart, type KeptFrom, type Stretch, stretchesOf } from "../../../shared/resolutions.js";
 import type { SeriesPoint, Tags } from "../../../shared/series.js";
 import { createStepFold, pointOf, type StepSummary } from "../../../shared/step-fold.js";
 import type { SummaryPart } from "../../../shared/summary-fold.js";
@@ -29,6 +29,8 @@ const MOST_ROWS = 10_000;
 /** A day of one series in minutes is 1,440 rows and some two milliseconds; what is more goes elsewhere. */
 const SMALL_ROWS = 2_000;
 const SMALL_SERIES = 16;
+/** A step of so many rows is read by a statement of its own: SQLite would sort all rows of a series into their steps. */
+const ROWS_WORTH_A_STATEMENT = 4;
 
 export function createRangeQueries(db: Db): RangeQueries {
   const { id, metricType, metricName, tags } = metricSeries;
@@ -47,6 +49,7 @@ export function createRangeQueries(db: Db): RangeQueries {
   const readMarks = db.select().from(rollupMarks).prepare();
   const steps = { all: stepQuery(db, false).prepare(), pending: stepQuery(db, true).prepare() };
   const totals = { all: totalQuery(db, false).prepare(), pending: totalQuery(db, true).prepare() };
+  const stepOfOne = stepOfOneQuery(db).prepare();
 
   const countPending = db.select({ rows: count() }).from(rollupsOf(true)).where(isRead(true)).prepare();
 
@@ -65,7 +68,21 @@ export function createRangeQueries(db: Db): RangeQueries {
   const fold = ({ stepMs, limit, tags: wanted }: SeriesQuery, { series, passes }: Plan): readonly StepSummary[] => {
     const folding = createStepFold({ stepMs, limit });
     const ids = series.filter((one) => carriesTags(one.tags, wanted)).map((one) => one.id);
+    const addStepByStep = ({ resolutionMs, from, to }: Pass) => {
+      for (const seriesId of ids) {
+        for (let start = bucketStart(from, stepMs); start < to; start += stepMs) {
+          const within = { from: Math.max(start, from), to: Math.min(start + stepMs, to) };
+          for (const row of stepOfOne.values({ seriesId, resolutionMs, ...within }).map(addedUpOf)) {
+            if (row.count > 0) folding.add(start, row);
+          }
+        }
+      }
+    };
     for (const pass of passes) {
+      if (!pass.onlyPending && ids.length <= SMALL_SERIES && stepMs >= ROWS_WORTH_A_STATEMENT * pass.resolutionMs) {
+        addStepByStep(pass);
+        continue;
+      }
       for (const slice of slicesIn(pass, ids)) {
         const statement = pass.onlyPending ? steps.pending : steps.all;
         const asked = { ...boundsOf(pass), seriesIds: JSON.stringify(slice), stepMs, limit };
@@ -169,19 +186,35 @@ interface AddedUp extends SummaryPart {
 
 /** A row as an array: Drizzle's way to an object takes longer than the fold. Its order is that of `addedUp`. */
 function addedUpOf(row: unknown): AddedUp {
-  const [place, count, sum, min, max, joined] = row as [number, number, number, number, number, string | null];
-  return { place, count, sum, min, max, buckets: Buffer.from(joined ?? "", "hex") };
+  const [place, count, sum, min, max, joined] = row as [number, number, number, number, number, Buffer | string | null];
+  return {
+    place,
+    count,
+    sum,
+    min,
+    max,
+    buckets: typeof joined === "string" ? Buffer.from(joined, "hex") : (joined ?? []),
+  };
 }
 
-/** Rows added up, their distributions joined: as hex text, because SQLite joins text alone and knows it in several encodings. */
-const addedUp = (place: SQL<number>) => ({
+/** Rows added up, none of them to a count of 0, their distributions joined. */
+const addedUp = (db: Db, place: SQL<number>) => ({
   place: place.as("place"),
-  count: sql<number>`sum(r.count)`,
+  count: sql<number>`total(r.count)`,
   sum: sql<number>`sum(r.sum)`,
   min: sql<number>`min(r.min)`,
   max: sql<number>`max(r.max)`,
-  joined: sql<string | null>`group_concat(hex(r.buckets), '00') filter (where r.buckets <> x'')`,
+  joined: joinedIn(db),
 });
+
+/** SQLite joins text alone. In UTF-8 the bytes stay what they are; an app's own database may hold its text in UTF-16. */
+function joinedIn(db: Db): SQL<Buffer | string | null> {
+  const { encoding } = db.get<{ encoding: string }>(sql`pragma encoding`);
+  const isAny = sql`filter (where r.buckets <> x'')`;
+  return encoding === "UTF-8"
+    ? sql`cast(group_concat(cast(r.buckets as text), x'00') ${isAny} as blob)`
+    : sql`group_concat(hex(r.buckets), '00') ${isAny}`;
+}
 
 /**
  * What no coarser row holds yet is read by the index that holds nothing else. It is named, because SQLite would look through
@@ -202,7 +235,7 @@ function isRead(onlyPending: boolean) {
 export function stepQuery(db: Db, onlyPending: boolean) {
   const stepMs = sql.placeholder("stepMs");
   return db
-    .select(addedUp(sql`r.bucket - r.bucket % ${stepMs}`))
+    .select(addedUp(db, sql`r.bucket - r.bucket % ${stepMs}`))
     .from(rollupsOf(onlyPending))
     .where(isRead(onlyPending))
     .groupBy(sql`place`)
@@ -210,10 +243,19 @@ export function stepQuery(db: Db, onlyPending: boolean) {
     .limit(sql.placeholder("limit"));
 }
 
+/** One step of one series. */
+export function stepOfOneQuery(db: Db) {
+  return db
+    .select(addedUp(db, sql`0`))
+    .from(sql`paramedic_rollups r`)
+    .where(sql`r.series_id = ${sql.placeholder("seriesId")} and r.resolution_ms = ${sql.placeholder("resolutionMs")}
+    and r.bucket >= ${sql.placeholder("from")} and r.bucket < ${sql.placeholder("to")}`);
+}
+
 /** Each of some series over the whole range. */
 export function totalQuery(db: Db, onlyPending: boolean) {
   return db
-    .select(addedUp(sql`r.series_id`))
+    .select(addedUp(db, sql`r.series_id`))
     .from(rollupsOf(onlyPending))
     .where(isRead(onlyPending))
     .groupBy(sql`place`);

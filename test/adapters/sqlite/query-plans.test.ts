@@ -4,7 +4,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createCircuitQueries } from "../../../server/adapters/sqlite/circuit-queries.js";
 import { createFailureQueries } from "../../../server/adapters/sqlite/failure-queries.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
-import { createRangeQueries, stepQuery, totalQuery } from "../../../server/adapters/sqlite/range-queries.js";
+import {
+  createRangeQueries,
+  stepOfOneQuery,
+  stepQuery,
+  totalQuery,
+} from "../../../server/adapters/sqlite/range-queries.js";
 import { createRollupQueries } from "../../../server/adapters/sqlite/rollup-queries.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
@@ -31,7 +36,8 @@ describe("query plans", () => {
       .map((row) => (typeof row === "object" && row !== null && "detail" in row ? String(row.detail) : ""));
 
   const ranges = { steps: stepQuery, totals: totalQuery };
-  const rollupsIn = (query: typeof stepQuery | typeof totalQuery, onlyPending: boolean) => {
+  type Query = (...asked: Parameters<typeof stepQuery>) => { toSQL(): { sql: string; params: unknown[] } };
+  const rollupsIn = (query: Query, onlyPending: boolean) => {
     const { sql, params } = query(drizzle(raw), onlyPending).toSQL();
     const plan = planOf(
       sql,
@@ -40,11 +46,14 @@ describe("query plans", () => {
     return plan.filter((line) => /^(SEARCH|SCAN) (?!asked VIRTUAL TABLE)/.test(line));
   };
 
-  it.each(Object.entries(ranges))("read a range in %s by the keys of its series and nothing else", (_, query) => {
-    expect(rollupsIn(query, false)).toEqual([
-      "SEARCH r USING PRIMARY KEY (series_id=? AND resolution_ms=? AND bucket>? AND bucket<?)",
-    ]);
-  });
+  it.each(Object.entries({ ...ranges, "one step": stepOfOneQuery }))(
+    "read a range in %s by the keys of its series and nothing else",
+    (_, query) => {
+      expect(rollupsIn(query, false)).toEqual([
+        "SEARCH r USING PRIMARY KEY (series_id=? AND resolution_ms=? AND bucket>? AND bucket<?)",
+      ]);
+    },
+  );
 
   it.each(Object.entries(ranges))("read what coarser rows lack in %s from the index of nothing else", (_, query) => {
     expect(rollupsIn(query, true)).toEqual([

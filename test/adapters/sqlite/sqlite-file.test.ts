@@ -2,6 +2,7 @@ import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFi
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createMemoryStore } from "../../../server/adapters/memory-store.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
 import { createSqliteStore } from "../../../server/adapters/sqlite/sqlite-store.js";
 import type { Store } from "../../../server/ports/store.js";
@@ -58,6 +59,32 @@ describe("the file of an SQLite store", () => {
     migrateSqlite(temp.path);
     expect(statSync(temp.path).mode & 0o777).toBe(0o644);
   });
+
+  it.each(["UTF-8", "UTF-16le"])(
+    "that holds a host app's text in %s tells distributions as they are",
+    async (encoding) => {
+      const host = new Database(temp.path);
+      host.pragma(`encoding = '${encoding}'`);
+      host.exec("create table users (id integer primary key)");
+      host.close();
+      const memory = createMemoryStore({ clock: createFakeClock() });
+      for (const one of [store, memory]) {
+        await one.open();
+        for (let seq = 1; seq <= 12; seq += 1) {
+          const values = Array.from({ length: 300 }, (_, at) => Math.round(((at * seq * 7) % 997) ** 1.5));
+          await one.commitBatch(batchOf({ seq, windowEnd: seq * 10_000 }, values));
+        }
+      }
+      const metricName = batchOf().series[0]?.metricName ?? "";
+      for (const stepMs of [10_000, 60_000]) {
+        const query = { metricName, from: 0, to: 120_000, stepMs, limit: 100 };
+        const expected = await memory.readSeries(query);
+        expect(expected).toHaveLength(120_000 / stepMs);
+        expect(await store.readSeries(query)).toEqual(expected);
+      }
+      await memory.close();
+    },
+  );
 
   it("in a folder that does not exist is refused by that name", async () => {
     const missing = join(temp.folder, "missing");
