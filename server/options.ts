@@ -17,6 +17,7 @@ import { RETAINED_TABLES, RETENTION_DEFAULTS, type Retention } from "./metrics/c
 import type { Clock } from "./ports/clock.js";
 import type { Ids } from "./ports/ids.js";
 import type { Logger } from "./ports/logger.js";
+import type { Notifier } from "./ports/notifier.js";
 import type { Random } from "./ports/random.js";
 import type { Store } from "./ports/store.js";
 import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
@@ -124,7 +125,7 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly retention?: Partial<Retention> | undefined;
   /** How long `shutdown()` may take; 1 to 2^31-1. @default 10_000 */
   readonly shutdownTimeoutMs?: number | undefined;
-  /** Parts replaced in tests: time, chance, ids and the store. */
+  /** Parts replaced in tests: time, chance, ids, the store and who is told. */
   readonly overrides?: ParamedicOverrides | undefined;
 }
 
@@ -143,6 +144,8 @@ export interface ParamedicOverrides {
   readonly random?: Random | undefined;
   readonly ids?: Ids | undefined;
   readonly store?: Store | undefined;
+  /** Told of every alert: the watchdog's, and that a human must look. @default the log */
+  readonly notifier?: Notifier | undefined;
   readonly environment?: Environment | undefined;
 }
 

@@ -17,6 +17,7 @@ import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
 import { createLocalControlChannel } from "./adapters/local-control-channel.js";
 import { createLocalStream } from "./adapters/local-stream.js";
+import { createLogNotifier } from "./adapters/log-notifier.js";
 import { createPinoLogger } from "./adapters/pino-logger.js";
 import { connectRedis } from "./adapters/redis-connection.js";
 import { createRedisControlChannel } from "./adapters/redis-control-channel.js";
@@ -58,10 +59,11 @@ import { panicFailure } from "./panic-failure.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
 import type { Journal } from "./ports/journal.js";
-import { type Logger, silentLogger } from "./ports/logger.js";
+import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
+import type { Notification } from "./ports/notifier.js";
 import { systemRandom } from "./ports/random.js";
-import type { OperatorAlert } from "./recovery/alert-operator-strategy.js";
+import { operatorNotification } from "./recovery/alert-operator-strategy.js";
 import { settleWithin } from "./recovery/attempt-strategy.js";
 import { createBuiltInStrategies } from "./recovery/built-in-strategies.js";
 import { createFeatures } from "./recovery/features.js";
@@ -83,7 +85,7 @@ import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.
 import { createStuckTasks } from "./watchdog/stuck-tasks.js";
 import { createTasks } from "./watchdog/tasks.js";
 import { createWatchdog } from "./watchdog/watchdog.js";
-import { registerWatchdogCheck, WATCHDOG_SERVICE, watchdogFailure } from "./watchdog-failure.js";
+import { registerWatchdogCheck, WATCHDOG_SERVICE, watchdogFailure, watchdogNotification } from "./watchdog-failure.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -109,6 +111,7 @@ export function createParamedic<Context extends object = object>(
   const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
   const logger = limitLogger({ clock, logger: given });
   const faults = createFaults({ logger });
+  const notifier = overrides.notifier ?? createLogNotifier({ logger });
   // Counting: collector → stream → aggregator → store.
   const store = overrides.store ?? createStore({ clock, logger, onFault: faults.at("store") }, settled.storeTarget);
   const redisTarget = options.redis ?? environment.redisUrl ?? false;
@@ -318,7 +321,10 @@ export function createParamedic<Context extends object = object>(
         },
         probe: probeOf,
       },
-      operators: { store, alert: options.onOperatorAlert ?? alertByLog(logger) },
+      operators: {
+        store,
+        alert: options.onOperatorAlert ?? ((alert) => notifier.notify(operatorNotification(alert))),
+      },
       reconnectable(name) {
         const own = reconnectables.get(name);
         if (own) return own;
@@ -440,6 +446,13 @@ export function createParamedic<Context extends object = object>(
     return guarded;
   };
 
+  const notify = async (notification: Notification) => {
+    try {
+      await notifier.notify(notification);
+    } catch (error) {
+      faults.at("notifier")(error);
+    }
+  };
   const repair = (failure: Failure) => recovery.handleFailure(failure);
   const watchdog = createWatchdog(
     {
@@ -452,7 +465,7 @@ export function createParamedic<Context extends object = object>(
       repair,
       alert(alert, status) {
         const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
-        if (told) logger[status === "firing" ? "error" : "info"]({ event: "alert", ...alert, status }, alert.summary);
+        if (told) void notify(watchdogNotification(alert, status));
         if (status === "resolved") return;
         const failure = watchdogFailure(alert, { eventId: ids(), timestamp: clock.now() });
         countingJournal.append({ type: "failure.observed", failure, rescued: false });
@@ -470,6 +483,13 @@ export function createParamedic<Context extends object = object>(
     beat: watchdog.beat,
     repair,
   });
+
+  /** Behind the calls, once circuits and settings are known: what another life left broken is repaired before it is met. */
+  const healAtStart = async () => {
+    await persistence?.restored;
+    if (draining) return;
+    await healEverything("watchdog").catch(faults.at("healing at start"));
+  };
 
   let draining = false;
   let settingsRead: Promise<void> | undefined;
@@ -490,6 +510,7 @@ export function createParamedic<Context extends object = object>(
             if (draining) return;
             recovery.start();
             watchdog.start();
+            if (settings.values().HEALTH_MONITORING_ENABLED) void healAtStart();
           });
           features.start();
         },
@@ -582,7 +603,7 @@ export function createParamedic<Context extends object = object>(
     },
     recovery: recovery.control,
     settings,
-    watchdog: { state: watchdog.state, healEverything },
+    watchdog: { state: watchdog.state, healEverything: () => healEverything() },
     accounting,
     health: report,
     coverage: coverage.read,
@@ -699,7 +720,7 @@ export function createParamedic<Context extends object = object>(
     circuits,
     recovery,
     tasks,
-    healEverything,
+    healEverything: () => healEverything(),
     store,
     options: Object.freeze({ ...settled, instance, flags }),
     faults: () => faults.counts(),
@@ -709,20 +730,6 @@ export function createParamedic<Context extends object = object>(
 
 /** EX_TEMPFAIL: supervisors that restart on failure do. */
 const EXIT_FOR_RESTART = 75;
-
-/** Where nobody else is told. */
-function alertByLog(logger: Logger) {
-  return ({ service, failureType, severity, tried }: OperatorAlert): void => {
-    const fields = {
-      event: "operator.alert",
-      service,
-      failureType,
-      severity,
-      tried: tried.map(({ strategy }) => strategy),
-    };
-    logger.error(fields, `${service} fails still, after everything that could be done by itself: look after it`);
-  };
-}
 
 /** Gaps that the accounting names; their points are all counted. */
 const GAPS_SHOWN = 100;

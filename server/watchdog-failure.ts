@@ -1,6 +1,7 @@
-/** What the watchdog says of Paramedic itself: as a failure event, and as a health check. */
+/** What the watchdog says of Paramedic itself: as a failure event, as a notification, and as a health check. */
 import type { Failure } from "../shared/failure.js";
 import type { HealthCheckRegistry } from "./health/health-check-registry.js";
+import type { Notification } from "./ports/notifier.js";
 import type { WatchdogAlert, WatchdogState } from "./ports/watchdog.js";
 
 /** Ours: what fails here leads to no repair. */
@@ -21,6 +22,14 @@ export function watchdogFailure(
     context: { rule },
     detectionMethod: "watchdog",
   };
+}
+
+/** What somebody is told of it. */
+export function watchdogNotification(
+  { rule, severity, summary }: WatchdogAlert,
+  status: Notification["status"],
+): Notification {
+  return { dedupeKey: `${WATCHDOG_SERVICE} ${rule}`, status, rule, severity, subject: WATCHDOG_SERVICE, summary };
 }
 
 /** The watchdog watches itself here: a beat that does not come makes the check unhealthy, and takes nothing out of service. */

@@ -8,6 +8,7 @@ import {
 } from "../../shared/recovery.js";
 import { HOUR_MS } from "../../shared/units.js";
 import { type Clock, systemClock } from "../ports/clock.js";
+import type { Notification } from "../ports/notifier.js";
 import type { RecoveryStore } from "../ports/store.js";
 
 /** What a human needs to know to take over. */
@@ -24,6 +25,25 @@ export interface OperatorAlert {
     readonly at: number;
     readonly message: string;
   }[];
+}
+
+/** The same, for whoever is told of every alert. */
+export function operatorNotification({
+  service,
+  failureType,
+  severity,
+  tried,
+  failureEventId,
+}: OperatorAlert): Notification {
+  return {
+    dedupeKey: `${ALERT_OPERATOR} ${service}`,
+    status: "firing",
+    rule: ALERT_OPERATOR,
+    severity,
+    subject: service,
+    summary: `${service} fails still, after everything that could be done by itself: look after it`,
+    detail: { failureType, failureEventId, tried: tried.map(({ strategy }) => strategy) },
+  };
 }
 
 export interface AlertOperatorDeps {

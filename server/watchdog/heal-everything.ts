@@ -1,5 +1,5 @@
-/** One look at all that is known, and a repair of each part that fails: by hand, within what mode and stop allow. */
-import type { Failure, FailureCategory, FailureType } from "../../shared/failure.js";
+/** One look at all that is known, and a repair of each part that fails: at start and by hand, as mode and stop allow. */
+import type { DetectionMethod, Failure, FailureCategory, FailureType } from "../../shared/failure.js";
 import type { HealthReport } from "../../shared/health.js";
 import type { Clock } from "../ports/clock.js";
 import type { Ids } from "../ports/ids.js";
@@ -25,7 +25,9 @@ export interface HealEverythingDeps {
 }
 
 export function createHealEverything({ clock, ids, checks, check, beat, repair }: HealEverythingDeps) {
-  return async function healEverything(): Promise<HealReport> {
+  return async function healEverything(
+    detectionMethod: Extract<DetectionMethod, "manual" | "watchdog"> = "manual",
+  ): Promise<HealReport> {
     const before = await check();
     await beat();
     const failing = before.checks.filter(
@@ -43,7 +45,7 @@ export function createHealEverything({ clock, ids, checks, check, beat, repair }
         affectedService: name,
         errorMessage: message ?? `${name} is unhealthy`,
         context: { check: name, criticality },
-        detectionMethod: "manual",
+        detectionMethod,
       });
       repaired.push({
         check: name,
