@@ -2,6 +2,7 @@
  * A tRPC server on express, as a process of its own: alone, with everything that Paramedic has, or with a peer. Started with
  * a variant and, where it needs one, a Redis; tells its port, then its CPU time whenever it is asked. Ends with its parent.
  */
+import { AsyncLocalStorage } from "node:async_hooks";
 import { mkdtempSync, rmSync } from "node:fs";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -15,7 +16,7 @@ import { Redis } from "ioredis";
 import { z } from "zod";
 import { createParamedic } from "../server/index.js";
 
-const VARIANTS = ["none", "paramedic", "spans", "xadd"] as const;
+const VARIANTS = ["none", "paramedic", "unguarded", "context", "spans", "xadd"] as const;
 export type Variant = (typeof VARIANTS)[number];
 
 /** What the parent asks and is told. */
@@ -37,10 +38,12 @@ function none(): Served {
 }
 
 /** Middleware, call linking, a guard with deadline, circuit and rescues, probes, health, recovery, SQLite and Redis. */
-function paramedic(redisUrl: string): Served {
+function paramedic(redisUrl: string, isGuarded: boolean): Served {
   const folder = mkdtempSync(join(tmpdir(), "paramedic-bench-"));
   const all = createParamedic({ database: `file:${join(folder, "bench.db")}`, redis: redisUrl, logger: false });
-  const service = all.guard("http:greetings");
+  const service = isGuarded
+    ? all.guard("http:greetings")
+    : { execute: (work: () => ReturnType<typeof greet>) => work() };
   const procedure = t.procedure.use(all.middleware()).input(input);
   const router = t.router({ greet: procedure.query((opts) => service.execute(() => greet(opts.input.name))) });
   const app = express();
@@ -53,6 +56,14 @@ function paramedic(redisUrl: string): Served {
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** An AsyncLocalStorage around each call and nothing else: what Node takes for knowing which call it is in. */
+function context(): Served {
+  const storage = new AsyncLocalStorage<object>();
+  const procedure = t.procedure.use(({ next }) => storage.run({}, () => next())).input(input);
+  const router = t.router({ greet: procedure.query((opts) => greet(opts.input.name)) });
+  return { app: express().use("/trpc", createExpressMiddleware({ router })), stop: async () => {} };
 }
 
 /** A span a call, batched, for an exporter that has nowhere to send it. */
@@ -115,7 +126,11 @@ function serve(variant: Variant, redisUrl: string): Served {
     case "none":
       return none();
     case "paramedic":
-      return paramedic(redisUrl);
+      return paramedic(redisUrl, true);
+    case "unguarded":
+      return paramedic(redisUrl, false);
+    case "context":
+      return context();
     case "spans":
       return spans();
     case "xadd":
