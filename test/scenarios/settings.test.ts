@@ -3,10 +3,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { initTRPC } from "@trpc/server";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic, type Paramedic, type RecoveryStrategy } from "../../server/index.js";
 import { failureOf } from "../conformance/store-fixtures.js";
+import { ownKey } from "../services/own-key.js";
 
 let folder: string;
 const running: Paramedic[] = [];
@@ -40,6 +41,7 @@ async function start(instance: string, variables: Record<string, string> = {}) {
 }
 
 const reason = "a look first";
+const PARTS = ["INSTRUMENTATION_ENABLED", "CIRCUIT_BREAKERS_ENABLED", "RETRY_STRATEGY_ENABLED"] as const;
 const unavailable = () => Object.assign(new Error("503"), { status: 503 });
 
 describe("a change of settings", { timeout: 60_000 }, () => {
@@ -73,6 +75,62 @@ describe("a change of settings", { timeout: 60_000 }, () => {
     await ask();
     await expect(ask()).resolves.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
   });
+
+  it.each([
+    ["without Redis, by reading", () => ({})],
+    ["with Redis, by a message", () => ({ REDIS_URL: inject("redisUrl"), METRICS_REDIS_STREAM_KEY: ownKey("stream") })],
+  ])(
+    "turns a part off in the other instance within a second %s, and what is under way ends as it began",
+    {
+      retry: 3,
+    },
+    async (_how, redis) => {
+      const variables = redis();
+      const [a, b] = [await start("a", variables), await start("b", variables)];
+      const t = initTRPC.create();
+      let release = () => {};
+      const slow = new Promise<string>((resolve) => {
+        release = () => resolve("slow");
+      });
+      const weather = b.paramedic.guard("http:weather");
+      let attempts = 0;
+      const fails = () => {
+        attempts += 1;
+        return Promise.reject(unavailable());
+      };
+      const procedure = t.procedure.use(b.paramedic.middleware());
+      const app = t.createCallerFactory(t.router({ slow: procedure.query(() => weather.execute(() => slow)) }))({});
+      const underWay = app.slow();
+      const flags = async () => {
+        const { settings } = await b.api.paramedic.settings.list();
+        return settings.filter(({ name, value }) => PARTS.some((part) => part === name) && value === false).length;
+      };
+      const changedAt = performance.now();
+      for (const name of PARTS) await a.api.paramedic.settings.set({ name, value: false, reason });
+      const toldAt = performance.now();
+      await expect.poll(flags, { interval: 10, timeout: 10_000 }).toBe(PARTS.length);
+      process.stdout.write(
+        `told in ${Math.round(toldAt - changedAt)} ms, in force ${Math.round(performance.now() - toldAt)} ms later\n`,
+      );
+      expect(performance.now() - toldAt).toBeLessThan(1_000);
+
+      for (let call = 0; call < 8; call += 1) {
+        await expect(weather.execute(fails, { idempotent: true })).rejects.toThrow("503");
+      }
+      // Neither retried nor refused.
+      expect(attempts).toBe(8);
+      release();
+      expect(await underWay).toBe("slow");
+      await expect
+        .poll(() => b.paramedic.metrics.accounting(), { timeout: 20_000 })
+        .toMatchObject({ lost: 0, inFlight: 0, dropped: {} });
+      const { procedures } = await b.api.paramedic.metrics.topProcedures({
+        from: Date.now() - 3_600_000,
+        to: Date.now() + 60_000,
+      });
+      expect(procedures.find(({ procedure: name }) => name === "slow")?.calls).toBe(1);
+    },
+  );
 
   it("turns a part off and on, and the environment's own choice stands above it", async () => {
     const { paramedic, api } = await start("a", { FAILOVER_STRATEGY_ENABLED: "false" });

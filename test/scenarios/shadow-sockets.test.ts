@@ -122,7 +122,9 @@ describe("sockets", { timeout: 60_000 }, () => {
     const one = { connections: ROUNDS, requests: ROUNDS };
     expect(shadow.counts).toEqual({ first: one, second: none, webhook: none, cache: none });
     const strategies = new Set(shadow.acts.map(({ actionStrategy }) => actionStrategy));
-    expect([...strategies]).toEqual(expect.arrayContaining(["provider_failover", "scale_webhook", "redis_reconnect"]));
-    for (const act of shadow.acts) expect(act).toMatchObject({ dryRun: true, status: "skipped" });
+    expect([...strategies]).toEqual(
+      expect.arrayContaining(["exponential_backoff_retry", "circuit_break", "scale_webhook", "redis_reconnect"]),
+    );
+    for (const act of shadow.acts) expect(act).toMatchObject({ dryRun: true, leaseUntil: undefined });
   });
 });
