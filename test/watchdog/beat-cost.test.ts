@@ -2,6 +2,7 @@
 import Database from "better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
+import { createPostgresStore } from "../../server/adapters/postgres/postgres-store.js";
 import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { Store } from "../../server/ports/store.js";
@@ -10,20 +11,60 @@ import { createStuckTasks } from "../../server/watchdog/stuck-tasks.js";
 import { createTasks } from "../../server/watchdog/tasks.js";
 import { createWatchdog } from "../../server/watchdog/watchdog.js";
 import { FEATURE_FLAG_DEFAULTS } from "../../shared/feature-flags.js";
-import { createTempFolder, type TempFolder } from "../adapters/sqlite/temp-database.js";
+import { createTempFolder } from "../adapters/sqlite/temp-database.js";
 import { batchOf, durations, summaryOf } from "../conformance/store-fixtures.js";
+import { createTestDatabase } from "../services/postgres-database.js";
 
 const ROWS = 100_000;
 const BEAT_EVERY_S = 300;
 const READS_A_SECOND = 2;
 
-describe("the watchdog's cost", () => {
-  let temp: TempFolder;
+interface Filled {
+  readonly store: Store;
+  /** Several statements. */
+  run(sql: string): Promise<unknown>;
+  readonly series: string;
+  remove(): Promise<void>;
+}
+
+const DATABASES: readonly { readonly what: string; readonly create: () => Promise<Filled> }[] = [
+  {
+    what: "SQLite",
+    async create() {
+      const temp = createTempFolder();
+      return {
+        store: createSqliteStore({ clock: systemClock }, { path: temp.path }),
+        async run(sql) {
+          const raw = new Database(temp.path);
+          raw.exec(sql);
+          raw.close();
+        },
+        series: `with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < ${ROWS})`,
+        remove: async () => temp.remove(),
+      };
+    },
+  },
+  {
+    what: "PostgreSQL",
+    async create() {
+      const database = await createTestDatabase();
+      return {
+        store: createPostgresStore({ clock: systemClock }, { url: database.url }),
+        run: (sql) => database.run(`${sql} analyze;`),
+        series: `with numbers(n) as (select generate_series(1, ${ROWS}))`,
+        remove: () => database.remove(),
+      };
+    },
+  },
+];
+
+describe.each(DATABASES)("the watchdog's cost on $what", ({ create }) => {
+  let filled: Filled;
   let store: Store;
 
   beforeAll(async () => {
-    temp = createTempFolder();
-    store = createSqliteStore({ clock: systemClock }, { path: temp.path });
+    filled = await create();
+    ({ store } = filled);
     await store.open();
     const now = Date.now();
     for (let seq = 1; seq <= 360; seq += 1) {
@@ -37,11 +78,11 @@ describe("the watchdog's cost", () => {
         })),
       });
     }
-    fill(temp.path, now);
+    await fill(filled, now);
   }, 120_000);
   afterAll(async () => {
     await store?.close();
-    temp?.remove();
+    await filled?.remove();
   });
 
   it("stays below 2 % of a core, 50 MB and 2 s for a beat", { retry: 3, timeout: 60_000 }, async () => {
@@ -99,23 +140,32 @@ async function cpuMsOf(work: () => Promise<unknown>): Promise<number> {
 }
 
 /** Failures, each with a repair, over a month, a tenth of them in the last half hour; and tasks. */
-function fill(path: string, now: number): void {
-  const raw = new Database(path);
+async function fill({ run, series }: Filled, now: number): Promise<void> {
   const time = `(${now} - case when n % 10 = 0 then n % 1700000 else n * 25920 end)`;
-  const numbers = `with recursive numbers(n) as (select 1 union all select n + 1 from numbers where n < ${ROWS})`;
-  raw.exec(`
-    begin;
-    insert into failure_events (event_id, timestamp, failure_category, failure_type, severity, affected_service,
-      detection_method, resolved, resolved_at, created_at, fingerprint, occurrences, last_seen_at, instance)
-    ${numbers} select 'e' || n, ${time}, 'database', 'database_connection', 'high', 'db:' || (n % 20), 'exception', 1,
-      ${time} + 1000, ${time}, 'f' || n, 1, ${time}, 'a' from numbers;
-    insert into recovery_actions (action_id, failure_event_id, timestamp, action_type, action_strategy, status, automated,
-      triggered_by, created_at, scope, target, occurrences, last_at, lease_until, instance, dry_run, completed_at)
-    ${numbers} select 'a' || n, 'e' || n, ${time}, 'reconnect', 'reconnect', case when n % 3 = 0 then 'failed' else 'succeeded' end,
-      1, 'engine', ${time}, 'service', 'db:' || (n % 20), 1, ${time}, ${time} + 60000, 'a', 0, ${time} + 500 from numbers;
-    insert into paramedic_tasks (task_id, name, status, owner, fence, attempts, started_at, heartbeat_at, lease_until, ended_at, created_at)
-    ${numbers} select 't' || n, 'import', 'succeeded', 'a', 1, 1, ${time}, ${time}, ${time}, ${time}, ${time} from numbers;
-    commit;
-  `);
-  raw.close();
+  const rows = (table: string, columns: string, values: string) =>
+    `insert into ${table} (${columns}) ${series} select ${values} from numbers;`;
+  await run(
+    [
+      rows(
+        "failure_events",
+        `event_id, timestamp, failure_category, failure_type, severity, affected_service, detection_method, resolved,
+          resolved_at, created_at, fingerprint, occurrences, last_seen_at, instance`,
+        `'e' || n, ${time}, 'database', 'database_connection', 'high', 'db:' || (n % 20), 'exception', true,
+          ${time} + 1000, ${time}, 'f' || n, 1, ${time}, 'a'`,
+      ),
+      rows(
+        "recovery_actions",
+        `action_id, failure_event_id, timestamp, action_type, action_strategy, status, automated, triggered_by, created_at,
+          scope, target, occurrences, last_at, lease_until, instance, dry_run, completed_at`,
+        `'a' || n, 'e' || n, ${time}, 'reconnect', 'reconnect',
+          case when n % 3 = 0 then 'failed' else 'succeeded' end, true, 'engine', ${time},
+          'service', 'db:' || (n % 20), 1, ${time}, ${time} + 60000, 'a', false, ${time} + 500`,
+      ),
+      rows(
+        "paramedic_tasks",
+        `task_id, name, status, owner, fence, attempts, started_at, heartbeat_at, lease_until, ended_at, created_at`,
+        `'t' || n, 'import', 'succeeded', 'a', 1, 1, ${time}, ${time}, ${time}, ${time}, ${time}`,
+      ),
+    ].join("\n"),
+  );
 }
