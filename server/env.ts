@@ -71,6 +71,8 @@ export const DEFAULT_DATABASE_URL = "file:./paramedic.db";
 /** What the environment says, parsed. */
 export interface Environment {
   readonly flags: FeatureFlags;
+  /** `CIRCUIT_BREAKER_FAILURE_THRESHOLD` where it is set; undefined leaves it to what is guarded. */
+  readonly failureThreshold: number | undefined;
   readonly databaseUrl: string;
   readonly redisUrl: string | undefined;
   readonly readToken: string | undefined;
@@ -116,6 +118,10 @@ function problemsOf(source: VariableSource): {
   return {
     environment: Object.freeze({
       flags: flags.values,
+      failureThreshold:
+        source.CIRCUIT_BREAKER_FAILURE_THRESHOLD === undefined
+          ? undefined
+          : flags.values.CIRCUIT_BREAKER_FAILURE_THRESHOLD,
       databaseUrl: values.PARAMEDIC_DATABASE_URL ?? DEFAULT_DATABASE_URL,
       redisUrl: values.PARAMEDIC_REDIS_URL ?? values.REDIS_URL,
       readToken: values.PARAMEDIC_READ_TOKEN,

@@ -68,7 +68,10 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly healthCheckIntervalMs?: number | undefined;
   /** 1 to 2^31-1. @default HEALTH_CHECK_TIMEOUT_MS (5_000) */
   readonly healthCheckTimeoutMs?: number | undefined;
-  /** Consecutive failures that open a circuit; 1 to 10,000. @default CIRCUIT_BREAKER_FAILURE_THRESHOLD (5) */
+  /**
+   * Consecutive failures that open a guard's circuit; 1 to 10,000. @default CIRCUIT_BREAKER_FAILURE_THRESHOLD where it is set,
+   * else 10 for `llm:*`, 5 for others
+   */
   readonly failureThreshold?: number | undefined;
   /** Successful probes that close it; 1 to 1,000. @default CIRCUIT_BREAKER_SUCCESS_THRESHOLD (2) */
   readonly successThreshold?: number | undefined;
@@ -273,7 +276,8 @@ export interface Settled {
   readonly metricsRedisStreamKey: string;
   readonly healthCheckIntervalMs: number;
   readonly healthCheckTimeoutMs: number;
-  readonly failureThreshold: number;
+  /** Undefined leaves it to what is guarded. */
+  readonly failureThreshold: number | undefined;
   readonly successThreshold: number;
   readonly timeoutMs: number;
   readonly resetTimeoutMs: number;
@@ -322,7 +326,7 @@ export function settleOptions<Context extends object>(
     metricsRedisStreamKey: options.metricsRedisStreamKey ?? flags.METRICS_REDIS_STREAM_KEY,
     healthCheckIntervalMs: options.healthCheckIntervalMs ?? flags.HEALTH_CHECK_INTERVAL_MS,
     healthCheckTimeoutMs: options.healthCheckTimeoutMs ?? flags.HEALTH_CHECK_TIMEOUT_MS,
-    failureThreshold: options.failureThreshold ?? flags.CIRCUIT_BREAKER_FAILURE_THRESHOLD,
+    failureThreshold: options.failureThreshold ?? environment.failureThreshold,
     successThreshold: options.successThreshold ?? flags.CIRCUIT_BREAKER_SUCCESS_THRESHOLD,
     timeoutMs: options.timeoutMs ?? flags.CIRCUIT_BREAKER_TIMEOUT_MS,
     resetTimeoutMs: options.resetTimeoutMs ?? flags.CIRCUIT_BREAKER_RESET_TIMEOUT_MS,

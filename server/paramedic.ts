@@ -398,7 +398,12 @@ export function createParamedic<Context extends object = object>(
     limitedServices: settled.limitedServices,
   };
   const { timeoutMs, failureThreshold, successThreshold, resetTimeoutMs } = settled;
-  const policy = { timeoutMs, failureThreshold, successThreshold, resetTimeoutMs };
+  const policy = {
+    timeoutMs,
+    successThreshold,
+    resetTimeoutMs,
+    ...(failureThreshold !== undefined && { failureThreshold }),
+  };
   const guards = createGuards(guardDeps, policy);
   const databases = createDatabaseGuards(guardDeps, policy);
   const nestedRetries = createNestedRetries({ callContext, logger, onFault: faults.at("nested retries") });

@@ -1,7 +1,7 @@
 /** Tells everybody concerned how an attempt ended: the circuit, the metrics, the cooldown, and the record of its call. */
 import type { Classification } from "../../shared/classification.js";
 import type { FailureType } from "../../shared/failure.js";
-import type { Attempt, AttemptTerms } from "./attempt.js";
+import type { Attempt } from "./attempt.js";
 import { isTooShortToTell } from "./attempt-time.js";
 import type { GuardedService } from "./guarded-service.js";
 import type { Refusal } from "./refusal.js";
@@ -18,32 +18,39 @@ const USES_UNKNOWN: ReadonlySet<FailureType> = new Set([
 ]);
 
 export function accountAttempt(call: RescuableCall, attempt: Attempt): void {
-  const { state, terms, durationMs } = attempt;
-  if (terms.service.rescueBudget !== undefined || terms.booking !== undefined) accountUsage(attempt);
-  switch (state) {
+  switch (attempt.state) {
     case "succeeded":
-      hearAnswer(terms.service, terms.now + durationMs);
-      succeedPermits(terms, terms.now + durationMs);
-      terms.service.record("success", durationMs);
+      accountSuccess(attempt);
       break;
     case "failed":
     case "timed_out":
+      accountUsage(attempt);
       accountFailure(call, attempt);
       break;
     case "running":
     case "aborted":
-      if (terms.probesNetwork) terms.service.network?.returned();
-      ignorePermits(terms);
-      terms.service.record("aborted", durationMs);
+      accountUsage(attempt);
+      if (attempt.probesNetwork) attempt.service.network?.returned();
+      ignorePermits(attempt);
+      attempt.service.record("aborted", attempt.durationMs);
       break;
   }
 }
 
+export function accountSuccess(attempt: Attempt): void {
+  const { service, durationMs } = attempt;
+  const endedAt = attempt.now + durationMs;
+  if (attempt.usage !== undefined) accountUsage(attempt);
+  hearAnswer(service, endedAt);
+  succeedPermits(attempt, endedAt);
+  service.record("success", durationMs);
+}
+
 /** What an attempt used teaches what the next one will, whether a budget pays for it or not. */
-function accountUsage({ terms, usage }: Attempt): void {
+function accountUsage({ service, booking, usage }: Attempt): void {
   if (usage === undefined) return;
-  terms.service.rescueBudget?.learn(usage);
-  terms.booking?.settle(usage);
+  service.rescueBudget?.learn(usage);
+  booking?.settle(usage);
 }
 
 /** What was refused at the door is a failure for the caller, and none of the service. */
@@ -54,14 +61,13 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
 }
 
 function accountFailure(call: RescuableCall, attempt: Attempt): void {
-  const { error, state, terms, durationMs } = attempt;
-  const { service, permit, parts, timeoutMs, now } = terms;
+  const { result: error, state, service, permit, parts, timeoutMs, now, durationMs } = attempt;
   const found = judged(call, attempt, call.engine.classify(error, service.name));
   const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const unreachable = isNetworkToBlame(call, attempt, found);
   const classification: Classification = ownTime || unreachable ? { ...found, verdict: "ignored" } : found;
   // Answered with an error, or not reached: nothing was used. Of what broke off nobody knows, so its booking stands.
-  if (attempt.usage === undefined && !USES_UNKNOWN.has(found.failureType)) terms.booking?.settle(NOTHING_USED);
+  if (attempt.usage === undefined && !USES_UNKNOWN.has(found.failureType)) attempt.booking?.settle(NOTHING_USED);
   const blamed = classification.verdict === "failure" ? partOf(parts, classification.failureType) : undefined;
   const seen = { error, service, classification, circuit: blamed?.circuit };
   const failureEventId = isCallersOwn(classification) ? seeCallersOwn(call, seen) : see(call, seen);
@@ -72,10 +78,10 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
       else permit?.ignored();
       break;
     case "success":
-      succeedPermits(terms, now + durationMs);
+      succeedPermits(attempt, now + durationMs);
       break;
     case "ignored":
-      ignorePermits(terms);
+      ignorePermits(attempt);
       break;
   }
   service.record(outcomeOf(error, classification), durationMs);
@@ -86,8 +92,8 @@ function accountFailure(call: RescuableCall, attempt: Attempt): void {
 }
 
 /** What one failed attempt says of the network; `true` while it is to blame, and so not the service. */
-function isNetworkToBlame(call: RescuableCall, { terms, durationMs }: Attempt, found: Classification): boolean {
-  const { service, now, probesNetwork } = terms;
+function isNetworkToBlame(call: RescuableCall, attempt: Attempt, found: Classification): boolean {
+  const { service, now, durationMs, probesNetwork } = attempt;
   if (service.network === undefined || !call.permits(service).circuits) return false;
   if (found.blame === "network") return service.network.failed(service, now + durationMs);
   // Silence and refusals of our own are no answer, and no proof of the contrary.
@@ -102,22 +108,23 @@ function hearAnswer(service: GuardedService, at: number): void {
 }
 
 /** What its target makes of an error; a fault there must not keep a permit from coming back. */
-function judged({ engine }: RescuableCall, { error, terms }: Attempt, found: Classification): Classification {
+function judged({ engine, work }: RescuableCall, { index, result }: Attempt, found: Classification): Classification {
   try {
-    return terms.judge?.(found, error) ?? found;
+    return work.traits?.[index]?.judge?.(found, result) ?? found;
   } catch (fault) {
     engine.onFault(fault);
     return found;
   }
 }
 
-function succeedPermits({ permit, parts }: AttemptTerms, at: number): void {
+function succeedPermits({ permit, parts }: Attempt, at: number): void {
   permit?.success(at);
-  for (const part of parts) part.permit.success(at);
+  // Most have none, and to iterate over none costs as much as the permit.
+  if (parts.length > 0) for (const part of parts) part.permit.success(at);
 }
 
 /** Neither counts nor clears a streak. */
-export function ignorePermits({ permit, parts }: Pick<AttemptTerms, "permit" | "parts">): void {
+export function ignorePermits({ permit, parts }: Pick<Attempt, "permit" | "parts">): void {
   permit?.ignored();
   for (const part of parts) part.permit.ignored();
 }

@@ -2,7 +2,7 @@
 import { MINUTE_MS } from "../../shared/units.js";
 import type { CircuitBreaker } from "../circuit/circuit-breaker.js";
 import { ignorePermits } from "./accounting.js";
-import type { AttemptTerms } from "./attempt.js";
+import { Attempt } from "./attempt.js";
 import { AttemptCall } from "./attempt-call.js";
 import { attemptTimeMs } from "./attempt-time.js";
 import { type Bulkhead, waitForPlace } from "./bulkhead.js";
@@ -16,10 +16,10 @@ import {
   refusedByNetwork,
 } from "./refusal.js";
 import type { RescuableCall } from "./rescuable-call.js";
-import { acquireParts, isRefusal, NO_PERMITS, partsAdmit } from "./service-part.js";
+import { acquireParts, isRefusal, partsAdmit } from "./service-part.js";
 
 /** A caller without a deadline waits for a target's rest at most this long. */
-const LONGEST_REST_MS = MINUTE_MS;
+export const LONGEST_REST_MS = MINUTE_MS;
 
 /** A call as its targets' doors see it. */
 export interface Asker extends Pick<RescuableCall, "engine" | "work" | "info" | "signal" | "gone" | "idempotent"> {
@@ -36,7 +36,7 @@ export function admit(
   index: number,
   circuit: CircuitBreaker | undefined,
   now: number,
-): AttemptTerms | Refusal {
+): Attempt | Refusal {
   const service = serviceAt(asker, index);
   if (asker.info !== undefined) service.callers.asked(asker.info.path, now);
   const timeoutMs = timeFor(asker, index, now);
@@ -50,34 +50,21 @@ export function admit(
     if (network === "probe") service.network?.returned();
     return refusedByCircuit(circuit.refusal(now));
   }
-  const traits = asker.work.traits?.[index];
-  let parts = NO_PERMITS;
-  if (traits?.parts !== undefined && !isWithin(asker, service)) {
-    const acquired = acquireParts(traits.parts, asker.engine.registry, now);
-    if (isRefusal(acquired)) {
-      permit?.ignored();
-      if (network === "probe") service.network?.returned();
-      return refusedByCircuit(acquired);
-    }
-    parts = acquired;
+  const attempt = new Attempt(asker.engine, index, service, permit, timeoutMs, now);
+  attempt.probesNetwork = network === "probe";
+  const parts = asker.work.traits?.[index]?.parts;
+  if (parts === undefined || isWithin(asker, service)) return attempt;
+  const acquired = acquireParts(parts, asker.engine.registry, now);
+  if (isRefusal(acquired)) {
+    giveUp(attempt);
+    return refusedByCircuit(acquired);
   }
-  return {
-    refused: false,
-    index,
-    service,
-    permit,
-    parts,
-    judge: traits?.judge,
-    place: undefined,
-    probesNetwork: network === "probe",
-    booking: undefined,
-    timeoutMs,
-    now,
-  };
+  attempt.parts = acquired;
+  return attempt;
 }
 
 /** As `admit`, and waits for restored circuits and for a place in the bulkhead. */
-export async function admitInTime(asker: Asker, index: number): Promise<AttemptTerms | Refusal> {
+export async function admitInTime(asker: Asker, index: number): Promise<Attempt | Refusal> {
   const { clock } = asker.engine;
   const service = serviceAt(asker, index);
   const bulkhead = isWithin(asker, service) ? undefined : service.bulkhead;
@@ -88,13 +75,13 @@ export async function admitInTime(asker: Asker, index: number): Promise<AttemptT
     return refusedByBulkhead(service.name);
   }
   const admission = admit(asker, index, circuit, clock.monotonic());
-  if (!admission.refused) return { ...admission, place: bulkhead };
-  bulkhead?.leave();
+  if (admission.refused) bulkhead?.leave();
+  else admission.place = bulkhead;
   return admission;
 }
 
 /** As `admit`, and waits for nothing: what cannot begin now is refused. */
-export function admitAtOnce(asker: Asker, index: number): AttemptTerms | Refusal {
+export function admitAtOnce(asker: Asker, index: number): Attempt | Refusal {
   const now = asker.engine.clock.monotonic();
   const service = serviceAt(asker, index);
   const bulkhead = isWithin(asker, service) ? undefined : service.bulkhead;
@@ -102,16 +89,16 @@ export function admitAtOnce(asker: Asker, index: number): AttemptTerms | Refusal
   if (circuit?.ready !== undefined) return refusedByCircuit(circuit.refusal(now));
   if (bulkhead !== undefined && !bulkhead.tryEnter()) return refusedByBulkhead(service.name);
   const admission = admit(asker, index, circuit, now);
-  if (!admission.refused) return { ...admission, place: bulkhead };
-  bulkhead?.leave();
+  if (admission.refused) bulkhead?.leave();
+  else admission.place = bulkhead;
   return admission;
 }
 
-/** Gives back what terms hold that nobody will use. */
-export function returnTerms(terms: AttemptTerms): void {
-  ignorePermits(terms);
-  terms.place?.leave();
-  if (terms.probesNetwork) terms.service.network?.returned();
+/** Gives back what an attempt holds that will not run. */
+export function giveUp(attempt: Attempt): void {
+  ignorePermits(attempt);
+  attempt.place?.leave();
+  if (attempt.probesNetwork) attempt.service.network?.returned();
 }
 
 /** @throws the reason of the caller's signal once it has aborted */

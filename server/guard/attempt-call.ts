@@ -7,7 +7,7 @@ import type { GuardContext } from "./guard.js";
 export interface EnclosingAttempt extends GuardContext {
   readonly serviceName: string;
   /** Monotonic. */
-  readonly deadlineAt: number;
+  readonly endsAt: number;
   /** Whoever began it may run its work again. */
   readonly runsAgain: boolean;
 }
@@ -34,7 +34,7 @@ export class AttemptCall implements CallInfo {
     this.userId = call.userId;
     this.idempotent = call.idempotent;
     this.causes = call.causes;
-    this.deadlineAt = attempt.deadlineAt;
+    this.deadlineAt = attempt.endsAt;
     this.attempt = attempt;
     this.outer = call instanceof AttemptCall ? call : undefined;
   }

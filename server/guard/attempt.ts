@@ -1,6 +1,6 @@
 /** One run of a guarded function: ends once, by its result, by its deadline or by the caller's abort, whichever is first. */
 import type { Permit } from "../circuit/permit.js";
-import { Deadline, type TimerWheel } from "../circuit/timer-wheel.js";
+import { type Deadline, type TimerWheel, UNARMED } from "../circuit/timer-wheel.js";
 import type { CallContext, CallInfo } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import { AttemptCall, type EnclosingAttempt } from "./attempt-call.js";
@@ -10,8 +10,7 @@ import type { GuardedService } from "./guarded-service.js";
 import { applyTarget, type TargetFunction } from "./operation.js";
 import type { ServiceReach } from "./reach/service-reach.js";
 import type { Booking, Usage } from "./rescue-budget.js";
-import type { TargetTraits } from "./run.js";
-import type { PartPermit } from "./service-part.js";
+import { NO_PERMITS, type PartPermit } from "./service-part.js";
 
 /** How an attempt ended. `running` until then. */
 export type AttemptState = "running" | "succeeded" | "failed" | "timed_out" | "aborted";
@@ -39,68 +38,96 @@ export interface AttemptDeps {
   readonly reach: ServiceReach;
 }
 
-/** What one admitted attempt is given. */
-export interface AttemptTerms {
-  readonly refused: false;
+/**
+ * Made once it is admitted, with what its circuits gave; whoever takes more for it before it runs says so.
+ *
+ * Every guarded call makes one: it extends nothing, has no `#` methods and assigns its fields in the constructor, because a
+ * chain of constructors, the brand of `#` methods and initialisers of fields cost as much as all the rest.
+ */
+export class Attempt implements Deadline, EnclosingAttempt {
+  /** Of the wheel: when this attempt's time is up. */
+  deadlineAt: number;
+  slot: number;
+  previous: Deadline | undefined;
+  next: Deadline | undefined;
   /** Of the target, in order of preference. */
   readonly index: number;
   readonly service: GuardedService;
   /** Undefined where no circuit counts. */
   readonly permit: Permit | undefined;
-  /** Of the circuits beside the service's own. */
-  readonly parts: readonly PartPermit[];
-  readonly judge: TargetTraits["judge"];
-  /** Where it took a place, to be left when its work has ended. */
-  readonly place: Bulkhead | undefined;
-  /** It is the one call that finds out whether the network is back. */
-  readonly probesNetwork: boolean;
-  /** Of an attempt that a rescue budget pays for. */
-  readonly booking: Booking | undefined;
-  readonly timeoutMs: number;
   /** Monotonic; the moment it begins. */
   readonly now: number;
-}
-
-export class Attempt extends Deadline implements EnclosingAttempt {
-  state: AttemptState = "running";
-  /** What the function gave; only when it succeeded. */
-  value: unknown = undefined;
-  /** What the caller gets when it did not. */
-  error: unknown = undefined;
-  durationMs = 0;
   timeoutMs: number;
+  /** Of the circuits beside the service's own. */
+  parts: readonly PartPermit[];
+  /** Where it took a place, to be left when its work has ended. */
+  place: Bulkhead | undefined;
+  /** It is the one call that finds out whether the network is back. */
+  probesNetwork: boolean;
+  /** Where a rescue budget pays for it. */
+  booking: Booking | undefined;
+  state: AttemptState;
+  /** What the function gave, or what the caller gets where it did not succeed. */
+  result: unknown;
+  durationMs: number;
   /** It got more time once a part of its result had reached the caller: how long the rest takes is the caller's affair. */
-  prolonged = false;
+  prolonged: boolean;
   /** What the work said that it used; undefined while it said nothing. */
-  usage: Usage | undefined = undefined;
-  readonly terms: AttemptTerms;
+  usage: Usage | undefined;
   readonly #deps: AttemptDeps;
-  readonly #owner: AttemptOwner;
-  #controller: AbortController | undefined = undefined;
+  #owner: AttemptOwner | undefined;
+  #controller: AbortController | undefined;
 
-  constructor(terms: AttemptTerms, deps: AttemptDeps, owner: AttemptOwner) {
-    super();
-    this.terms = terms;
-    this.timeoutMs = terms.timeoutMs;
+  constructor(
+    deps: AttemptDeps,
+    index: number,
+    service: GuardedService,
+    permit: Permit | undefined,
+    timeoutMs: number,
+    now: number,
+  ) {
+    this.deadlineAt = 0;
+    this.slot = UNARMED;
+    this.previous = undefined;
+    this.next = undefined;
+    this.index = index;
+    this.service = service;
+    this.permit = permit;
+    this.now = now;
+    this.timeoutMs = timeoutMs;
+    this.parts = NO_PERMITS;
+    this.place = undefined;
+    this.probesNetwork = false;
+    this.booking = undefined;
+    this.state = "running";
+    this.result = undefined;
+    this.durationMs = 0;
+    this.prolonged = false;
+    this.usage = undefined;
     this.#deps = deps;
-    this.#owner = owner;
+    this.#owner = undefined;
+    this.#controller = undefined;
+  }
+
+  get refused(): false {
+    return false;
   }
 
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController();
-      if (this.state === "timed_out" || this.state === "aborted") this.#controller.abort(this.error);
+      if (this.state === "timed_out" || this.state === "aborted") this.#controller.abort(this.result);
     }
     return this.#controller.signal;
   }
 
   delivered({ timeoutMs }: { readonly timeoutMs?: number } = {}): void {
-    this.#owner.delivered();
+    this.#owner?.delivered();
     if (timeoutMs === undefined || this.state !== "running") return;
     const { clock, timers } = this.#deps;
     const now = clock.monotonic();
-    const leftMs = Math.min(timeoutMs, this.#owner.remainingMs());
-    this.timeoutMs = now - this.terms.now + leftMs;
+    const leftMs = Math.min(timeoutMs, this.#owner?.remainingMs() ?? timeoutMs);
+    this.timeoutMs = now - this.now + leftMs;
     this.prolonged = true;
     timers.cancel(this);
     if (leftMs !== Number.POSITIVE_INFINITY) timers.arm(this, now, leftMs);
@@ -113,89 +140,88 @@ export class Attempt extends Deadline implements EnclosingAttempt {
 
   /** Another attempt at the same work answered first: what this one would have given is nobody's concern. */
   callOff(reason: unknown): void {
-    this.#end("aborted", reason);
+    this.end("aborted", reason);
   }
 
   get serviceName(): string {
-    return this.terms.service.name;
+    return this.service.name;
+  }
+
+  get endsAt(): number {
+    return this.now + this.timeoutMs;
   }
 
   get runsAgain(): boolean {
-    return this.#owner.runsAgain;
+    return this.#owner?.runsAgain ?? false;
   }
 
-  run(fn: TargetFunction, args: readonly unknown[]): void {
-    const { service, now } = this.terms;
-    const { info, signal } = this.#owner;
-    service.inFlight += 1;
-    if (info === undefined) this.#deps.reach.unlinked += 1;
-    this.#deps.timers.arm(this, now, this.timeoutMs);
+  run(owner: AttemptOwner, fn: TargetFunction, args: readonly unknown[]): void {
+    const { info, signal } = owner;
+    const { reach, timers } = this.#deps;
+    this.#owner = owner;
+    this.service.inFlight += 1;
+    if (info === undefined) reach.unlinked += 1;
+    timers.armLoosely(this, this.timeoutMs);
     info?.signal?.addEventListener("abort", this);
     signal?.addEventListener("abort", this);
     try {
-      // `resolve` adopts thenables and plain values alike, and returns a promise as it is.
-      Promise.resolve(this.#invoke(fn, args)).then(
+      const given = this.invoke(info, fn, args);
+      // What is no promise may be a thenable or a plain value: `resolve` adopts both.
+      (given instanceof Promise ? given : Promise.resolve(given)).then(
         (value) => {
-          this.#workEnded();
-          this.#end("succeeded", value);
+          this.workEnded();
+          this.end("succeeded", value);
         },
         (error: unknown) => {
-          this.#workEnded();
-          this.#end("failed", error);
+          this.workEnded();
+          this.end("failed", error);
         },
       );
     } catch (error) {
-      this.#workEnded();
-      this.#end("failed", error);
+      this.workEnded();
+      this.end("failed", error);
     }
   }
 
-  override onDeadline(): void {
-    const { service } = this.terms;
+  onDeadline(): void {
+    const { name } = this.service;
     const limit = Math.round(this.timeoutMs);
-    this.#end(
-      "timed_out",
-      new GuardError("attempt_timeout", service.name, `${service.name} took longer than ${limit} ms`),
-    );
+    this.end("timed_out", new GuardError("attempt_timeout", name, `${name} took longer than ${limit} ms`));
   }
 
   /** The caller is gone. Named by the platform: a listener that is an object costs no closure. */
   handleEvent(event: { readonly type: string }): void {
-    const { info, signal } = this.#owner;
+    const { info, signal } = this.#owner ?? {};
     const gone = info?.signal?.aborted ? info.signal : signal;
-    if (event.type === "abort" && gone?.aborted) this.#end("aborted", gone.reason);
+    if (event.type === "abort" && gone?.aborted) this.end("aborted", gone.reason);
   }
 
-  #invoke(fn: TargetFunction, args: readonly unknown[]): unknown {
-    const { info } = this.#owner;
+  private invoke(info: CallInfo | undefined, fn: TargetFunction, args: readonly unknown[]): unknown {
     const { callContext } = this.#deps;
     if (info === undefined || !callContext.enabled) return applyTarget(fn, this, args);
     return callContext.run(new AttemptCall(info, this), () => applyTarget(fn, this, args));
   }
 
   /** A place in the bulkhead is taken for as long as work goes on, also after the caller was told that its time is up. */
-  #workEnded(): void {
-    const { service, place } = this.terms;
-    service.inFlight -= 1;
-    place?.leave();
+  private workEnded(): void {
+    this.service.inFlight -= 1;
+    this.place?.leave();
   }
 
-  #end(state: Exclude<AttemptState, "running">, result: unknown): void {
-    if (this.state !== "running") return;
-    const { info, signal } = this.#owner;
-    if (info === undefined) this.#deps.reach.unlinked -= 1;
+  private end(state: Exclude<AttemptState, "running">, result: unknown): void {
+    const owner = this.#owner;
+    if (owner === undefined || this.state !== "running") return;
+    const { info, signal } = owner;
+    const { clock, reach, timers } = this.#deps;
+    if (info === undefined) reach.unlinked -= 1;
     this.state = state;
-    this.durationMs = this.#deps.clock.monotonic() - this.terms.now;
-    this.#deps.timers.cancel(this);
+    this.result = result;
+    this.durationMs = clock.monotonic() - this.now;
+    timers.cancel(this);
     info?.signal?.removeEventListener("abort", this);
     signal?.removeEventListener("abort", this);
-    if (state === "succeeded") {
-      this.value = result;
-    } else {
-      this.error = result;
-      if (state !== "failed") this.#controller?.abort(result);
-    }
-    this.#owner.attemptEnded(this);
+    if (state === "timed_out" || state === "aborted") this.#controller?.abort(result);
+    owner.attemptEnded(this);
   }
 }
 

@@ -27,6 +27,8 @@ export interface RetryBudgetPolicy {
  * @example paramedic.guard("http:billing", { timeoutMs: 5_000, failureThreshold: 5, maxConcurrent: 50 })
  */
 export interface GuardPolicy extends Partial<CircuitConfig> {
+  /** Consecutive failures that open its circuit; 1 to 10,000. @default 10 for `llm:*`, else 5 */
+  readonly failureThreshold?: number;
   /** How long one attempt may take; 1 to 2^31-1 ms. @default 30_000 */
   readonly timeoutMs?: number;
   /** Circuit options that stand where this policy says nothing else. @default none: the defaults of all guards */
@@ -65,6 +67,12 @@ export const GUARD_POLICY_DEFAULTS = {
   maxQueued: 0,
   retryBudget: { ratio: 0.1, minRetries: 10, windowMs: 10 * SECOND_MS },
 } as const;
+
+/**
+ * LLM providers fail now and then on a bad day and answer the next call: where three calls in ten fail and hundreds are made,
+ * five failures in a row are chance, ten are not.
+ */
+const LLM_CIRCUIT = { failureThreshold: 10 } as const satisfies Partial<CircuitConfig>;
 
 /** All but the deadline, which is the guard's. */
 const CIRCUIT_OPTIONS = Object.keys(CIRCUIT_DEFAULTS).filter(isCircuitOption);
@@ -131,6 +139,7 @@ export function resolveGuardPolicy(
     rescueBudget: resolveRescueBudget(service, policy.rescueBudget ?? defaults.rescueBudget),
     hedge: resolveHedgePolicy(service, policy.hedge ?? defaults.hedge),
     circuit: Object.freeze({
+      ...(service.startsWith("llm:") && LLM_CIRCUIT),
       ...circuitOptions(defaults),
       ...presetOf(service, policy),
       ...circuitOptions(policy),

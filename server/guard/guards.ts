@@ -12,11 +12,12 @@ import type { Logger } from "../ports/logger.js";
 import type { MetricSink } from "../ports/metric-sink.js";
 import type { Random } from "../ports/random.js";
 import type { Settings } from "../ports/settings.js";
+import type { TargetFunctions } from "./asked-work.js";
 import { AttemptCall } from "./attempt-call.js";
 import type { Detailed, ExecuteOptions, Guard, GuardContext } from "./guard.js";
 import type { GuardEngine, GuardFlags } from "./guard-engine.js";
 import type { GuardPolicy } from "./guard-policy.js";
-import { GuardedCall, type TargetFunctions } from "./guarded-call.js";
+import { GuardedCall } from "./guarded-call.js";
 import type { GuardedService } from "./guarded-service.js";
 import { createGuardedServices } from "./guarded-services.js";
 import {

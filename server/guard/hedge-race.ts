@@ -7,7 +7,7 @@
  */
 import { Deadline, type TimerWheel } from "../circuit/timer-wheel.js";
 import type { Clock } from "../ports/clock.js";
-import type { Attempt, AttemptOwner, AttemptTerms } from "./attempt.js";
+import type { Attempt, AttemptOwner } from "./attempt.js";
 import type { HedgeEnd } from "./hedge-record.js";
 import type { RescuableCall } from "./rescuable-call.js";
 import { isCallersOwn } from "./sighting.js";
@@ -15,11 +15,9 @@ import { isCallersOwn } from "./sighting.js";
 /** What a race asks of its call. */
 export interface HedgedCall extends RescuableCall, Pick<AttemptOwner, "runsAgain" | "signal"> {
   delivered(): void;
-  /** Terms of one more attempt now, or why there is none. */
-  hedge(): AttemptTerms | string;
-  /** An attempt that `start` runs. */
-  attemptFor(terms: AttemptTerms, owner: AttemptOwner): Attempt;
-  start(attempt: Attempt): void;
+  /** One more attempt, admitted now, or why there is none. */
+  hedge(): Attempt | string;
+  start(attempt: Attempt, owner: AttemptOwner): void;
   /** Counts how it ended; says whether it gave a value. */
   conclude(attempt: Attempt): boolean;
   noteHedge(end: HedgeEnd): void;
@@ -29,7 +27,7 @@ const CALLED_OFF = new DOMException("another attempt answered first", "AbortErro
 
 export class HedgeRace {
   readonly #call: HedgedCall;
-  readonly #first: AttemptTerms;
+  readonly #first: Attempt;
   readonly #running = new Set<Attempt>();
   readonly #late: Lateness;
   readonly #outcome: Promise<unknown>;
@@ -39,7 +37,7 @@ export class HedgeRace {
   #winner: Attempt | undefined = undefined;
   #isOver = false;
 
-  constructor(call: HedgedCall, first: AttemptTerms) {
+  constructor(call: HedgedCall, first: Attempt) {
     this.#call = call;
     this.#first = first;
     this.#late = new Lateness(call.engine);
@@ -59,21 +57,22 @@ export class HedgeRace {
     for (let hedges = service.policy.hedge?.maxHedges ?? 0; hedges > 0; hedges -= 1) {
       if (lateAfterMs === undefined || this.#isOver || !(await this.#late.after(lateAfterMs))) break;
       const lateMs = clock.monotonic() - now;
-      const terms = this.#call.hedge();
-      if (typeof terms === "string") {
+      const attempt = this.#call.hedge();
+      if (typeof attempt === "string") {
         service.countHedge("refused");
-        this.#call.noteHedge({ service, target: service, lateMs, durationMs: 0, status: "skipped", refused: terms });
+        this.#call.noteHedge({ service, target: service, lateMs, durationMs: 0, status: "skipped", refused: attempt });
         break;
       }
-      this.#begin(terms, lateMs);
+      this.#begin(attempt, lateMs);
     }
     return this.#outcome;
   }
 
   /** @param lateMs of a hedge: how late the first attempt was when it began */
-  #begin(terms: AttemptTerms, lateMs: number | undefined): void {
+  #begin(attempt: Attempt, lateMs: number | undefined): void {
     const call = this.#call;
-    const attempt = call.attemptFor(terms, {
+    this.#running.add(attempt);
+    call.start(attempt, {
       attemptEnded: () => this.#ended(attempt, lateMs),
       delivered: () => {
         this.#answered(attempt);
@@ -84,31 +83,29 @@ export class HedgeRace {
       info: call.info,
       signal: call.signal,
     });
-    this.#running.add(attempt);
-    call.start(attempt);
   }
 
   #ended(attempt: Attempt, lateMs: number | undefined): void {
     this.#running.delete(attempt);
-    const isCalledOff = attempt.state === "aborted" && attempt.error === CALLED_OFF;
+    const isCalledOff = attempt.state === "aborted" && attempt.result === CALLED_OFF;
     const hasValue = this.#call.conclude(attempt);
     if (lateMs !== undefined) this.#account(attempt, lateMs);
     if (hasValue) {
       this.#answered(attempt);
-      this.#resolve(attempt.value);
+      this.#resolve(attempt.result);
     } else if (isCalledOff) {
       // It would have taken longer still: without it, what is usual would look ever quicker.
-      attempt.terms.service.learnAnswer(attempt.durationMs);
+      attempt.service.learnAnswer(attempt.durationMs);
     } else if (this.#running.size === 0 || attempt === this.#winner || this.#isHopeless()) {
       this.#end(attempt);
-      this.#reject(attempt.error);
+      this.#reject(attempt.result);
     }
   }
 
   /** The caller gets what this attempt gives, and nothing of any other. */
   #answered(attempt: Attempt): void {
     if (this.#winner !== undefined) return;
-    const { service, now } = attempt.terms;
+    const { service, now } = attempt;
     service.learnAnswer(this.#call.engine.clock.monotonic() - now);
     this.#winner = attempt;
     this.#end(attempt);
@@ -126,13 +123,13 @@ export class HedgeRace {
     return last !== undefined && isCallersOwn(last.classification);
   }
 
-  #account({ state, terms, durationMs }: Attempt, lateMs: number): void {
+  #account({ state, service: target, durationMs }: Attempt, lateMs: number): void {
     const { service } = this.#first;
     const hasWon = state === "succeeded";
     service.countHedge(hasWon ? "won" : "lost");
     if (state === "aborted") return;
     const status = hasWon ? "succeeded" : "failed";
-    this.#call.noteHedge({ service, target: terms.service, lateMs, durationMs, status, refused: undefined });
+    this.#call.noteHedge({ service, target, lateMs, durationMs, status, refused: undefined });
   }
 }
 

@@ -1,6 +1,6 @@
 /** Whether one call may be hedged, with what the hedge works, and what is written down of it. */
 import { type Asker, admitAtOnce, indexesLeft } from "./admission.js";
-import type { AttemptTerms } from "./attempt.js";
+import type { Attempt } from "./attempt.js";
 import type { GuardedService } from "./guarded-service.js";
 import { type HedgeEnd, REFUSED_BY_MODE, recordOfHedge, slownessOf } from "./hedge-record.js";
 import type { RescuableCall } from "./rescuable-call.js";
@@ -13,11 +13,11 @@ export function mayHedge(call: RescuableCall, { policy }: GuardedService): boole
 }
 
 /**
- * Terms of one more attempt beside those that run, paid for, or why there is none.
+ * One more attempt beside those that run, admitted and paid for, or why there is none.
  *
  * @param present index of the target that is late
  */
-export function hedgeTerms(call: RescuableCall & Asker, present: number): AttemptTerms | string {
+export function hedgeAttempt(call: RescuableCall & Asker, present: number): Attempt | string {
   const { engine, service } = call;
   const now = engine.clock.monotonic();
   if (call.gone !== undefined) return "aborted";
@@ -31,7 +31,8 @@ export function hedgeTerms(call: RescuableCall & Asker, present: number): Attemp
   const admission = admitAtOnce(call, next ?? present);
   if (admission.refused) return admission.classification.reason;
   pay(call, "beside");
-  return { ...admission, booking: service.rescueBudget?.book(now) };
+  admission.booking = service.rescueBudget?.book(now);
+  return admission;
 }
 
 /** A hedge answers a failure of the attempt beside it, or, where that has not failed, its being late. */

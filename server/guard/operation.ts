@@ -124,7 +124,7 @@ export function validateWorkOptions(
 
 /** Sound because an operation's arguments are typed by its targets, and a guard's own function takes none. */
 export function applyTarget(run: TargetFunction, context: GuardContext, args: readonly unknown[]): unknown {
-  return run(context, ...(args as never[]));
+  return args.length === 0 ? run(context) : run(context, ...(args as never[]));
 }
 
 /** Sound for the same reason. Where the fallback says how old its value is, that comes with it. */

@@ -50,7 +50,7 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   return {
     kept: minRetries * KEPT_SHARE,
     earn() {
-      tokens = Math.min(tokens + ratio, most);
+      if (tokens < most) tokens = Math.min(tokens + ratio, most);
     },
     has: covers,
     take(cost, at) {

@@ -71,11 +71,6 @@ export class RetryStrategy implements RecoveryStrategy {
     this.#options = { maxAttempts, baseDelayMs, maxDelayMs, clock, random };
   }
 
-  /** A rate limit without a given wait tells nothing about when to come back. */
-  appliesTo(failure: Failure): boolean {
-    return failure.failureType !== "rate_limit" || holdOf(failure) !== undefined;
-  }
-
   async execute(failure: Failure, operation?: RescueOperation): Promise<StrategyResult> {
     const { clock, random, maxAttempts } = this.#options;
     const startedAt = clock.monotonic();

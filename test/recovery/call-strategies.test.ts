@@ -171,13 +171,6 @@ describe("RetryStrategy", () => {
     });
   });
 
-  it("retries a rate limit only with a wait that was given", () => {
-    const strategy = new RetryStrategy();
-    expect(strategy.appliesTo(aFailure({ failureType: "rate_limit" }))).toBe(false);
-    expect(strategy.appliesTo(aFailure({ failureType: "rate_limit", context: { holdMs: 10 } }))).toBe(true);
-    expect(strategy.appliesTo(aFailure({ failureType: "dns_error" }))).toBe(true);
-  });
-
   it.each([
     ["maxAttempts", 1.5, "[0, 100]"],
     ["maxAttempts", 101, "[0, 100]"],

@@ -7,6 +7,14 @@ const settle = (options: Record<string, unknown>) =>
   settleOptions<object>(options as ParamedicOptions, readEnvironment({}));
 
 describe("the options", () => {
+  it("leave the failures that open a circuit to what is guarded, unless the environment or code says them", () => {
+    const thresholdOf = (variables: Record<string, string>, options: ParamedicOptions = {}) =>
+      settleOptions(options, readEnvironment(variables)).failureThreshold;
+    expect(thresholdOf({})).toBeUndefined();
+    expect(thresholdOf({ CIRCUIT_BREAKER_FAILURE_THRESHOLD: "5" })).toBe(5);
+    expect(thresholdOf({ CIRCUIT_BREAKER_FAILURE_THRESHOLD: "5" }, { failureThreshold: 7 })).toBe(7);
+  });
+
   it.each([
     ["redis", {}, "redis: a redis:// or rediss:// URL, a client of ioredis, or false"],
     ["redis", { duplicate() {}, sendCommand() {} }, "a client of ioredis"],

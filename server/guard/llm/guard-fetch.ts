@@ -14,6 +14,7 @@ import { copyOf, type HttpRequest, readRequest } from "./http-request.js";
 import { linkedController } from "./linked-controller.js";
 import type { NestedRetries } from "./nested-retries.js";
 import { requireTimeout } from "./provider.js";
+import { providerNameAt } from "./provider-name.js";
 import { partsOf } from "./provider-parts.js";
 import { type Fetch, revealFailures } from "./reveal-failures.js";
 import { type OpenedRun, type OpenedStream, openStream } from "./stream/opened-stream.js";
@@ -47,7 +48,9 @@ export interface GuardFetchDeps {
  * or 429), and an error for every other client.
  *
  * A streamed answer of `llm:*` is given once its first content came; until then it may be asked for again. Later it ends with a
- * `StreamBrokenError` when it is cut, stalls or fails.
+ * `StreamBrokenError` when it is cut, stalls or fails. Streams are known by `text/event-stream`: what Google's
+ * `streamGenerateContent` sends without `alt=sse` is one JSON array, which is read as one answer, within the attempt's time,
+ * and given when it is whole; ask with `alt=sse` to have it streamed and watched.
  *
  * @param fetch @default the platform's
  * @throws ParamedicError `OPERATION_INVALID` for an option out of its range
@@ -120,7 +123,7 @@ export function createGuardFetch(
                   ? startMeter(clock, sink, {
                       service,
                       operation: operationOf(request),
-                      provider: service.slice(4),
+                      provider: providerNameAt(request.url, service.slice(4)),
                       model,
                       used: context.used.bind(context),
                     })

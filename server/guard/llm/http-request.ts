@@ -1,8 +1,10 @@
 /** What a guard may know of an HTTP request before it is sent: which model and key it uses, and whether it can be sent again. */
 import { isJsonObject } from "../../../shared/failure.js";
+import { keyInHeaders } from "./key-in-use.js";
 
 export interface HttpRequest {
   readonly method: string;
+  readonly url: string;
   readonly path: string;
   /** Of the JSON that is sent, or of the path, where Google has it. */
   readonly model: string | undefined;
@@ -28,20 +30,18 @@ const GOOGLE_MODEL = /\/models\/([^/:]+):\w+$/;
 const COMPLETION =
   /[/:](?:chat|completions|responses|messages|count_tokens|embed|embeddings|generate|rerank|moderations|invoke|invoke-with-response-stream|converse|converse-stream|(?:stream)?generateContent|(?:batch)?embedContents?|countTokens)$/i;
 
-const KEY_HEADERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key"] as const;
-
 export function readRequest(input: string | URL | Request, init: RequestInit = {}): HttpRequest {
   const request = input instanceof Request ? input : undefined;
   const headers = new Headers(init.headers ?? request?.headers);
   const url = new URL(request?.url ?? String(input), "http://localhost");
-  const key = KEY_HEADERS.map((name) => headers.get(name)).find((value) => value !== null && value !== "");
   const retryCount = headers.get("x-stainless-retry-count");
   return {
     method: (init.method ?? request?.method ?? "GET").toUpperCase(),
+    url: url.href,
     path: url.pathname,
     model: modelIn(init.body) ?? GOOGLE_MODEL.exec(url.pathname)?.[1],
     completes: COMPLETION.test(url.pathname) && !url.pathname.includes("/threads/"),
-    apiKey: key?.replace(/^Bearer /i, "") ?? url.searchParams.get("key") ?? undefined,
+    apiKey: keyInHeaders(headers) ?? url.searchParams.get("key") ?? undefined,
     repeatable: !isStream(init.body),
     signal: init.signal ?? request?.signal,
     sdkRetryCount: headers.has("x-stainless-lang") ? Number(retryCount ?? 0) : undefined,

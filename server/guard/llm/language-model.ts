@@ -12,9 +12,11 @@ import type { Guards } from "../guards.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
 import { type GenAiMeter, measured, startMeter } from "./gen-ai-meter.js";
+import { keyOfModel } from "./key-in-use.js";
 import { linkedController } from "./linked-controller.js";
 import { finalModelError } from "./model-call-error.js";
 import { requireTimeout } from "./provider.js";
+import { providerNameOfModel } from "./provider-name.js";
 import { partsOf } from "./provider-parts.js";
 import { StreamedError } from "./stream/chat-reader.js";
 import { openStream } from "./stream/opened-stream.js";
@@ -80,13 +82,12 @@ export function createGuardedModel<M extends AnyLanguageModel>(
       return {
         service,
         ...windows[index],
-        // The model holds its key to itself.
-        parts: partsOf({ service, model: model.modelId, apiKey: undefined }),
+        parts: partsOf({ service, model: model.modelId, apiKey: keyOfModel(model) }),
         run(context) {
           const meter = startMeter(clock, sink, {
             service,
             operation: "chat",
-            provider: model.provider,
+            provider: providerNameOfModel(model.provider),
             model: model.modelId,
             used: context.used.bind(context),
           });

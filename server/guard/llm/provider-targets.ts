@@ -6,9 +6,11 @@ import type { GuardContext } from "../guard.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
 import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
+import { keyOfProvider } from "./key-in-use.js";
 import type { ModelChoice } from "./llm-requests.js";
 import type { OpenAiClients } from "./openai-client.js";
 import type { LlmProvider } from "./provider.js";
+import { providerNameAt } from "./provider-name.js";
 import { partsOf } from "./provider-parts.js";
 
 /** What one attempt at one provider works with. */
@@ -57,7 +59,9 @@ export function providerTargets<T>(
   const windows = windowTraits(asked.map(({ provider, model }) => windowOf(provider, model)));
   return Promise.all(
     asked.map(async ({ provider, model }, index): Promise<RunTarget<T>> => {
-      const client = await clients.of(provider);
+      const [shared, key] = await Promise.all([clients.of(provider), keyOfProvider(provider, clock)]);
+      // The key that names the circuits is the one that is sent.
+      const client = typeof provider.apiKey === "function" && key !== undefined ? withKey(shared, key) : shared;
       const service = serviceOf(provider);
       const price = model === provider.model ? provider.price : undefined;
       return {
@@ -66,18 +70,23 @@ export function providerTargets<T>(
         parts: partsOf({
           service: serviceOf(sameProvider(providers, provider)),
           model,
-          apiKey: typeof provider.apiKey === "string" ? provider.apiKey : undefined,
+          apiKey: key,
           account: provider.account,
         }),
         run(context) {
           const used = context.used.bind(context);
-          const meter = startMeter(clock, sink, { service, operation, provider: provider.name, model, price, used });
+          const name = providerNameAt(provider.baseURL, provider.name);
+          const meter = startMeter(clock, sink, { service, operation, provider: name, model, price, used });
           const { signal } = context;
           return measured(meter, { service, signal }, () => ask({ provider, model, service, client, context, meter }));
         },
       };
     }),
   );
+}
+
+function withKey(client: OpenAI, apiKey: string): OpenAI {
+  return client.withOptions({ apiKey });
 }
 
 /** Providers behind one address are one: they share its keys and accounts. */

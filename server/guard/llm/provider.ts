@@ -21,7 +21,7 @@ export interface LlmProvider {
   readonly name: string;
   /** Up to the path that `/chat/completions` follows, such as `https://api.openai.com/v1`. */
   readonly baseURL: string;
-  /** Or a function that gives the key of the moment, asked for each request. */
+  /** Or a function that gives the key of the moment, asked for each request, of every provider that could answer it. */
   readonly apiKey: string | (() => Promise<string>);
   /** Asked for where a request names none. */
   readonly model: string;

@@ -76,8 +76,8 @@ describe("generateText with a guarded model", () => {
   });
 
   it.each([
-    ["auth", providerReplies.openai.invalidKey, "key:current"],
-    ["a spent quota", providerReplies.openai.quota, "account:current"],
+    ["auth", providerReplies.openai.invalidKey, "key:"],
+    ["a spent quota", providerReplies.openai.quota, "account:"],
     ["a missing model", providerReplies.openai.modelNotFound, "model:openai-model"],
   ])("opens the circuit of what is to blame: %s", async (_name, behaviour, part) => {
     first.behaves(behaviour);
@@ -86,6 +86,19 @@ describe("generateText with a guarded model", () => {
     await generateText({ model, prompt: PROMPT });
     expect(state(`llm:openai:${part}`)).toBe("open");
     expect(first.requests).toHaveLength(1);
+  });
+
+  it("asks at once with a rotated key: circuits of keys are told apart", async () => {
+    first.behaves(providerReplies.openai.invalidKey, { kind: "answer" });
+    const made = createGuardsUnderTest({ timeoutMs: 1_000 });
+    const deps = { run: made.guards.run, clock: made.clock, sink: made.sink };
+    const withKey = (apiKey: string) =>
+      createGuardedModel(deps, {
+        "llm:openai": createOpenAICompatible({ name: "openai", baseURL: first.baseURL, apiKey }).chatModel("m"),
+      });
+    await expect(generateText({ model: withKey("sk-old"), prompt: PROMPT })).rejects.toMatchObject({ statusCode: 401 });
+    expect((await generateText({ model: withKey("sk-new"), prompt: PROMPT })).text).not.toBe("");
+    expect(made.registry.getAll().filter(({ name }) => name.includes(":key:"))).toHaveLength(2);
   });
 
   it("ends with an error that the SDK does not retry, of the class it knows", async () => {

@@ -313,13 +313,31 @@ describe("a circuit beside a provider's own", () => {
     expect(first.requests).toHaveLength(2);
   });
 
-  it("of a key that a function gives is named without it", async () => {
-    first.behaves(providerReplies.openai.invalidKey);
-    const { llm, state } = createLlmUnderTest({
-      providers: [providerOf("openai", first, { apiKey: async () => "k" })],
+  it("of a key that a function gives is the key's own, so that a rotated key is asked at once", async () => {
+    let key = "sk-old-key";
+    first.decides(({ headers }) =>
+      headers.authorization === "Bearer sk-old-key" ? providerReplies.openai.invalidKey : { kind: "answer" },
+    );
+    const { llm, registry } = createLlmUnderTest({
+      providers: [providerOf("openai", first, { apiKey: async () => key })],
     });
     await llm.chat(request).catch(() => {});
-    expect(state("llm:openai:key:current")).toBe("open");
+    await expect(llm.chat(request)).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
+    expect(first.requests).toHaveLength(1);
+    key = "sk-new-key";
+    expect((await llm.chat(request)).choices).toHaveLength(1);
+    const keys = registry.getAll().flatMap(({ name, state }) => (name.includes(":key:") ? [{ name, state }] : []));
+    expect(keys.map(({ state }) => state)).toEqual(["open", "closed"]);
+    expect(JSON.stringify(keys)).not.toContain("sk-");
+  });
+
+  it("of a function that gives no key is shared, and the attempt says why it failed", async () => {
+    const { llm, registry } = createLlmUnderTest({
+      providers: [providerOf("openai", first, { apiKey: () => Promise.reject(new Error("the vault is sealed")) })],
+    });
+    await expect(llm.chat(request)).rejects.toThrow("vault is sealed");
+    expect(registry.getAll().map(({ name }) => name)).toContain("llm:openai:key:current");
+    expect(first.requests).toHaveLength(0);
   });
 });
 
