@@ -68,6 +68,7 @@ import { createFeatures } from "./recovery/features.js";
 import { createJournal } from "./recovery/journal.js";
 import { createLastGood } from "./recovery/last-good.js";
 import { createLoadShedder } from "./recovery/load-shedder.js";
+import { createMaintenance } from "./recovery/maintenance.js";
 import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
 import { failureOfOpening } from "./recovery/recovery-rows.js";
@@ -83,7 +84,8 @@ import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.
 import { createStuckTasks } from "./watchdog/stuck-tasks.js";
 import { createTasks } from "./watchdog/tasks.js";
 import { createWatchdog } from "./watchdog/watchdog.js";
-import { registerWatchdogCheck, WATCHDOG_SERVICE, watchdogFailure } from "./watchdog-failure.js";
+import { createWatchdogAlerts } from "./watchdog-alerts.js";
+import { registerWatchdogCheck } from "./watchdog-failure.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -261,6 +263,7 @@ export function createParamedic<Context extends object = object>(
     : undefined;
   const criticalities = Object.entries(options.serviceCriticality ?? {});
   const criticalityOf = (service: string) => criticalities.find(([pattern]) => matchesName(pattern, service))?.[1];
+  const maintenance = createMaintenance({ clock, ids, store, onFault: faults.at("maintenance") });
   const recovery = new RecoveryEngine(
     {
       clock,
@@ -278,6 +281,7 @@ export function createParamedic<Context extends object = object>(
         return { criticality: criticalityOf(service), procedures: procedures.length > 0 ? procedures : undefined };
       },
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
+      inMaintenance: maintenance.covers,
       onRow(row) {
         tallies.action(row);
         if (row.scope === "service" && isFailedAction(row.status)) watchdog.poke();
@@ -450,13 +454,16 @@ export function createParamedic<Context extends object = object>(
       tasks,
       health: () => health.latest(),
       repair,
-      alert(alert, status) {
-        const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
-        if (told) logger[status === "firing" ? "error" : "info"]({ event: "alert", ...alert, status }, alert.summary);
-        if (status === "resolved") return;
-        const failure = watchdogFailure(alert, { eventId: ids(), timestamp: clock.now() });
-        countingJournal.append({ type: "failure.observed", failure, rescued: false });
-      },
+      alert: createWatchdogAlerts({
+        clock,
+        ids,
+        store,
+        journal: countingJournal,
+        settings,
+        logger,
+        drain: () => recovery.drainOnce(),
+        onFault: faults.at("alerts"),
+      }),
       onFault: faults.at("watchdog"),
     },
     { checkIntervalMs: settled.healthCheckIntervalMs },
@@ -492,6 +499,7 @@ export function createParamedic<Context extends object = object>(
             watchdog.start();
           });
           features.start();
+          maintenance.start();
         },
       })
     : undefined;
@@ -581,6 +589,7 @@ export function createParamedic<Context extends object = object>(
       reset: async (name) => persistence?.reset(name),
     },
     recovery: recovery.control,
+    maintenance,
     settings,
     watchdog: { state: watchdog.state, healEverything },
     accounting,
@@ -607,6 +616,7 @@ export function createParamedic<Context extends object = object>(
         stopMeasuring();
         shedder?.stop();
         await features.stop();
+        await maintenance.stop();
         databases.stop();
         nestedRetries.stop();
         coverage.stop();

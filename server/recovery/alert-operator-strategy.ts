@@ -7,8 +7,9 @@ import {
   type StrategyResult,
 } from "../../shared/recovery.js";
 import { HOUR_MS } from "../../shared/units.js";
+import type { AlertStore } from "../ports/alert-store.js";
 import { type Clock, systemClock } from "../ports/clock.js";
-import type { RecoveryStore } from "../ports/store.js";
+import type { FailureStore, RecoveryStore } from "../ports/store.js";
 
 /** What a human needs to know to take over. */
 export interface OperatorAlert {
@@ -27,7 +28,9 @@ export interface OperatorAlert {
 }
 
 export interface AlertOperatorDeps {
-  readonly store: Pick<RecoveryStore, "listRecoveries">;
+  readonly store: Pick<RecoveryStore, "listRecoveries"> &
+    Pick<FailureStore, "getFailure"> &
+    Pick<AlertStore, "raiseAlert">;
   /** Resolves once somebody can see it; rejects when nobody can. */
   readonly alert: (alert: OperatorAlert) => void | Promise<void>;
   readonly clock?: Clock;
@@ -67,6 +70,17 @@ export class AlertOperatorStrategy implements RecoveryStrategy {
         at,
         message: typeof result?.message === "string" ? result.message : "",
       }));
+    await store.raiseAlert({
+      alertId: `${this.name}-${eventId}-${clock.now()}`,
+      dedupeKey: `${this.name} ${service}`,
+      rule: this.name,
+      severity,
+      subject: service,
+      summary: `${service} fails still: ${failureType}`,
+      detail: { tried: tried satisfies readonly JsonObject[] },
+      incidentId: (await store.getFailure(eventId))?.incidentId,
+      at: clock.now(),
+    });
     await alert({ service, failureEventId: eventId, failureType, severity, errorMessage, tried });
     return {
       success: true,

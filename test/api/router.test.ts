@@ -10,7 +10,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { rescueOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
-import { fixedSettings, sleepingWatchdog } from "../support/fixed-settings.js";
+import { fixedSettings, noMaintenance, sleepingWatchdog } from "../support/fixed-settings.js";
 
 const failure: Failure = {
   eventId: "event-1",
@@ -53,6 +53,7 @@ function harness(changes: Partial<Store> = {}) {
       hold: async (name, hold) => void held.push([name, hold]),
       reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
     },
+    maintenance: noMaintenance,
     settings: fixedSettings,
     watchdog: sleepingWatchdog,
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
@@ -310,6 +311,8 @@ const inputs: Readonly<Record<string, unknown>> = {
   "recoveries.approve": { actionId: "action-1", reason: "because" },
   "recoveries.cancel": { actionId: "action-1", reason: "because" },
   "incidents.get": { incidentId: "incident-event-1" },
+  "maintenance.announce": { services: ["db:main"], forMs: 60_000, reason: "because" },
+  "maintenance.end": { windowId: "window-1", reason: "because" },
   "circuits.get": { name: "llm:openai" },
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },
