@@ -116,8 +116,24 @@ describe("the API", () => {
     expect((await api.list({ status: "open" })).items).toMatchObject([
       { incidentId: "incident-event-1", affectedService: "llm:openai", title: "llm:openai: api_timeout, no answer" },
     ]);
+    const told = {
+      rule: "alert_operator",
+      subject: "llm:openai",
+      severity: "high",
+      summary: "it fails still",
+    } as const;
+    const incidentId = "incident-event-1";
+    await store.raiseAlert({
+      alertId: "alert-1",
+      dedupeKey: "told",
+      ...told,
+      detail: undefined,
+      incidentId,
+      at: at + 30,
+    });
     await store.resolveFailure("event-1", at + 60_000);
-    const { incident, failures, recoveryActions } = await api.get({ incidentId: "incident-event-1" });
+    const { incident, failures, recoveryActions, alerts } = await api.get({ incidentId });
+    expect(alerts).toMatchObject([{ ...told, status: "resolved", firedAt: at + 30, resolvedAt: at + 60_000 }]);
     expect(incident).toMatchObject({ status: "resolved", resolvedAt: at + 60_000 });
     expect(failures).toMatchObject([{ eventId: "event-1", incidentId: "incident-event-1" }]);
     expect(recoveryActions.map(({ status }) => status)).toEqual(["failed", "succeeded"]);
