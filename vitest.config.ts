@@ -3,6 +3,9 @@ import { defineConfig } from "vitest/config";
 /** Property tests run as often as this says, which may take an hour. */
 const isLongRun = (process.env.FAST_CHECK_RUNS ?? "") !== "";
 
+/** Writes down what the tests that run lead recovery to decide. */
+const recorders = (process.env.RECORD_HISTORY ?? "") === "" ? [] : ["test/support/record-history.setup.ts"];
+
 /**
  * Promises about traffic at a given rate: they run last and one by one, because nothing else may take the processor, and once
  * more where a neighbour took it.
@@ -21,7 +24,7 @@ export default defineConfig({
     globalSetup: ["test/services/global-setup.ts"],
     pool: "forks",
     maxWorkers: 2,
-    setupFiles: ["test/support/property-runs.setup.ts"],
+    setupFiles: ["test/support/property-runs.setup.ts", ...recorders],
     testTimeout: isLongRun ? 3_600_000 : 20_000,
     hookTimeout: 60_000,
     restoreMocks: true,

@@ -61,7 +61,6 @@ import { systemIds } from "./ports/ids.js";
 import type { Journal } from "./ports/journal.js";
 import { silentLogger } from "./ports/logger.js";
 import type { MetricPoint, MetricSink } from "./ports/metric-sink.js";
-import type { Notification } from "./ports/notifier.js";
 import { systemRandom } from "./ports/random.js";
 import { operatorNotification } from "./recovery/alert-operator-strategy.js";
 import { settleWithin } from "./recovery/attempt-strategy.js";
@@ -70,6 +69,7 @@ import { createFeatures } from "./recovery/features.js";
 import { createJournal } from "./recovery/journal.js";
 import { createLastGood } from "./recovery/last-good.js";
 import { createLoadShedder } from "./recovery/load-shedder.js";
+import { createMaintenance } from "./recovery/maintenance.js";
 import type { Reconnectable } from "./recovery/reconnect-strategy.js";
 import { RecoveryEngine } from "./recovery/recovery-engine.js";
 import { failureOfOpening } from "./recovery/recovery-rows.js";
@@ -85,7 +85,8 @@ import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.
 import { createStuckTasks } from "./watchdog/stuck-tasks.js";
 import { createTasks } from "./watchdog/tasks.js";
 import { createWatchdog } from "./watchdog/watchdog.js";
-import { registerWatchdogCheck, WATCHDOG_SERVICE, watchdogFailure, watchdogNotification } from "./watchdog-failure.js";
+import { createWatchdogAlerts } from "./watchdog-alerts.js";
+import { registerWatchdogCheck } from "./watchdog-failure.js";
 
 /**
  * Synchronous. A configuration error throws; a dependency that is away does not.
@@ -264,6 +265,7 @@ export function createParamedic<Context extends object = object>(
     : undefined;
   const criticalities = Object.entries(options.serviceCriticality ?? {});
   const criticalityOf = (service: string) => criticalities.find(([pattern]) => matchesName(pattern, service))?.[1];
+  const maintenance = createMaintenance({ clock, ids, store, onFault: faults.at("maintenance") });
   const recovery = new RecoveryEngine(
     {
       clock,
@@ -281,6 +283,7 @@ export function createParamedic<Context extends object = object>(
         return { criticality: criticalityOf(service), procedures: procedures.length > 0 ? procedures : undefined };
       },
       isEnabled: (name) => isStrategyEnabled(name, settings.values()),
+      inMaintenance: maintenance.covers,
       onRow(row) {
         tallies.action(row);
         if (row.scope === "service" && isFailedAction(row.status)) watchdog.poke();
@@ -451,13 +454,6 @@ export function createParamedic<Context extends object = object>(
     return guarded;
   };
 
-  const notify = async (notification: Notification) => {
-    try {
-      await notifier.notify(notification);
-    } catch (error) {
-      faults.at("notifier")(error);
-    }
-  };
   const repair = (failure: Failure) => recovery.handleFailure(failure);
   const watchdog = createWatchdog(
     {
@@ -468,13 +464,16 @@ export function createParamedic<Context extends object = object>(
       tasks,
       health: () => health.latest(),
       repair,
-      alert(alert, status) {
-        const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
-        if (told) void notify(watchdogNotification(alert, status));
-        if (status === "resolved") return;
-        const failure = watchdogFailure(alert, { eventId: ids(), timestamp: clock.now() });
-        countingJournal.append({ type: "failure.observed", failure, rescued: false });
-      },
+      alert: createWatchdogAlerts({
+        clock,
+        ids,
+        store,
+        journal: countingJournal,
+        settings,
+        notifier,
+        drain: () => recovery.drainOnce(),
+        onFault: faults.at("alerts"),
+      }),
       onFault: faults.at("watchdog"),
     },
     { checkIntervalMs: settled.healthCheckIntervalMs },
@@ -518,6 +517,7 @@ export function createParamedic<Context extends object = object>(
             if (settings.values().HEALTH_MONITORING_ENABLED) void healAtStart();
           });
           features.start();
+          maintenance.start();
         },
       })
     : undefined;
@@ -607,6 +607,7 @@ export function createParamedic<Context extends object = object>(
       reset: async (name) => persistence?.reset(name),
     },
     recovery: recovery.control,
+    maintenance,
     settings,
     watchdog: { state: watchdog.state, healEverything: () => healEverything() },
     accounting,
@@ -633,6 +634,7 @@ export function createParamedic<Context extends object = object>(
         stopMeasuring();
         shedder?.stop();
         await features.stop();
+        await maintenance.stop();
         databases.stop();
         nestedRetries.stop();
         coverage.stop();

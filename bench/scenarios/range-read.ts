@@ -18,7 +18,7 @@ import { encodeBuckets } from "../../shared/buckets-codec.js";
 import { NO_COVERAGE } from "../../shared/coverage.js";
 import { bucketStart, RESOLUTIONS_MS } from "../../shared/resolutions.js";
 import { DAY_MS, MINUTE_MS } from "../../shared/units.js";
-import { fixedSettings, sleepingWatchdog } from "../../test/support/fixed-settings.js";
+import { fixedSettings, noMaintenance, sleepingWatchdog } from "../../test/support/fixed-settings.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
 import { longestTurn } from "../longest-turn.js";
 import { openRunDelay } from "../run-delay.js";
@@ -103,6 +103,7 @@ function callerOf(store: Store) {
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
     recovery: new RecoveryEngine({ clock: systemClock, store }).control,
+    maintenance: noMaintenance,
     settings: fixedSettings,
     watchdog: sleepingWatchdog,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),

@@ -1,5 +1,6 @@
 /** What each list can be asked for, as conditions on the columns of either dialect, and where its pages begin and end. */
 import { and, type Column, desc, eq, gte, lt, type SQL, sql } from "drizzle-orm";
+import type { AlertQuery } from "../ports/alert-store.js";
 import type { SettingsStore } from "../ports/settings-store.js";
 import type { CircuitStore, FailureQuery, IncidentQuery, RecoveryQuery } from "../ports/store.js";
 import type { TaskStore } from "../ports/task-store.js";
@@ -80,6 +81,10 @@ export function taskFilters(
   table: Columns<"name" | "status">,
 ): Conditions {
   return [equals(table.name, name), equals(table.status, status)];
+}
+
+export function alertFilters(query: AlertQuery, table: Columns<"incidentId" | "status">): Conditions {
+  return [equals(table.incidentId, query.incidentId), equals(table.status, query.status)];
 }
 
 function equals(column: Column, value: string | boolean | undefined): SQL | undefined {

@@ -46,7 +46,9 @@ import {
   ROLLUP_RESOLUTION_MS,
   type Rollup,
 } from "./folding.js";
+import { createMemoryAlerts } from "./memory-alerts.js";
 import { createMemoryLedger } from "./memory-ledger.js";
+import { createMemoryMaintenance } from "./memory-maintenance.js";
 import { type Kept, newestFirst } from "./memory-pages.js";
 import { createMemoryReports } from "./memory-reports.js";
 import { createMemorySettings } from "./memory-settings.js";
@@ -115,6 +117,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     lastId += 1;
     return lastId;
   };
+  const alerts = createMemoryAlerts({ nextId }, capacity);
 
   /** The event of an id, or of a repeat that was folded into it. */
   const findFailure = (eventId: string) =>
@@ -172,6 +175,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
       const isBroken = circuit !== undefined && circuit.state !== "closed" && circuit.held === undefined;
       if (row.status !== "open" || unresolved.has(incidentId) || isBroken) continue;
       incidents.set(incidentId, { id, row: { ...row, status: "resolved", resolvedAt } });
+      alerts.closeWith(incidentId, resolvedAt);
     }
   };
 
@@ -733,6 +737,8 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
 
     ...settings.store,
     ...tasks.store,
+    ...alerts.store,
+    ...createMemoryMaintenance(capacity),
     ...createMemoryReports({
       actions: () => [...actions.values()].map(({ row }) => row),
       failures: () => [...failures.values()].map(({ row }) => row),

@@ -3,6 +3,7 @@ import { TRPCError } from "@trpc/server";
 import { z } from "zod";
 import { INCIDENT_STATUSES, type Incident, recoveryFigures } from "../../shared/incident.js";
 import { DAY_MS } from "../../shared/units.js";
+import type { AlertStore } from "../ports/alert-store.js";
 import type { Clock } from "../ports/clock.js";
 import type { CircuitStore, FailureStore, IncidentStore, Page, RecoveryStore } from "../ports/store.js";
 import { page, serviceName, timeRange } from "./inputs.js";
@@ -10,7 +11,7 @@ import { type createProcedures, router } from "./procedures.js";
 
 export interface IncidentsDeps {
   readonly clock: Clock;
-  readonly store: IncidentStore & FailureStore & RecoveryStore & CircuitStore;
+  readonly store: IncidentStore & FailureStore & RecoveryStore & CircuitStore & AlertStore;
 }
 
 /** Rows of each kind in one story; of those that there are more of, the newest. */
@@ -22,7 +23,7 @@ const MOST_COUNTED = 10_000;
 const WEEK_MS = 7 * DAY_MS;
 
 export function createIncidentsRouter({ read }: ReturnType<typeof createProcedures>, { clock, store }: IncidentsDeps) {
-  /** Failures, what was done about them, and what the service's circuit did meanwhile, each oldest first. */
+  /** Failures, what was done about them, what the service's circuit did meanwhile, and who was told, each oldest first. */
   const storyOf = async (incident: Incident) => {
     const { incidentId, affectedService, startedAt, resolvedAt } = incident;
     const until = (resolvedAt ?? clock.now()) + 1;
@@ -36,11 +37,13 @@ export function createIncidentsRouter({ read }: ReturnType<typeof createProcedur
       until,
       limit: MOST_TOLD,
     });
+    const alerts = await store.listAlerts({ incidentId, limit: MOST_TOLD });
     return {
       incident,
       failures,
       recoveryActions: actions.flatMap(({ items }) => items).toSorted((a, b) => a.timestamp - b.timestamp),
       transitions: transitions.items.toReversed(),
+      alerts: alerts.items.toReversed(),
     };
   };
 

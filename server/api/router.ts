@@ -3,6 +3,7 @@ import type { Coverage } from "../../shared/coverage.js";
 import type { HealthReport } from "../../shared/health.js";
 import type { Mode } from "../../shared/mode.js";
 import type { Accounting } from "../../shared/series.js";
+import type { MaintenanceControl } from "../ports/maintenance.js";
 import type { OperatorControl } from "../ports/operator-control.js";
 import type { SettingsControl } from "../ports/settings.js";
 import type { Store } from "../ports/store.js";
@@ -12,6 +13,7 @@ import { createCoverageProcedure } from "./coverage-procedure.js";
 import { createFailuresRouter } from "./failures-router.js";
 import { createIncidentsRouter } from "./incidents-router.js";
 import { page } from "./inputs.js";
+import { createMaintenanceRouter } from "./maintenance-router.js";
 import { createMetricsRouter } from "./metrics-router.js";
 import { type AccessDeps, createProcedures, router } from "./procedures.js";
 import { createRecoveriesRouter } from "./recoveries-router.js";
@@ -34,6 +36,7 @@ export interface ApiDeps extends AccessDeps {
   readonly circuits: () => readonly CircuitView[];
   readonly control: CircuitControl;
   readonly recovery: OperatorControl;
+  readonly maintenance: MaintenanceControl;
   readonly settings: SettingsControl;
   readonly watchdog: WatchdogControl;
   readonly accounting: () => Promise<Accounting>;
@@ -59,6 +62,7 @@ export function createRouter(deps: ApiDeps) {
     recoveries: createRecoveriesRouter(procedures, deps),
     incidents: createIncidentsRouter(procedures, deps),
     circuits: createCircuitsRouter(procedures, deps),
+    maintenance: createMaintenanceRouter(procedures, deps),
     metrics: createMetricsRouter(procedures, deps),
     settings: createSettingsRouter(procedures, deps),
     watchdog: createWatchdogRouter(procedures, deps),

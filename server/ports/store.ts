@@ -25,6 +25,8 @@ import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
 import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
 import type { ProcedureTotals, TopOrder } from "../../shared/top-procedures.js";
+import type { AlertStore } from "./alert-store.js";
+import type { MaintenanceStore } from "./maintenance-store.js";
 import type { Page } from "./page.js";
 import type { ReportStore } from "./report-store.js";
 import type { SettingsStore } from "./settings-store.js";
@@ -423,6 +425,8 @@ export interface Store
     AuditStore,
     SettingsStore,
     TaskStore,
+    AlertStore,
+    MaintenanceStore,
     ReportStore {
   /** Migrates where it must, and is ready for calls. Rejects with `STORE_UNAVAILABLE`, `STORE_SCHEMA_NEWER`, `STORE_CORRUPT`. */
   open(): Promise<void>;

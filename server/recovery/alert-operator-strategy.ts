@@ -7,9 +7,10 @@ import {
   type StrategyResult,
 } from "../../shared/recovery.js";
 import { HOUR_MS } from "../../shared/units.js";
+import type { AlertStore } from "../ports/alert-store.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import type { Notification } from "../ports/notifier.js";
-import type { RecoveryStore } from "../ports/store.js";
+import type { FailureStore, RecoveryStore } from "../ports/store.js";
 
 /** What a human needs to know to take over. */
 export interface OperatorAlert {
@@ -28,13 +29,7 @@ export interface OperatorAlert {
 }
 
 /** The same, for whoever is told of every alert. */
-export function operatorNotification({
-  service,
-  failureType,
-  severity,
-  tried,
-  failureEventId,
-}: OperatorAlert): Notification {
+export function operatorNotification({ service, failureEventId, failureType, severity, tried }: OperatorAlert) {
   return {
     dedupeKey: `${ALERT_OPERATOR} ${service}`,
     status: "firing",
@@ -42,12 +37,14 @@ export function operatorNotification({
     severity,
     subject: service,
     summary: `${service} fails still, after everything that could be done by itself: look after it`,
-    detail: { failureType, failureEventId, tried: tried.map(({ strategy }) => strategy) },
-  };
+    detail: { failureType, failureEventId, tried },
+  } as const satisfies Notification;
 }
 
 export interface AlertOperatorDeps {
-  readonly store: Pick<RecoveryStore, "listRecoveries">;
+  readonly store: Pick<RecoveryStore, "listRecoveries"> &
+    Pick<FailureStore, "getFailure"> &
+    Pick<AlertStore, "raiseAlert">;
   /** Resolves once somebody can see it; rejects when nobody can. */
   readonly alert: (alert: OperatorAlert) => void | Promise<void>;
   readonly clock?: Clock;
@@ -87,7 +84,15 @@ export class AlertOperatorStrategy implements RecoveryStrategy {
         at,
         message: typeof result?.message === "string" ? result.message : "",
       }));
-    await alert({ service, failureEventId: eventId, failureType, severity, errorMessage, tried });
+    const told: OperatorAlert = { service, failureEventId: eventId, failureType, severity, errorMessage, tried };
+    const { dedupeKey, rule, subject, summary, detail } = operatorNotification(told);
+    await store.raiseAlert({
+      alertId: `${this.name}-${eventId}-${clock.now()}`,
+      ...{ dedupeKey, rule, severity, subject, summary, detail },
+      incidentId: (await store.getFailure(eventId))?.incidentId,
+      at: clock.now(),
+    });
+    await alert(told);
     return {
       success: true,
       actionType: this.actionType,

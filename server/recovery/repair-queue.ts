@@ -212,7 +212,9 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
           enqueue(landed);
           return undefined;
         case "skip":
-          return decision.row.dryRun || !isToldByItsGuard(landed) ? decision.row : undefined;
+          return decision.row.dryRun || restsForMaintenance(decision.plan) || !isToldByItsGuard(landed)
+            ? decision.row
+            : undefined;
       }
     },
     decide,
@@ -235,6 +237,11 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       return running.size;
     },
   });
+}
+
+/** Its guard knows of its rescues, and nothing of announced work. */
+function restsForMaintenance({ refused }: Plan): boolean {
+  return refused.some(({ reason }) => reason === "maintenance");
 }
 
 function actionOf(row: RecoveryAction): Omit<HandledAction, "message"> {

@@ -12,7 +12,7 @@ import { NO_COVERAGE } from "../../shared/coverage.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
 import { batchOf, durations, START, summaryOf } from "../conformance/store-fixtures.js";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.js";
-import { fixedSettings, sleepingWatchdog } from "../support/fixed-settings.js";
+import { fixedSettings, noMaintenance, sleepingWatchdog } from "../support/fixed-settings.js";
 
 interface Context {
   readonly isReader: boolean;
@@ -30,6 +30,7 @@ function createAppRouter(store: Store, clock: FakeClock) {
     circuits: () => [],
     control: { hold: async () => undefined, reset: async () => undefined },
     recovery: new RecoveryEngine({ clock, store }).control,
+    maintenance: noMaintenance,
     settings: fixedSettings,
     watchdog: sleepingWatchdog,
     accounting: async () => ({ recorded: 0, rolledUp: 0, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),

@@ -10,7 +10,7 @@ import { ParamedicError } from "../../shared/errors.js";
 import { type Failure, fingerprintOf } from "../../shared/failure.js";
 import { rescueOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";
-import { fixedSettings, sleepingWatchdog } from "../support/fixed-settings.js";
+import { fixedSettings, noMaintenance, sleepingWatchdog } from "../support/fixed-settings.js";
 
 const failure: Failure = {
   eventId: "event-1",
@@ -53,6 +53,7 @@ function harness(changes: Partial<Store> = {}) {
       hold: async (name, hold) => void held.push([name, hold]),
       reset: async (name) => (name === "llm:openai" ? { stored: true } : undefined),
     },
+    maintenance: noMaintenance,
     settings: fixedSettings,
     watchdog: sleepingWatchdog,
     accounting: async () => ({ recorded: 3, rolledUp: 3, dropped: {}, lost: 0, inFlight: 0, gaps: [] }),
@@ -115,8 +116,24 @@ describe("the API", () => {
     expect((await api.list({ status: "open" })).items).toMatchObject([
       { incidentId: "incident-event-1", affectedService: "llm:openai", title: "llm:openai: api_timeout, no answer" },
     ]);
+    const told = {
+      rule: "alert_operator",
+      subject: "llm:openai",
+      severity: "high",
+      summary: "it fails still",
+    } as const;
+    const incidentId = "incident-event-1";
+    await store.raiseAlert({
+      alertId: "alert-1",
+      dedupeKey: "told",
+      ...told,
+      detail: undefined,
+      incidentId,
+      at: at + 30,
+    });
     await store.resolveFailure("event-1", at + 60_000);
-    const { incident, failures, recoveryActions } = await api.get({ incidentId: "incident-event-1" });
+    const { incident, failures, recoveryActions, alerts } = await api.get({ incidentId });
+    expect(alerts).toMatchObject([{ ...told, status: "resolved", firedAt: at + 30, resolvedAt: at + 60_000 }]);
     expect(incident).toMatchObject({ status: "resolved", resolvedAt: at + 60_000 });
     expect(failures).toMatchObject([{ eventId: "event-1", incidentId: "incident-event-1" }]);
     expect(recoveryActions.map(({ status }) => status)).toEqual(["failed", "succeeded"]);
@@ -310,6 +327,8 @@ const inputs: Readonly<Record<string, unknown>> = {
   "recoveries.approve": { actionId: "action-1", reason: "because" },
   "recoveries.cancel": { actionId: "action-1", reason: "because" },
   "incidents.get": { incidentId: "incident-event-1" },
+  "maintenance.announce": { services: ["db:main"], forMs: 60_000, reason: "because" },
+  "maintenance.end": { windowId: "window-1", reason: "because" },
   "circuits.get": { name: "llm:openai" },
   "circuits.hold": { name: "llm:openai", state: "disabled", reason: "because" },
   "circuits.release": { name: "llm:openai", reason: "because" },

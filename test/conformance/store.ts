@@ -8,6 +8,7 @@ import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Batch } from "../../shared/series.js";
 import { anyBatch } from "../support/arbitrary-batches.js";
 import { runs } from "../support/property-runs.js";
+import { describeAlertsAndMaintenance } from "./alerts-and-maintenance.js";
 import { describeCompaction } from "./compaction.js";
 import { describeLedger } from "./ledger.js";
 import { describeRanges } from "./ranges.js";
@@ -32,6 +33,7 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
   describeCompaction(name, create);
   describeRanges(name, create);
   describeSettingsAndTasks(name, create);
+  describeAlertsAndMaintenance(name, create);
   describe(`${name} keeps the store's promises`, () => {
     let harness: StoreHarness;
     let store: Store;

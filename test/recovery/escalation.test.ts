@@ -45,7 +45,7 @@ const failing = (name: string, given: Partial<RecoveryStrategy> = {}) =>
 describe("escalation", () => {
   it("tries the service three times, then the process, then tells a human once, with what was tried", async () => {
     const strategies = [failing("reconnect_service"), failing("restart_process", { actionType: "restart" })];
-    const { failFor, rows, alerts } = setUp(strategies, { maxRepairsPerWindow: 20 });
+    const { store, failFor, rows, alerts } = setUp(strategies, { maxRepairsPerWindow: 20 });
     await failFor(8 * 60_000);
     expect(await rows()).toEqual([
       ...Array(3).fill(["reconnect_service", "failed"]),
@@ -53,6 +53,10 @@ describe("escalation", () => {
       ["alert_operator", "succeeded"],
     ]);
     expect(alerts).toMatchObject([{ service: "llm:openai", failureType: "service_unavailable" }]);
+    const { incidentId } = (await store.listIncidents({ limit: 1 })).items[0] ?? {};
+    expect((await store.listAlerts({ incidentId, limit: 10 })).items).toMatchObject([
+      { rule: "alert_operator", status: "firing", subject: "llm:openai", detail: { tried: { length: 6 } } },
+    ]);
     expect(alerts[0]?.tried.map(({ strategy, message }) => [strategy, message])).toEqual([
       ...Array(3).fill(["restart_process", "restart_process did not help"]),
       ...Array(3).fill(["reconnect_service", "reconnect_service did not help"]),

@@ -184,6 +184,16 @@ describe("a composed Paramedic", () => {
     expect(start({ mode: "shadow" }, { SELF_HEALING_MODE: "full" }).options.mode).toBe("shadow");
   });
 
+  it("ends no process, and asks nobody for more capacity, without an explicit yes", () => {
+    const namesOf = (options: ParamedicOptions) =>
+      start(options)
+        .recovery.strategies()
+        .map(({ name }) => name);
+    const asked = { restart: {}, scaleWebhook: { url: "https://autoscaler.example.org/" } };
+    const added = namesOf(asked).filter((name) => !namesOf({}).includes(name));
+    expect(added).toEqual(["scale_webhook", "graceful_restart"]);
+  });
+
   it("refuses options it does not know or that are out of range, all at once", () => {
     expect(() => createParamedic({ timeoutMs: 0, metricsBatchSize: 1.5, mode: "loud" as "full" })).toThrowError(
       /timeoutMs[\s\S]*metricsBatchSize|mode[\s\S]*metricsBatchSize/,

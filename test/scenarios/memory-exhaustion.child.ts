@@ -9,14 +9,12 @@ export interface LeakyTask {
   readonly port: number;
   /** One line for each `slow` that began, and one for each that ended. */
   readonly calls: string;
-  /** @default true */
-  readonly restarts?: boolean;
 }
 
 const NUMBERS_OF_1_MB = 128 * 1_024;
 export const SLOW_MS = 1_500;
 
-function live({ port, calls, restarts = true }: LeakyTask, database: string): void {
+function live({ port, calls }: LeakyTask, database: string): void {
   const kept: number[][] = [];
   const paramedic = createParamedic({
     logger: false,
@@ -24,7 +22,7 @@ function live({ port, calls, restarts = true }: LeakyTask, database: string): vo
     instance: "leaky",
     healthCheckIntervalMs: 1_000,
     resolveAfterMs: 2_000,
-    ...(restarts && { restart: { drain: () => new Promise<void>((resolve) => void server.close(() => resolve())) } }),
+    restart: { drain: () => new Promise<void>((resolve) => void server.close(() => resolve())) },
     overrides: { environment: readEnvironment({ PARAMEDIC_DATABASE_URL: `file:${database}` }) },
   });
   const t = initTRPC.create();

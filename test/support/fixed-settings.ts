@@ -1,4 +1,6 @@
 /** Settings that nobody changes and a watchdog that sleeps, for what is not about them. */
+
+import type { MaintenanceControl } from "../../server/ports/maintenance.js";
 import type { SettingsControl } from "../../server/ports/settings.js";
 import type { WatchdogControl } from "../../server/ports/watchdog.js";
 
@@ -18,4 +20,9 @@ export const sleepingWatchdog: WatchdogControl = {
     firing: [],
   }),
   healEverything: async () => ({ health: { overall: "unknown", checks: [], timestamp: 0 }, repaired: [] }),
+};
+
+export const noMaintenance: MaintenanceControl = {
+  announce: async (window) => ({ ...window, windowId: "none" }),
+  end: async () => false,
 };

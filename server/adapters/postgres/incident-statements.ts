@@ -6,6 +6,7 @@ import type { FailureSighting, IncidentQuery, Page } from "../../ports/store.js"
 import { foldIntoIncident } from "../folding.js";
 import { incidentOfRow, incidentRowOf } from "../incident-rows.js";
 import { incidentFilters } from "../list-filters.js";
+import { closeOperatorAlerts } from "./alert-statements.js";
 import { readPage } from "./page-conditions.js";
 import type { Db } from "./postgres-connection.js";
 
@@ -45,10 +46,12 @@ export async function closeOver(db: Db, resolvedAt: number): Promise<void> {
         isNull(circuitBreakerStates.heldState),
       ),
     );
-  await db
+  const closed = await db
     .update(incidents)
     .set({ status: "resolved", resolvedAt })
-    .where(and(eq(incidents.status, "open"), notExists(openFailure), notExists(openCircuit)));
+    .where(and(eq(incidents.status, "open"), notExists(openFailure), notExists(openCircuit)))
+    .returning({ id: incidents.id });
+  if (closed.length > 0) await closeOperatorAlerts(db, resolvedAt);
 }
 
 export function createIncidentQueries(db: Db) {

@@ -8,6 +8,7 @@ import type { Clock } from "../../ports/clock.js";
 import { type Logger, silentLogger } from "../../ports/logger.js";
 import type { Store } from "../../ports/store.js";
 import { commitEntry } from "../commit-entry.js";
+import { createAlertQueries, raiseAlert, resolveAlert } from "./alert-statements.js";
 import { createCircuitQueries } from "./circuit-queries.js";
 import {
   commitTransition,
@@ -24,6 +25,7 @@ import { createIncidentQueries } from "./incident-statements.js";
 import { createLastGoodQueries, putLastGood } from "./last-good-statements.js";
 import { settleBatches } from "./ledger-statements.js";
 import { onLiveSession } from "./live-session.js";
+import { announceMaintenance, createMaintenanceQueries, endMaintenance } from "./maintenance-statements.js";
 import { migratePostgres } from "./migrate.js";
 import { createPool, type Db, databaseNameOf, drizzleOf } from "./postgres-connection.js";
 import { storeErrorOf } from "./postgres-errors.js";
@@ -111,6 +113,8 @@ function queriesOf(
     ...createReportQueries(db),
     ...createLastGoodQueries(db),
     ...createIncidentQueries(db),
+    ...createAlertQueries(db),
+    ...createMaintenanceQueries(db),
   };
 }
 
@@ -274,6 +278,14 @@ export function createPostgresStore(deps: PostgresStoreDeps, options: PostgresSt
     listStuckTasks: (query) => read(({ listStuckTasks }) => listStuckTasks(query)),
     endStuckTasks: (end) => write("audit", (db) => endStuckTasks(db, end)),
     listTasks: (query) => read(({ listTasks }) => listTasks(query)),
+
+    raiseAlert: (alert) => write("story", (db) => raiseAlert(db, alert)),
+    resolveAlert: (resolution) => write("story", (db) => resolveAlert(db, resolution)),
+    listAlerts: (query) => read(({ listAlerts }) => listAlerts(query)),
+
+    announceMaintenance: (window) => write("audit", (db) => announceMaintenance(db, window, clock.now())),
+    endMaintenance: (end) => write("audit", (db) => endMaintenance(db, end)),
+    listMaintenance: (query) => read(({ listMaintenance }) => listMaintenance(query)),
 
     countActions: (range) => read(({ countActions }) => countActions(range)),
     sumFailures: (range) => read(({ sumFailures }) => sumFailures(range)),

@@ -6,6 +6,7 @@ import type { FailureSighting, IncidentQuery, Page } from "../../ports/store.js"
 import { foldIntoIncident } from "../folding.js";
 import { incidentOfRow, incidentRowOf } from "../incident-rows.js";
 import { incidentFilters } from "../list-filters.js";
+import { closeOperatorAlerts } from "./alert-statements.js";
 import { readPage } from "./page-conditions.js";
 import { prepareInsert } from "./prepared-row.js";
 import type { Db } from "./sqlite-connection.js";
@@ -65,7 +66,9 @@ export function createIncidentStatements(db: Db): IncidentStatements {
       insertIncident(incidentRowOf(incident));
       return incident.incidentId;
     },
-    closeOver: (resolvedAt) => void close.run({ resolvedAt }),
+    closeOver(resolvedAt) {
+      if (close.run({ resolvedAt }).changes > 0) closeOperatorAlerts(db, resolvedAt);
+    },
   };
 }
 

@@ -1,9 +1,11 @@
 /** A connection that only reads, and that in WAL mode no writer makes wait: the main thread's, and that of the reader's thread. */
+import { type AlertQueries, createAlertQueries } from "./alert-statements.js";
 import { type CircuitQueries, createCircuitQueries } from "./circuit-queries.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createFailureQueries, type FailureQueries } from "./failure-queries.js";
 import { createIncidentQueries, type IncidentQueries } from "./incident-statements.js";
 import { createLastGoodQueries, type LastGoodQueries } from "./last-good-statements.js";
+import { createMaintenanceQueries, type MaintenanceQueries } from "./maintenance-statements.js";
 import { createRangeQueries, type RangeQueries } from "./range-queries.js";
 import { createReportQueries, type ReportQueries } from "./report-queries.js";
 import { createRollupQueries, type RollupQueries } from "./rollup-queries.js";
@@ -18,7 +20,9 @@ export interface SqliteReader {
     SettingQueries &
     ReportQueries &
     LastGoodQueries &
-    IncidentQueries;
+    IncidentQueries &
+    AlertQueries &
+    MaintenanceQueries;
   /** @throws ParamedicError STORE_UNAVAILABLE when the file is gone or another one is in its place. */
   assertSameFile(): void;
   close(): void;
@@ -40,6 +44,8 @@ export function createSqliteReader(path: string, options: { readonly busyTimeout
         ...createReportQueries(db),
         ...createLastGoodQueries(db),
         ...createIncidentQueries(db),
+        ...createAlertQueries(db),
+        ...createMaintenanceQueries(db),
       },
       assertSameFile: () => assertSameFile(path, opened),
       close: () => raw.close(),

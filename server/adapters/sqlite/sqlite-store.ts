@@ -257,6 +257,14 @@ export function createSqliteStore(deps: SqliteStoreDeps, options: SqliteStoreOpt
     endStuckTasks: (end) => write("endStuckTasks", end),
     listTasks: (query) => read(({ listTasks }) => listTasks(query)),
 
+    raiseAlert: (alert) => write("raiseAlert", alert),
+    resolveAlert: (resolution) => write("resolveAlert", resolution),
+    listAlerts: (query) => read(({ listAlerts }) => listAlerts(query)),
+
+    announceMaintenance: (window) => write("announceMaintenance", window, clock.now()),
+    endMaintenance: (end) => write("endMaintenance", end),
+    listMaintenance: (query) => read(({ listMaintenance }) => listMaintenance(query)),
+
     countActions: (range) => readAway("countActions", range),
     sumFailures: (range) => readAway("sumFailures", range),
     countTaskEnds: (range) => readAway("countTaskEnds", range),

@@ -2,12 +2,14 @@
 import { operatorAudit } from "../../../drizzle/self-healing-schema.js";
 import type { AuditEntry, EntryOutcome } from "../../ports/store.js";
 import { commitEntrySync } from "../commit-entry.js";
+import { type AlertStatements, createAlertStatements } from "./alert-statements.js";
 import { type CircuitStatements, createCircuitStatements } from "./circuit-statements.js";
 import { type CompactionStatements, createCompactionStatements } from "./compaction-statements.js";
 import { assertSameFile, identityOf } from "./database-file.js";
 import { createDiskReserve } from "./disk-reserve.js";
 import { createFailureStatements, type FailureStatements } from "./failure-statements.js";
 import { createLastGoodStatements, type LastGoodStatements } from "./last-good-statements.js";
+import { createMaintenanceStatements, type MaintenanceStatements } from "./maintenance-statements.js";
 import { prepareInsert } from "./prepared-row.js";
 import { createPruneStatements, type PruneStatements } from "./prune-statements.js";
 import { createRecoveryStatements, type RecoveryStatements } from "./recovery-statements.js";
@@ -26,6 +28,8 @@ export type WriteCommands = Pick<RollupStatements, "commitBatch" | "saveDeadBatc
   PruneStatements &
   SettingStatements &
   TaskStatements &
+  AlertStatements &
+  MaintenanceStatements &
   LastGoodStatements & {
     commitEntry(fields: Readonly<Record<string, string>>, now: number): EntryOutcome;
     recordAudit(entry: AuditEntry): void;
@@ -56,6 +60,8 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
       const retention = createPruneStatements(db, rollups);
       const settings = createSettingStatements(db);
       const tasks = createTaskStatements(db);
+      const alerts = createAlertStatements(db);
+      const maintenance = createMaintenanceStatements(db);
       const lastGood = createLastGoodStatements(db);
       const insertAudit = prepareInsert(db, operatorAudit);
 
@@ -122,6 +128,10 @@ export function createSqliteWriter(path: string, options: { readonly busyTimeout
           beatTask: atomically(tasks.beatTask),
           endTask: atomically(tasks.endTask),
           endStuckTasks: atomically(tasks.endStuckTasks),
+          raiseAlert: atomically(alerts.raiseAlert),
+          resolveAlert: atomically(alerts.resolveAlert),
+          announceMaintenance: atomically(maintenance.announceMaintenance),
+          endMaintenance: atomically(maintenance.endMaintenance),
           putLastGood: atomically(lastGood.putLastGood),
           recordAudit: atomically((entry: AuditEntry) => insertAudit({ id: undefined, ...entry })),
           ping: atomically(() => void raw.pragma(`user_version = ${raw.pragma("user_version", { simple: true })}`)),

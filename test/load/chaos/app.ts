@@ -43,18 +43,18 @@ export function startApp(
     ping: () => cache.ping(),
   });
 
-  const llm = paramedic.llm({
-    providers: PROVIDERS.map((name, index) => ({
-      name,
-      baseURL: providers[index]?.baseURL ?? "",
-      apiKey: "none",
-      model: "m",
-      timeoutMs: ATTEMPT_MS,
-    })),
-    timeoutMs: DEADLINE_MS,
-    // Five failures in a row are chance here.
-    policy: { window: "time", windowMs: 10_000, minimumCalls: 20, failureRatio: 0.6 },
-  });
+  const named = PROVIDERS.map((name, index) => ({
+    name,
+    baseURL: providers[index]?.baseURL ?? "",
+    apiKey: "none",
+    model: "m",
+    timeoutMs: ATTEMPT_MS,
+  }));
+  // Five failures in a row are chance here.
+  const policy = { window: "time", windowMs: 10_000, minimumCalls: 20, failureRatio: 0.6 } as const;
+  const llm = paramedic.llm({ providers: named, timeoutMs: DEADLINE_MS, policy });
+  const alone = named.map((provider) => paramedic.llm({ providers: [provider], timeoutMs: DEADLINE_MS, policy }));
+  let greetings = 0;
   const lastUsers = paramedic.lastGood<[], number>("users");
   const users = paramedic.operation("users", {
     targets: {
@@ -98,6 +98,11 @@ export function startApp(
   return {
     api: t.createCallerFactory(router)({}),
     asked,
+    /** Each provider by itself: while the first one answers, nobody asks the others, and their circuits learn nothing. */
+    async greetProviders(): Promise<void> {
+      const content = `greeting ${++greetings}`;
+      await Promise.allSettled(alone.map((one) => one.chat({ messages: [{ role: "user", content }] })));
+    },
     async close() {
       cache.disconnect();
       await pool.end();

@@ -37,14 +37,19 @@ async function everyRow<T>(
   return items;
 }
 
-/** Callers who got an answer although what they asked first had failed: each by one rescue that succeeded. */
-export function rescuedCallers({ actions }: Rows): number {
-  return sumOf(actions.filter(({ scope, status, dryRun }) => scope === "call" && status === "succeeded" && !dryRun));
-}
-
-/** Callers of one procedure who got an error: each is a sighting of the procedure's failure. */
-export function refusedCallers({ failures }: Rows, procedure: string): number {
-  return sumOf(failures.filter(({ affectedService }) => affectedService === `trpc.${procedure}`));
+/**
+ * Callers of these procedures who got an answer although what they asked first had failed: each by one rescue that succeeded.
+ */
+export function rescuedCallers({ failures, actions }: Rows, procedures: readonly string[]): number {
+  const theirs = new Set(
+    failures.filter(({ context }) => procedures.some((path) => path === context?.path)).map(({ eventId }) => eventId),
+  );
+  return sumOf(
+    actions.filter(
+      ({ failureEventId, scope, status, dryRun }) =>
+        theirs.has(failureEventId) && scope === "call" && status === "succeeded" && !dryRun,
+    ),
+  );
 }
 
 /** What is not over: actions under way, failures and incidents that are open. */

@@ -1,0 +1,28 @@
+/** Maintenance windows in a map. */
+import type { MaintenanceWindow } from "../../shared/maintenance.js";
+import type { MaintenanceStore } from "../ports/maintenance-store.js";
+import { checkLimit } from "./page-cursor.js";
+
+export function createMemoryMaintenance(capacity: number): MaintenanceStore {
+  const windows = new Map<string, MaintenanceWindow>();
+  return {
+    async announceMaintenance(window) {
+      if (windows.has(window.windowId)) return;
+      windows.set(window.windowId, window);
+      const [first] = windows.keys();
+      if (windows.size > capacity && first !== undefined) windows.delete(first);
+    },
+    async endMaintenance({ windowId, at }) {
+      const window = windows.get(windowId);
+      if (window === undefined || window.endsAt <= at) return false;
+      windows.set(windowId, { ...window, endsAt: at });
+      return true;
+    },
+    async listMaintenance({ endsAfter = Number.NEGATIVE_INFINITY, limit }) {
+      return [...windows.values()]
+        .filter(({ endsAt }) => endsAt > endsAfter)
+        .toSorted((a, b) => b.endsAt - a.endsAt)
+        .slice(0, checkLimit(limit));
+    },
+  };
+}
