@@ -36,6 +36,11 @@ export function createMemoryAlerts({ nextId }: { readonly nextId: () => number }
   };
   return {
     store,
+    prune({ before, limit }: { readonly before: number; readonly limit: number }): number {
+      const old = [...alerts.values()].filter(({ row }) => (row.resolvedAt ?? before) < before).slice(0, limit);
+      for (const { row } of old) alerts.delete(row.alertId);
+      return old.length;
+    },
     /** An incident was closed: what a human was told of it is over. */
     closeWith(incidentId: string, resolvedAt: number): void {
       for (const { id, row } of open()) {

@@ -3,9 +3,9 @@ import type { MaintenanceWindow } from "../../shared/maintenance.js";
 import type { MaintenanceStore } from "../ports/maintenance-store.js";
 import { checkLimit } from "./page-cursor.js";
 
-export function createMemoryMaintenance(capacity: number): MaintenanceStore {
+export function createMemoryMaintenance(capacity: number) {
   const windows = new Map<string, MaintenanceWindow>();
-  return {
+  const store: MaintenanceStore = {
     async announceMaintenance(window) {
       if (windows.has(window.windowId)) return;
       windows.set(window.windowId, window);
@@ -23,6 +23,14 @@ export function createMemoryMaintenance(capacity: number): MaintenanceStore {
         .filter(({ endsAt }) => endsAt > endsAfter)
         .toSorted((a, b) => b.endsAt - a.endsAt)
         .slice(0, checkLimit(limit));
+    },
+  };
+  return {
+    store,
+    prune({ before, limit }: { readonly before: number; readonly limit: number }): number {
+      const old = [...windows.values()].filter(({ endsAt }) => endsAt < before).slice(0, limit);
+      for (const { windowId } of old) windows.delete(windowId);
+      return old.length;
     },
   };
 }

@@ -118,6 +118,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     return lastId;
   };
   const alerts = createMemoryAlerts({ nextId }, capacity);
+  const maintenance = createMemoryMaintenance(capacity);
 
   /** The event of an id, or of a repeat that was folded into it. */
   const findFailure = (eventId: string) =>
@@ -441,6 +442,10 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
         case "sessions":
         case "leases":
           return 0;
+        case "alerts":
+          return alerts.prune(slice);
+        case "maintenance_windows":
+          return maintenance.prune(slice);
         case "incidents": {
           const told = new Set([...failures.values()].map(({ row }) => row.incidentId));
           return deleted(
@@ -738,7 +743,7 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     ...settings.store,
     ...tasks.store,
     ...alerts.store,
-    ...createMemoryMaintenance(capacity),
+    ...maintenance.store,
     ...createMemoryReports({
       actions: () => [...actions.values()].map(({ row }) => row),
       failures: () => [...failures.values()].map(({ row }) => row),

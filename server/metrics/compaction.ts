@@ -56,6 +56,8 @@ export const RETAINED_TABLES = [
   "tasks",
   "settings_history",
   "operator_audit",
+  "alerts",
+  "maintenance_windows",
 ] as const satisfies readonly PrunableKind[];
 export type RetainedTable = (typeof RETAINED_TABLES)[number];
 

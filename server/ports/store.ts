@@ -80,6 +80,8 @@ export const PRUNABLE_KINDS = [
   "gaps",
   "boots",
   "incidents",
+  "alerts",
+  "maintenance_windows",
 ] as const;
 export type PrunableKind = (typeof PRUNABLE_KINDS)[number];
 

@@ -73,6 +73,19 @@ export function describeAlertsAndMaintenance(name: string, create: () => Promise
       ]);
     });
 
+    it("are kept while they are open, and then as long as they are asked for", async () => {
+      await store.raiseAlert(alertOf({ dedupeKey: "open" }));
+      await store.raiseAlert(alertOf({ dedupeKey: "over" }));
+      await store.resolveAlert({ dedupeKey: "over", at: START + MINUTE });
+      await store.announceMaintenance(windowOf());
+      for (const kind of ["alerts", "maintenance_windows"] as const) {
+        expect(await store.pruneRecords({ kind, before: START + MINUTE, limit: 10 })).toBe(0);
+        expect(await second.pruneRecords({ kind, before: START + 11 * MINUTE, limit: 10 })).toBe(1);
+      }
+      expect((await listed()).map(({ dedupeKey }) => dedupeKey)).toEqual(["open"]);
+      expect(await store.listMaintenance({ limit: 10 })).toEqual([]);
+    });
+
     const windowOf = (given: Partial<MaintenanceWindow> = {}): MaintenanceWindow => ({
       windowId: freshId("window"),
       services: ["db:*"],

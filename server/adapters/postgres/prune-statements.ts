@@ -17,6 +17,7 @@ import {
 } from "drizzle-orm";
 import { type AnyPgColumn, alias, type PgTable } from "drizzle-orm/pg-core";
 import {
+  alerts,
   circuitBreakerStates,
   circuitTransitions,
   deadBatches,
@@ -24,6 +25,7 @@ import {
   incidents,
   lastGoodValues,
   leases,
+  maintenanceWindows,
   operatorAudit,
   recoveryActions,
   sessions,
@@ -55,6 +57,8 @@ export const LANE_OF_KIND: Readonly<Record<PrunableKind, Lane>> = {
   gaps: "rollups",
   boots: "rollups",
   incidents: "story",
+  alerts: "story",
+  maintenance_windows: "audit",
 };
 
 export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
@@ -139,6 +143,10 @@ export async function pruneRecords(db: Db, slice: Slice): Promise<number> {
         .limit(slice.limit);
       return (await db.delete(lastGoodValues).where(sql`(${operation}, ${key}) in ${expired}`)).rowCount ?? 0;
     }
+    case "alerts":
+      return oldest(alerts, alerts.id, alerts.startedAt, lt(alerts.resolvedAt, before));
+    case "maintenance_windows":
+      return oldest(maintenanceWindows, maintenanceWindows.id, maintenanceWindows.endsAt);
     case "sessions":
       return oldest(sessions, sessions.id, sessions.expiresAt);
     case "leases":

@@ -3,6 +3,7 @@ import { and, asc, eq, gt, inArray, isNull, lt, ne, notExists, notInArray, or, t
 import type { SQLiteColumn, SQLiteTable } from "drizzle-orm/sqlite-core";
 import { alias } from "drizzle-orm/sqlite-core";
 import {
+  alerts,
   circuitBreakerStates,
   circuitTransitions,
   deadBatches,
@@ -11,6 +12,7 @@ import {
   ingestGaps,
   lastGoodValues,
   leases,
+  maintenanceWindows,
   operatorAudit,
   recoveryActions,
   sessions,
@@ -144,6 +146,8 @@ export function createPruneStatements(db: Db, { pruneBoots }: Pick<RollupStateme
       incidents.startedAt,
       and(eq(incidents.status, "resolved"), lt(incidents.lastSeenAt, before), notExists(failuresOfIncident)),
     ),
+    alerts: oldest(alerts, alerts.id, alerts.startedAt, lt(alerts.resolvedAt, before)),
+    maintenance_windows: oldest(maintenanceWindows, maintenanceWindows.id, maintenanceWindows.endsAt),
   } satisfies Record<Exclude<PrunableKind, "boots" | "circuits">, unknown>;
 
   return {
