@@ -161,7 +161,9 @@ export class Attempt implements Deadline, EnclosingAttempt {
     this.#owner = owner;
     this.service.inFlight += 1;
     if (info === undefined) reach.unlinked += 1;
-    timers.armLoosely(this, this.timeoutMs);
+    // A caller's own deadline is exact; the policy's may be up to 20 ms late.
+    if (info === undefined && this.timeoutMs === this.service.policy.timeoutMs) timers.armLoosely(this, this.timeoutMs);
+    else timers.arm(this, this.now, this.timeoutMs);
     info?.signal?.addEventListener("abort", this);
     signal?.addEventListener("abort", this);
     try {

@@ -65,6 +65,7 @@ async function chaos(mode: Mode, cleanUp: CleanUp) {
   const cache = await countingServer(cleanUp, down);
   const environment = readEnvironment({
     SELF_HEALING_MODE: mode,
+    CIRCUIT_BREAKER_FAILURE_THRESHOLD: "5",
     RECOVERY_RETRY_BASE_DELAY_MS: "1",
     RECOVERY_RETRY_MAX_DELAY_MS: "2",
   });
