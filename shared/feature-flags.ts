@@ -40,7 +40,11 @@ export const SELF_HEALING_FEATURE_FLAGS = {
   },
   HEALTH_CHECK_INTERVAL_MS: milliseconds(30_000, "How often health is checked."),
   HEALTH_CHECK_TIMEOUT_MS: milliseconds(5_000, "How long one check may take."),
-  CIRCUIT_BREAKER_FAILURE_THRESHOLD: count(5, 10_000, "Consecutive failures that open a circuit; where it is unset, 10 for llm:*."),
+  CIRCUIT_BREAKER_FAILURE_THRESHOLD: count(
+    5,
+    10_000,
+    "Consecutive failures that open a circuit; where it is unset, 10 for llm:*.",
+  ),
   CIRCUIT_BREAKER_SUCCESS_THRESHOLD: count(2, 1_000, "Successful probes that close it."),
   CIRCUIT_BREAKER_TIMEOUT_MS: milliseconds(30_000, "How long one guarded call may take."),
   CIRCUIT_BREAKER_RESET_TIMEOUT_MS: milliseconds(60_000, "How long a circuit stays open before it is probed."),
