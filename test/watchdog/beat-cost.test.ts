@@ -51,7 +51,7 @@ const DATABASES: readonly { readonly what: string; readonly create: () => Promis
       return {
         store: createPostgresStore({ clock: systemClock }, { url: database.url }),
         run: (sql) => database.run(`${sql} analyze;`),
-        series: `with numbers(n) as (select generate_series(1, ${ROWS}))`,
+        series: `with numbers(n) as (select generate_series(1::bigint, ${ROWS}))`,
         remove: () => database.remove(),
       };
     },
