@@ -182,7 +182,10 @@ export function createCircuitPersistence(
       await reader.load();
       gate.open();
       await quorum.poll();
-      for (const name of ledger.waiting()) if (!quorum.isAlone(name)) await writer.write(name);
+      const waiting = ledger.waiting().filter((name) => !quorum.isAlone(name));
+      // A write that hung while the store was away must not be what gets through first: it would tell half of what happened.
+      if (!inTouch && waiting.length > 0) await store.loadCircuits(waiting);
+      for (const name of waiting) await writer.write(name);
       await counts.refresh();
       await reader.read();
       inTouch = true;

@@ -948,6 +948,22 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(await store.loadCircuits()).toMatchObject([{ state: "closed", version: 3 }]);
       });
 
+      it("write of a step that has grown since its answer was lost only what is not stored yet", async () => {
+        await store.commitTransition(open, transitionOf());
+        const closed = circuitOf({ version: 3 });
+        const halfOpened = transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" });
+        const last = transitionOf({ version: 3, from: "half_open", to: "closed", reason: "probes_succeeded" });
+        const others = [transitionOf({ instance: "b" }), halfOpened];
+        expect(await second.commitTransition(closed, last, { earlier: others })).toMatchObject({
+          committed: false,
+          stored: { state: "open", version: 1 },
+        });
+        const earlier = [transitionOf(), halfOpened];
+        expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
+        expect((await store.listTransitions({ limit: 10 })).items.map(({ version }) => version)).toEqual([3, 2, 1]);
+        expect(await store.loadCircuits()).toMatchObject([{ state: "closed", version: 3 }]);
+      });
+
       it.each([
         { what: "five minutes ahead", skewMs: 300_000 },
         { what: "five minutes behind", skewMs: -300_000 },
