@@ -936,9 +936,11 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
       it("write several transitions of one circuit as one step: all rows, and where it ended", async () => {
         await store.commitTransition(open, transitionOf());
         const closed = circuitOf({ version: 3 });
-        const earlier = [transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" })];
+        const halfOpened = transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" });
         const last = transitionOf({ version: 3, from: "half_open", to: "closed", reason: "probes_succeeded" });
-        expect(await second.commitTransition(closed, { ...last, version: 4 }, { earlier })).toMatchObject({
+        const earlier = [halfOpened];
+        const oneTooFar = { earlier: [{ ...halfOpened, version: 3 }] };
+        expect(await second.commitTransition(closed, { ...last, version: 4 }, oneTooFar)).toMatchObject({
           committed: false,
           stored: { version: 1 },
         });
