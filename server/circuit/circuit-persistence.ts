@@ -146,7 +146,6 @@ export function createCircuitPersistence(
     intervalMs: options.syncIntervalMs ?? PERSISTENCE_DEFAULTS.syncIntervalMs,
   });
   const turns = createProbeTurns({
-    registry,
     store,
     clock,
     random: deps.random ?? systemRandom,
