@@ -252,7 +252,6 @@ export function createCircuitPersistence(
     },
     async stop() {
       for (const end of unsubscribe) end();
-      started = false;
       gate.open();
       await turns.stop();
       await loop.stop();

@@ -1,10 +1,13 @@
 /** Circuits outlive their process and agree with other instances, and no call ever waits for the store but the first ones. */
 import { afterEach, describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
+import type { CircuitBreaker } from "../../server/circuit/circuit-breaker.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import type { ControlChannel, ControlListener } from "../../server/ports/control-channel.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import type { CircuitStore } from "../../server/ports/store.js";
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
+import { ParamedicError } from "../../shared/errors.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
 import { createFleetStore, createInstance, startInstance, stopFleet } from "./fleet.js";
 
@@ -116,6 +119,44 @@ describe("the first calls", () => {
     store.control.down = false;
     await clock.advance(1_000);
     expect(after.svc().snapshot().held).toEqual(hold);
+  });
+
+  it("are let go as soon as a store that was away for a moment answers", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 5_000 });
+    a.persistence.start();
+    await clock.advance(250);
+    store.control.down = false;
+    expect(a.svc().ready).toBeDefined();
+    await clock.advance(50);
+    expect(a.svc().ready).toBeUndefined();
+    expect(store.asked).toEqual(["load", "load", "load", "load"]);
+  });
+
+  it("once they have waited long enough, the store is asked no more often than at each flush", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 2_000 });
+    a.persistence.start();
+    await clock.advance(1_050);
+    store.control.asked.length = 0;
+    await clock.advance(4_000);
+    expect(store.asked).toEqual(["load", "load"]);
+  });
+
+  it("find what is stored although starting was asked for twice, which loads once", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    const a = createInstance(clock, store);
+    a.persistence.start();
+    a.persistence.start();
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    expect(store.asked).toEqual(["load"]);
   });
 
   it("write nothing: creating, starting and calling leave no transition, and no call asks the store", async () => {
@@ -230,11 +271,55 @@ describe("transitions", () => {
     expect(a.persistence.stats()).toMatchObject({ pending: 0, merged: 0, superseded: 0 });
   });
 
-  it("that happened before the start are written after it", async () => {
+  it("that the store can never take are dropped, counted and told, and those of other circuits are written", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const refused = new ParamedicError("STORE_REQUEST_INVALID", "no such circuit can be kept");
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      commitTransition: (snapshot, ...rest) =>
+        snapshot.name === "svc" ? Promise.reject(refused) : store.circuits.commitTransition(snapshot, ...rest),
+    };
+    const a = await startInstance(clock, { circuits });
+    const heard: unknown[] = [];
+    a.channel.subscribe((message) => heard.push(message));
+    a.fail(2);
+    a.registry.getOrCreate("other").forceOpen("operator");
+    await settle();
+    expect(a.faults).toEqual([refused]);
+    expect(a.persistence.stats()).toMatchObject({ pending: 0, superseded: 1, inTouch: true });
+    expect(await store.rows("other")).toHaveLength(1);
+    expect(heard).toHaveLength(1);
+    expect(a.svc().state).toBe("open");
+  });
+
+  it("of a circuit that has left meanwhile give way like any other", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { maxCircuits: 1 });
+    store.control.down = true;
+    a.svc().forceOpen("operator");
+    a.svc().reset("operator");
+    a.registry.getOrCreate("other");
+    expect(a.registry.get("svc")).toBeUndefined();
+    await store.inner.commitTransition(
+      { ...a.registry.getOrCreate("other").snapshot(), name: "svc", state: "open", version: 7 },
+      moved,
+    );
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(a.persistence.stats()).toMatchObject({ pending: 0, superseded: 2, inTouch: true });
+    expect(await store.row()).toMatchObject({ state: "open", version: 7 });
+  });
+
+  it("that happened before the start are written after it, and ask nothing of the store before", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     const a = createInstance(clock, store);
     a.fail(2);
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(store.asked).toEqual([]);
     a.persistence.start();
     await settle();
     expect(await store.rows()).toMatchObject([{ version: 1, to: "open" }]);
@@ -439,6 +524,123 @@ describe("in step with the store", () => {
     expect(a.svc().snapshot().held).toBeUndefined();
   });
 
+  it("what others did unheard is known after a sync interval, also where that is shorter than a flush", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { flushIntervalMs: 10_000, syncIntervalMs: 300 });
+    await clock.advance(1_000);
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    await clock.advance(300);
+    expect(a.svc().snapshot()).toMatchObject({ state: "open", version: 7 });
+  });
+
+  it("what a hint was about is read again as soon as may be when reading it failed", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000_000 });
+    a.svc();
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    store.control.down = true;
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(a.persistence.stats().inTouch).toBe(false);
+    store.control.down = false;
+    await clock.advance(999);
+    expect(a.svc().state).toBe("closed");
+    await clock.advance(1);
+    expect(a.svc().state).toBe("open");
+    store.control.asked.length = 0;
+    await clock.advance(10_000);
+    expect(store.asked.filter((name) => name === "load")).toEqual([]);
+  });
+
+  it("results of calls in flight do not count in a state that was taken over, though its version is lower than here", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    store.control.down = true;
+    a.svc().forceOpen("operator");
+    a.svc().reset("operator");
+    const inFlight = [a.svc().tryAcquire(), a.svc().tryAcquire()];
+    // Another instance was faster, and its circuit is closed too.
+    const other = { ...moved, version: 1, from: "open", to: "closed" } as const;
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "closed", version: 1 }, other);
+    await store.inner.commitTransition(
+      { ...a.svc().snapshot(), state: "half_open", version: 2 },
+      { ...other, version: 2, to: "half_open" },
+    );
+    await store.inner.commitTransition(
+      { ...a.svc().snapshot(), state: "closed", version: 3 },
+      { ...other, version: 3 },
+    );
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 4 }, { ...moved, version: 4 });
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(a.persistence.stats().superseded).toBe(2);
+    await store.inner.commitTransition(
+      { ...a.svc().snapshot(), state: "closed", version: 5 },
+      { ...other, version: 5 },
+    );
+    await clock.advance(5_000);
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", version: 5, failureCount: 0 });
+    for (const permit of inFlight) permit?.failure();
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", failureCount: 0 });
+  });
+
+  it("counts of a circuit whose transitions wait are not written: they are of a state that the store does not know", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const sharing = () => "quorum" as const;
+    const [a, b] = [
+      await startInstance(clock, store, { name: "a", sharing }),
+      await startInstance(clock, store, { name: "b", sharing }),
+    ];
+    for (const { svc } of [a, b]) svc().tryAcquire()?.success();
+    await clock.advance(1_000);
+    a.fail(2);
+    await clock.advance(5_000);
+    expect(a.persistence.stats().pending).toBe(1);
+    expect(await store.row()).toMatchObject({ state: "closed", failureCount: 0, lastFailureAt: undefined });
+  });
+
+  it("counts are written once an interval, however often the store is read in between", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    await clock.advance(1_000);
+    store.control.asked.length = 0;
+    for (let hint = 1; hint <= 3; hint += 1) {
+      a.svc().tryAcquire()?.success();
+      a.channel.publish({ type: "circuit.transitioned", transition: { ...moved, version: hint } });
+      await clock.advance(100);
+    }
+    expect(store.asked.filter((name) => name === "refresh")).toEqual([]);
+    await clock.advance(1_000);
+    expect(store.asked.filter((name) => name === "refresh")).toHaveLength(1);
+  });
+
+  it.each([
+    { what: "a closed one", prepare: (breaker: CircuitBreaker) => breaker.tryAcquire()?.success(), state: "closed" },
+    {
+      what: "one that was only opened by hand",
+      prepare: (breaker: CircuitBreaker) => breaker.forceOpen("operator"),
+      state: "open",
+    },
+  ])("a row that is gone is made anew: $what", async ({ prepare, state }) => {
+    const clock = createFakeClock();
+    let { circuits } = createFleetStore(clock);
+    const through = new Proxy(circuits, { get: (_, key) => Reflect.get(circuits, key) });
+    const a = await startInstance(clock, { circuits: through });
+    prepare(a.svc());
+    a.registry.getOrCreate("never used");
+    await clock.advance(1_000);
+    const empty = createFleetStore(clock);
+    circuits = empty.circuits;
+    await clock.advance(5_500);
+    expect(await empty.row()).toMatchObject({ name: "svc", state });
+    expect(await empty.row("never used")).toBeUndefined();
+  });
+
   it("counts are written when they changed, and not otherwise", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
@@ -452,6 +654,7 @@ describe("in step with the store", () => {
     expect(await refreshes(10_000)).toBe(0);
     a.fail(1);
     expect(await refreshes(1_000)).toBe(1);
+    expect(await refreshes(10_000)).toBe(0);
     a.svc().reset("operator");
     expect(await refreshes(1_000)).toBe(1);
     await a.svc().execute(() => 1);
@@ -540,19 +743,18 @@ describe("logs", () => {
     const logger = {
       ...silentLogger,
       warn: (fields: object, message: string) => void lines.push(["warn", fields, message]),
-      info: (): void => {
+      info(fields: object, message: string): void {
+        lines.push(["info", fields, message]);
         throw new Error("disk full");
       },
     };
     const a = await startInstance(clock, createFleetStore(clock), { logger });
     a.fail(2);
     a.svc().reset("operator");
+    const of = { event: "circuit", subject: "svc" };
     expect(lines).toEqual([
-      [
-        "warn",
-        expect.objectContaining({ from: "closed", to: "open", reason: "failure_threshold", version: 1 }),
-        'circuit "svc" opened',
-      ],
+      ["warn", { ...of, from: "closed", to: "open", reason: "failure_threshold", version: 1 }, 'circuit "svc" opened'],
+      ["info", { ...of, from: "open", to: "closed", reason: "operator", version: 2 }, 'circuit "svc" is closed'],
     ]);
     expect(a.faults).toEqual([new Error("disk full")]);
     expect(a.journal).toHaveLength(2);
@@ -594,7 +796,67 @@ describe("control messages", () => {
   });
 });
 
+describe("messages of other processes", () => {
+  it("that a hold was placed or released are hints: the store's holds, with deadlines by its clock, and nothing else", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let tell: ControlListener = () => {};
+    const channel: ControlChannel = {
+      publish() {},
+      subscribe(listener) {
+        tell = listener;
+        return () => undefined;
+      },
+    };
+    const a = await startInstance(clock, store, { channel, syncIntervalMs: 1_000_000 });
+    const elsewhere = { remote: true };
+    a.svc();
+    tell({ type: "circuit.hold", circuitName: "svc", hold }, elsewhere);
+    expect(a.svc().snapshot().held).toBeUndefined();
+    await settle();
+    expect(a.svc().snapshot().held).toBeUndefined();
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    tell({ type: "circuit.hold", circuitName: "svc", hold }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    tell({ type: "circuit.release", circuitName: "svc" }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    await store.inner.holdCircuit("svc", undefined, clock.now());
+    tell({ type: "circuit.release", circuitName: "svc" }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toBeUndefined();
+  });
+
+  it("that passed unheard are made up for by reading everything, at once", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let missed: () => void = () => {};
+    const channel: ControlChannel = {
+      publish() {},
+      subscribe(_listener, onGap = () => {}) {
+        missed = onGap;
+        return () => undefined;
+      },
+    };
+    const a = await startInstance(clock, store, { channel, syncIntervalMs: 1_000_000 });
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    missed();
+    await settle();
+    expect(a.svc().state).toBe("open");
+  });
+});
+
 describe("stopping", () => {
+  it("leaves circuits that probe by themselves", async () => {
+    const clock = createFakeClock();
+    const a = await startInstance(clock, createFleetStore(clock));
+    a.fail(2);
+    await a.persistence.stop();
+    await clock.advance(10_000);
+    expect(a.svc().tryAcquire()).toBeDefined();
+  });
+
   it("writes what waits, leaves no timer, and lets calls go", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
