@@ -245,7 +245,6 @@ export function createCircuitPersistence(
   return Object.freeze({
     restored: gate.opened,
     start() {
-      if (started) return;
       started = true;
       loop.start();
       wake();

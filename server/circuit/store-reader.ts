@@ -81,10 +81,9 @@ export function createStoreReader(deps: StoreReaderDeps): StoreReader {
       if (names === undefined) allReadAt = now;
       for (const stored of rows) meet(stored);
       const found = new Set(rows.map(({ name }) => name));
-      const asked = names ?? registry.getAll().map(({ name }) => name);
-      for (const name of asked) {
-        const breaker = registry.get(name);
-        if (breaker !== undefined && !found.has(name)) onMissing(breaker);
+      for (const breaker of registry.getAll()) {
+        const isAsked = names?.includes(breaker.name) ?? true;
+        if (isAsked && !found.has(breaker.name)) onMissing(breaker);
       }
     },
     hint(name) {

@@ -7,7 +7,7 @@ import type { CircuitTransition } from "../../shared/circuit.js";
 import { isParamedicError } from "../../shared/errors.js";
 import type { Clock } from "../ports/clock.js";
 import type { ControlChannel } from "../ports/control-channel.js";
-import type { CircuitStore } from "../ports/store.js";
+import type { CircuitStore, TransitionCommit } from "../ports/store.js";
 import type { CircuitBreaker } from "./circuit-breaker.js";
 import type { CircuitLedger, SeenCircuit } from "./circuit-ledger.js";
 import { instantOf } from "./circuit-restore.js";
@@ -53,31 +53,30 @@ export function createTransitionWriter(deps: TransitionWriterDeps): TransitionWr
     takeover.follow(seen);
   };
 
-  /** What the store can never take is dropped: then what is stored holds. */
-  const commit = async (name: string, step: Extract<TransitionStep, { type: "write" }>) => {
+  /** Whether it is written. What the store can never take is dropped: then what is stored holds. */
+  const commit = async (name: string, step: Extract<TransitionStep, { type: "write" }>): Promise<boolean> => {
     const { snapshot, transition, earlier } = step;
     const now = instantOf(clock);
     const before = ledger.seen(name)?.stored;
-    let result: Awaited<ReturnType<CircuitStore["commitTransition"]>>;
+    let result: TransitionCommit;
     try {
       result = await store.commitTransition(snapshot, transition, { earlier, at: now.wall });
     } catch (error) {
       if (!isParamedicError(error, "STORE_REQUEST_INVALID")) throw error;
       onFault(error);
       drop(name);
-      return "over";
+      return false;
     }
     if (result.committed) {
-      const [held, probeLease] = [before?.held, before?.probeLease];
-      ledger.see({ ...snapshot, held, probeLease, updatedAt: transition.at, readAt: now.wall }, now.monotonic);
+      const row = { held: before?.held, probeLease: undefined, updatedAt: transition.at, readAt: now.wall };
+      ledger.see({ ...snapshot, ...row }, now.monotonic);
       channel.publish({ type: "circuit.transitioned", transition });
-      return "written";
+      return true;
     }
     const seen = takeover.see(result.stored);
-    if (seen.stored.version !== before?.version) return "overtaken";
     // Another instance probes: how that ends is its to say.
-    giveWay(seen);
-    return "over";
+    if (seen.stored.version === before?.version) giveWay(seen);
+    return false;
   };
 
   return {
@@ -90,10 +89,8 @@ export function createTransitionWriter(deps: TransitionWriterDeps): TransitionWr
       // Instances that overtake one another in turn: the next flush goes on.
       for (let conflicts = 0; conflicts <= MAX_CONFLICTS && queue.size > 0; ) {
         const step = stepFrom(ledger.seen(name), queue.take(), instantOf(clock));
-        if (step.type === "superseded") return giveWay(step.by);
-        const outcome = step.type === "write" ? await commit(name, step) : "written";
-        if (outcome === "over") return;
-        if (outcome === "written") queue.confirm();
+        if (step.type === "superseded") giveWay(step.by);
+        else if (step.type === "joined" || (await commit(name, step))) queue.confirm();
         else conflicts += 1;
       }
       if (queue.size === 0) ledger.drop(name);

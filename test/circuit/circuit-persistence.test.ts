@@ -3,6 +3,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
 import type { CircuitBreaker } from "../../server/circuit/circuit-breaker.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import { resetStored } from "../../server/circuit/operator-reset.js";
 import type { ControlChannel, ControlListener } from "../../server/ports/control-channel.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import type { CircuitStore } from "../../server/ports/store.js";
@@ -291,6 +292,10 @@ describe("transitions", () => {
     expect(await store.rows("other")).toHaveLength(1);
     expect(heard).toHaveLength(1);
     expect(a.svc().state).toBe("open");
+    // It is refreshed like any other, and so gets its turn to probe.
+    await clock.advance(12_500);
+    expect(a.svc().tryAcquire()).toBeDefined();
+    expect(a.faults.slice(1).every((fault) => fault === refused)).toBe(true);
   });
 
   it("of a circuit that has left meanwhile give way like any other", async () => {
@@ -307,8 +312,10 @@ describe("transitions", () => {
       moved,
     );
     store.control.down = false;
+    a.faults.length = 0;
     await clock.advance(1_000);
     expect(a.persistence.stats()).toMatchObject({ pending: 0, superseded: 2, inTouch: true });
+    expect(a.faults).toEqual([]);
     expect(await store.row()).toMatchObject({ state: "open", version: 7 });
   });
 
@@ -528,7 +535,7 @@ describe("in step with the store", () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     const a = await startInstance(clock, store, { flushIntervalMs: 10_000, syncIntervalMs: 300 });
-    await clock.advance(1_000);
+    await clock.advance(6_000);
     await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
     await clock.advance(300);
     expect(a.svc().snapshot()).toMatchObject({ state: "open", version: 7 });
@@ -559,27 +566,20 @@ describe("in step with the store", () => {
     const store = createFleetStore(clock);
     const a = await startInstance(clock, store);
     store.control.down = true;
-    a.svc().forceOpen("operator");
-    a.svc().reset("operator");
+    for (let round = 0; round < 2; round += 1) {
+      a.svc().forceOpen("operator");
+      a.svc().reset("operator");
+    }
     const inFlight = [a.svc().tryAcquire(), a.svc().tryAcquire()];
-    // Another instance was faster, and its circuit is closed too.
-    const other = { ...moved, version: 1, from: "open", to: "closed" } as const;
-    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "closed", version: 1 }, other);
-    await store.inner.commitTransition(
-      { ...a.svc().snapshot(), state: "half_open", version: 2 },
-      { ...other, version: 2, to: "half_open" },
-    );
-    await store.inner.commitTransition(
-      { ...a.svc().snapshot(), state: "closed", version: 3 },
-      { ...other, version: 3 },
-    );
-    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 4 }, { ...moved, version: 4 });
+    // Another instance was faster.
+    const snapshot = a.svc().snapshot();
+    await store.inner.commitTransition({ ...snapshot, state: "open", version: 1 }, { ...moved, version: 1 });
     store.control.down = false;
     await clock.advance(1_000);
-    expect(a.persistence.stats().superseded).toBe(2);
+    expect(a.svc().snapshot()).toMatchObject({ state: "open", version: 5 });
     await store.inner.commitTransition(
-      { ...a.svc().snapshot(), state: "closed", version: 5 },
-      { ...other, version: 5 },
+      { ...snapshot, state: "closed", version: 2 },
+      { ...moved, version: 2, from: "open", to: "closed" },
     );
     await clock.advance(5_000);
     expect(a.svc().snapshot()).toMatchObject({ state: "closed", version: 5, failureCount: 0 });
@@ -601,6 +601,54 @@ describe("in step with the store", () => {
     await clock.advance(5_000);
     expect(a.persistence.stats().pending).toBe(1);
     expect(await store.row()).toMatchObject({ state: "closed", failureCount: 0, lastFailureAt: undefined });
+  });
+
+  it("hints, however many, do not put off the next read of everything", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    for (let passed = 0; passed < 5_000; passed += 500) {
+      a.channel.publish({ type: "circuit.transitioned", transition: { ...moved, circuitName: "other" } });
+      await clock.advance(500);
+    }
+    expect(a.svc().state).toBe("open");
+  });
+
+  it("a hold is placed once, also where the circuit moved since: what is done here afterwards stays", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000 });
+    a.svc().forceOpen("operator");
+    await settle();
+    a.svc().release();
+    await clock.advance(2_000);
+    expect(a.svc().snapshot().held).toBeUndefined();
+  });
+
+  it("no turn to probe is asked for while the store has yet to hear that the circuit is open", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let answer: () => void = () => {};
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      async commitTransition(...step) {
+        await answered;
+        return store.circuits.commitTransition(...step);
+      },
+    };
+    const a = await startInstance(clock, { circuits });
+    a.svc().tryAcquire()?.success();
+    await clock.advance(6_000);
+    a.fail(2);
+    await clock.advance(20_000);
+    expect(store.asked).not.toContain("lease");
+    expect(a.svc().tryAcquire()).toBeUndefined();
+    answer();
+    await clock.advance(100);
+    expect(store.asked).toContain("lease");
   });
 
   it("counts are written once an interval, however often the store is read in between", async () => {
@@ -660,6 +708,9 @@ describe("in step with the store", () => {
     await a.svc().execute(() => 1);
     expect(await refreshes(1_000)).toBe(1);
     expect(await store.row()).toMatchObject({ failureCount: 0, lastSuccessAt: expect.any(Number) });
+    store.control.asked.length = 0;
+    await clock.advance(1_000_000);
+    expect(store.asked).toEqual(["load"]);
   });
 
   it("a circuit that left the registry and came back counts on where it was", async () => {
@@ -793,6 +844,86 @@ describe("control messages", () => {
     send({ type: "settings.changed", name: "mode" });
     expect(a.registry.get(circuitName)).toBeUndefined();
     expect(a.faults).toEqual([]);
+  });
+});
+
+describe("an operator's reset", () => {
+  const openedElsewhere = async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const snapshot = new CircuitBreakerRegistry({ clock }).getOrCreate("svc").snapshot();
+    const counts = { failureCount: 3, successCount: 1, openedAt: clock.now(), nextRetryAt: clock.now() + 10_000 };
+    await store.inner.commitTransition({ ...snapshot, ...counts, state: "open", version: 7 }, moved);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000_000 });
+    const heard: unknown[] = [];
+    a.channel.subscribe((message) => heard.push(message));
+    return { clock, store, heard, reset: (name = "svc") => a.persistence.reset(name) };
+  };
+
+  it("closes a circuit of this process, here and in the store, and says so", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    a.fail(2);
+    await settle();
+    expect(await a.persistence.reset("svc")).toEqual({ stored: true });
+    expect(a.svc().state).toBe("closed");
+    expect((await store.rows()).at(-1)).toMatchObject({ from: "open", to: "closed", reason: "operator", version: 2 });
+  });
+
+  it("is stored although a write was under way when it came, and said not to be while the store is away", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    let answer: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (answer = resolve));
+    a.fail(2);
+    const reset = a.persistence.reset("svc");
+    answer();
+    expect(await reset).toEqual({ stored: true });
+    a.fail(2);
+    await settle();
+    store.control.down = true;
+    expect(await a.persistence.reset("svc")).toEqual({ stored: false });
+    expect(a.svc().state).toBe("closed");
+    store.control.asked.length = 0;
+    store.control.down = false;
+    expect(await a.persistence.reset("svc")).toEqual({ stored: true });
+    expect(store.asked.filter((name) => name === "commit")).toHaveLength(1);
+  });
+
+  it("closes a circuit that only other instances use in the store, and tells them", async () => {
+    const { clock, store, heard, reset } = await openedElsewhere();
+    expect(await reset()).toEqual({ stored: true });
+    const transition = {
+      circuitName: "svc",
+      from: "open",
+      to: "closed",
+      reason: "operator",
+      version: 8,
+      at: clock.now(),
+      instance: "a",
+      failureEventId: undefined,
+    };
+    expect((await store.rows()).at(-1)).toEqual(transition);
+    expect(heard).toEqual([{ type: "circuit.transitioned", transition }]);
+    const none = { failureCount: 0, successCount: 0, openedAt: undefined, nextRetryAt: undefined };
+    expect(await store.row()).toMatchObject({ state: "closed", version: 8, ...none });
+    store.control.asked.length = 0;
+    expect(await reset()).toEqual({ stored: true });
+    expect(store.asked).toEqual(["load"]);
+  });
+
+  it("tells nobody where another instance was faster, and is nothing where nobody knows the circuit", async () => {
+    const { store, heard, reset } = await openedElsewhere();
+    const { circuits } = store;
+    const row = await store.row();
+    if (row === undefined) throw new Error("no row");
+    const late = { ...circuits, commitTransition: async () => ({ committed: false, stored: row }) as const };
+    const deps = { store: late, channel: { publish: (message: unknown) => void heard.push(message) }, instance: "b" };
+    expect(await resetStored("svc", { ...deps, clock: createFakeClock() })).toEqual({ stored: false });
+    expect(heard).toEqual([]);
+    expect(await reset("nobody")).toBeUndefined();
   });
 });
 

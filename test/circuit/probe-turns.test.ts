@@ -31,8 +31,8 @@ function instance({ random = 0, resetTimeoutMs = 10_000, leases = true } = {}) {
   const turns = createProbeTurns({
     store: {
       leaseProbes(lease) {
-        expect(lease).toEqual({ circuitName: "svc", owner: "a", version: 1, leaseMs: 5_000 });
         asked.push(clock.monotonic());
+        expect(lease).toEqual({ circuitName: "svc", owner: "a", version: 1, leaseMs: 5_000 });
         return store.answer();
       },
     },
@@ -239,7 +239,7 @@ describe("an instance that is refused a turn", () => {
       after: 50,
     },
   ])("tries again after $after ms when $what", async ({ change, after }) => {
-    const { advance, asked, breaker, refuses } = instance();
+    const { advance, asked, away, breaker, refuses } = instance();
     refuses(change);
     await advance(10_000);
     breaker.tryAcquire();
@@ -247,6 +247,7 @@ describe("an instance that is refused a turn", () => {
     expect(asked).toEqual([10_000]);
     await advance(1);
     expect(asked).toEqual([10_000, 10_000 + after]);
+    expect(away).toEqual([]);
   });
 
   it("says that the store knows of something only where it does", async () => {
