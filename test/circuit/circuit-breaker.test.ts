@@ -24,6 +24,17 @@ function circuit(options: CircuitBreakerOptions = {}, deps: CircuitBreakerDeps =
 const boom = new Error("boom");
 const fail = () => Promise.reject(boom);
 
+describe("a circuit by itself", () => {
+  it("has nothing above it, and is of the instance `local`", () => {
+    const moves: CircuitTransition[] = [];
+    const breaker = new CircuitBreaker("svc", {}, { onTransition: (transition) => moves.push(transition) });
+    expect(breaker.admitsAll).toBe(true);
+    breaker.forceOpen("operator");
+    expect(breaker.admitsAll).toBe(false);
+    expect(moves).toMatchObject([{ instance: "local" }]);
+  });
+});
+
 describe("options", () => {
   it("are completed with defaults, of which some follow from others", () => {
     expect(new CircuitBreaker("svc").config).toMatchObject({

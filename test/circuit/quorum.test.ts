@@ -326,6 +326,14 @@ describe("an instance's part in a quorum", () => {
     expect(said).toHaveLength(3);
   });
 
+  it("is no opinion from the end of the window on", async () => {
+    const { said, svc, poll } = onePart();
+    svc.tryAcquire()?.success();
+    await poll();
+    await poll(30_000);
+    expect(said).toEqual([[false]]);
+  });
+
   it("is poisoned when a window has passed since it tripped, and not a moment before", async () => {
     const { quorum, warnings, trip, poll } = onePart();
     trip();
