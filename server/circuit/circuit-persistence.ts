@@ -261,9 +261,9 @@ export function createCircuitPersistence(
     async reset(name: string) {
       if (registry.get(name) === undefined) return resetStored(name, { store, channel, clock, instance });
       channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
-      // A run that was under way may have begun before the transition.
+      // A run that was under way may have begun before the transition: the second one has not.
       await flush();
-      if (ledger.pending(name) !== undefined) await flush();
+      await flush();
       return { stored: ledger.pending(name) === undefined };
     },
     stats: () => ({

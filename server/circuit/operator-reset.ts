@@ -25,7 +25,7 @@ export async function resetStored(
   const transition = { circuitName: name, ...moved };
   const counts = { failureCount: 0, successCount: 0, openedAt: undefined, nextRetryAt: undefined };
   const closed = { ...stored, ...counts, state: "closed", version } as const;
-  const { committed } = await store.commitTransition(closed, transition, { at });
+  const { committed } = await store.commitTransition(closed, transition);
   if (committed) channel.publish({ type: "circuit.transitioned", transition });
   return { stored: committed };
 }

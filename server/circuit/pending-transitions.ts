@@ -51,7 +51,7 @@ export function createPendingTransitions(bound: number): PendingTransitions {
       return 1;
     },
     take() {
-      if (taken.length === 0 || taken.length + waiting.length <= bound) {
+      if (taken.length + waiting.length <= bound) {
         taken = [...taken, ...waiting];
         waiting = [];
       }

@@ -481,6 +481,21 @@ describe("a refusal", () => {
     expect(isRejection(error)).toBe(true);
   });
 
+  it.each([
+    { what: "has none", descriptor: { value: undefined, writable: true } },
+    { what: "cannot be changed, as with frozen intrinsics", descriptor: { value: 7, writable: false } },
+  ])("leaves the process's stack trace limit as it is where that $what", ({ descriptor }) => {
+    const before = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit") ?? {};
+    Object.defineProperty(Error, "stackTraceLimit", { ...descriptor, configurable: true });
+    try {
+      const error = new CircuitTimeoutError({ circuitName: "svc", timeoutMs: 5 });
+      expect(error.message).toContain("5 ms");
+      expect(Error.stackTraceLimit).toBe(descriptor.value);
+    } finally {
+      Object.defineProperty(Error, "stackTraceLimit", before);
+    }
+  });
+
   it("carries no stack unless asked, and leaves the process's own stacks alone", () => {
     const limit = Error.stackTraceLimit;
     const bare = new CircuitBreakerError({ circuitName: "svc", retryAfterMs: 1 });

@@ -281,7 +281,7 @@ describe("transitions", () => {
       commitTransition: (snapshot, ...rest) =>
         snapshot.name === "svc" ? Promise.reject(refused) : store.circuits.commitTransition(snapshot, ...rest),
     };
-    const a = await startInstance(clock, { circuits });
+    const a = await startInstance(clock, { circuits }, { syncIntervalMs: 1_000_000 });
     const heard: unknown[] = [];
     a.channel.subscribe((message) => heard.push(message));
     a.fail(2);
@@ -890,6 +890,22 @@ describe("an operator's reset", () => {
     store.control.down = false;
     expect(await a.persistence.reset("svc")).toEqual({ stored: true });
     expect(store.asked.filter((name) => name === "commit")).toHaveLength(1);
+  });
+
+  it("is stored although a run was under way that had written all that it knew of", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    a.fail(2);
+    await clock.advance(4_900);
+    let answer: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (answer = resolve));
+    await clock.advance(100);
+    expect(store.asked.at(-1)).toBe("load");
+    const reset = a.persistence.reset("svc");
+    answer();
+    expect(await reset).toEqual({ stored: true });
+    expect(await store.row()).toMatchObject({ state: "closed", version: 2 });
   });
 
   it("closes a circuit that only other instances use in the store, and tells them", async () => {

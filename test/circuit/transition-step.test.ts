@@ -39,7 +39,7 @@ describe("a step", () => {
   it("is numbered from what is stored, or by the circuit itself where nothing is", () => {
     expect(stepFrom(undefined, [halfOpened, closed], now)).toMatchObject({
       type: "write",
-      snapshot: { state: "closed", version: 3 },
+      snapshot: { state: "closed", version: 3, nextRetryAt: undefined },
       transition: { to: "closed", version: 3 },
       earlier: [{ to: "half_open", version: 2 }],
     });
