@@ -43,7 +43,6 @@ export interface StoreReader {
 export function createStoreReader(deps: StoreReaderDeps): StoreReader {
   const { registry, ledger, takeover, writer, quorum, store, clock, isShared, onMissing, intervalMs } = deps;
   const hinted = new Set<string>();
-  let loaded = false;
   let dueAt = 0;
   let allReadAt: number | undefined;
 
@@ -59,11 +58,10 @@ export function createStoreReader(deps: StoreReaderDeps): StoreReader {
 
   return {
     async load() {
-      if (loaded) return;
+      if (allReadAt !== undefined) return;
       const rows = await store.loadCircuits();
       const now = clock.monotonic();
       for (const stored of rows) ledger.see(stored, now);
-      loaded = true;
       allReadAt = now;
       dueAt = now + intervalMs;
       for (const breaker of registry.getAll()) takeover.restore(breaker);

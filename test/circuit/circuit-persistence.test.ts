@@ -603,6 +603,24 @@ describe("in step with the store", () => {
     expect(await store.row()).toMatchObject({ state: "closed", failureCount: 0, lastFailureAt: undefined });
   });
 
+  it("how long ago everything was read is known, and nothing while it never was", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 500 });
+    a.persistence.start();
+    await clock.advance(2_000);
+    expect(a.persistence.stats().ageMs).toBeUndefined();
+    store.control.down = false;
+    await clock.advance(500);
+    await clock.advance(4_000.6);
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(a.persistence.stats().ageMs).toBe(4_001);
+    await clock.advance(1_000);
+    expect(a.persistence.stats().ageMs).toBeLessThanOrEqual(500);
+  });
+
   it("hints, however many, do not put off the next read of everything", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
