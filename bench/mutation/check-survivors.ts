@@ -1,6 +1,6 @@
 /**
  * After a mutation run: fails when a break that no test noticed is not explained in `accepted-survivors.ts`, and when what is
- * explained there does not survive any more.
+ * explained there is not to be found any more, or was noticed.
  */
 import { readFileSync } from "node:fs";
 import { basename } from "node:path";
