@@ -98,9 +98,17 @@ export const ACCEPTED: readonly Accepted[] = [
     file: "circuit-core.ts",
     why: "a short cut past the machine, which says the same",
     breaks: [
-      ['status.state === "open" && now < status.retryAt', "…", "false"],
-      ["if (this.#untold > 0)", "this.#untold > 0", "true"],
-      ["if (this.#untold > 0)", "this.#untold > 0", "this.#untold >= 0"],
+      [
+        'return status.state === "open" && now < status.retryAt && status.hold === undefined && this.#shadow === undefined;',
+        'status.state === "open" && now < status.retryAt && status.hold === undefined && this.#shadow === undefined',
+        "false",
+      ],
+      ["if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));", "this.#untold > 0", "true"],
+      [
+        "if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));",
+        "this.#untold > 0",
+        "this.#untold >= 0",
+      ],
     ],
   },
   {
@@ -113,6 +121,13 @@ export const ACCEPTED: readonly Accepted[] = [
     why: "says what is there already, so that V8 gives all the same shape; or costs a look more; or either is within the promise",
     breaks: [
       ["constructor() {", "{…", "{}"],
+      [
+        "if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);",
+        "heads.length === 0",
+        "false",
+      ],
+      ["if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);", "{ length: SLOTS }", "{}"],
+      ["const due: Deadline[] = [];", "[]", '["Stryker was here"]'],
       ["for (let tick = first; tick < first + SLOTS; tick += 1) {", "tick < first + SLOTS", "tick <= first + SLOTS"],
       ["if (entry.deadlineAt < at) at = entry.deadlineAt;", "entry.deadlineAt < at", "entry.deadlineAt <= at"],
       ["if (delayMs < LOOSE_FROM_MS) {", "delayMs < LOOSE_FROM_MS", "delayMs <= LOOSE_FROM_MS"],

@@ -29,6 +29,7 @@ describe("a circuit by itself", () => {
     const moves: CircuitTransition[] = [];
     const breaker = new CircuitBreaker("svc", {}, { onTransition: (transition) => moves.push(transition) });
     expect(breaker.admitsAll).toBe(true);
+    expect(breaker.admitBelow(undefined)).toEqual([]);
     breaker.forceOpen("operator");
     expect(breaker.admitsAll).toBe(false);
     expect(moves).toMatchObject([{ instance: "local" }]);

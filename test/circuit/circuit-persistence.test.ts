@@ -165,6 +165,7 @@ describe("the first calls", () => {
     const store = createFleetStore(clock);
     const a = createInstance(clock, store);
     expect(store.asked).toEqual([]);
+    expect(a.persistence.stats().inTouch).toBe(false);
     a.persistence.start();
     await settle();
     expect(store.asked).toEqual(["load"]);
