@@ -117,10 +117,34 @@ function isLeasedByOther({ probeLease }: StoredCircuit, owner: string, now: numb
   return probeLease !== undefined && probeLease.owner !== owner && now < probeLease.until;
 }
 
-/** Tells the redelivery of a transition from another instance's transition to the same version. */
-export function isSameTransition(a: CircuitTransition, b: CircuitTransition): boolean {
+/** The rows of one step. It is repeated when its answer was lost, and may have grown meanwhile. */
+export interface CircuitStep {
+  /** The last row that the store has, if this instance wrote what is stored. */
+  readonly told: CircuitTransition | undefined;
+  readonly untold: readonly CircuitTransition[];
+}
+
+export function stepOf(rows: readonly CircuitTransition[], stored: StoredCircuit | undefined): CircuitStep {
+  const reached = stored?.version ?? Number.NEGATIVE_INFINITY;
+  return {
+    told: rows.findLast(({ version }) => version <= reached),
+    untold: rows.filter(({ version }) => version > reached),
+  };
+}
+
+/** @param already the stored row of the version of `told` */
+export function follows(
+  { told, untold }: CircuitStep,
+  stored: StoredCircuit,
+  already: CircuitTransition | undefined,
+): boolean {
+  return told === undefined ? untold[0]?.version === stored.version + 1 : isSameTransition(already, told);
+}
+
+/** Tells what this instance wrote from another instance's transition to the same version. */
+function isSameTransition(a: CircuitTransition | undefined, b: CircuitTransition): boolean {
   return (
-    a.circuitName === b.circuitName &&
+    a?.circuitName === b.circuitName &&
     a.version === b.version &&
     a.instance === b.instance &&
     a.from === b.from &&

@@ -33,7 +33,7 @@ import type {
   Store,
   StoredCircuit,
 } from "../ports/store.js";
-import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "./circuit-rows.js";
+import { follows, held, isBarred, leased, refreshed, stepOf, transitioned, unseen } from "./circuit-rows.js";
 import { commitEntry } from "./commit-entry.js";
 import {
   bucketOf,
@@ -645,16 +645,15 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
     async commitTransition(snapshot, transition, { earlier = [], at = transition.at } = {}) {
       const now = clock.now();
       const stored = readCircuit(snapshot.name);
-      if (stored && stored.version !== transition.version - 1 - earlier.length) {
-        const already = transitions.get(transitionKey(transition))?.row;
-        if (already && isSameTransition(already, transition)) return { committed: true };
-        return { committed: false, stored };
-      }
+      const step = stepOf([...earlier, transition], stored);
+      const already = step.told && transitions.get(transitionKey(step.told))?.row;
+      if (stored && !follows(step, stored, already)) return { committed: false, stored };
+      if (step.untold.length === 0) return { committed: true };
       if (stored && isBarred(stored, transition, now)) return { committed: false, stored };
       circuits.set(snapshot.name, transitioned(stored, snapshot, transition, { at, now }));
-      for (const told of [...earlier, transition]) {
-        const { failureEventId } = told;
-        const row = { ...told, failureEventId: findFailure(failureEventId ?? "")?.row.eventId ?? failureEventId };
+      for (const untold of step.untold) {
+        const { failureEventId } = untold;
+        const row = { ...untold, failureEventId: findFailure(failureEventId ?? "")?.row.eventId ?? failureEventId };
         transitions.set(transitionKey(row), { id: nextId(), row });
       }
       for (const old of oldest(transitions, capacity)) transitions.delete(old);

@@ -77,8 +77,8 @@ function withoutStack(): number | undefined {
   if (typeof limit !== "number") return undefined;
   try {
     Error.stackTraceLimit = 0;
-    return limit;
   } catch {
     return undefined;
   }
+  return limit;
 }

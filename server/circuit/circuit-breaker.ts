@@ -14,7 +14,7 @@ import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-conf
 import { CircuitCore } from "./circuit-core.js";
 import type { CircuitNotice } from "./circuit-notice.js";
 import { failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
-import { followStatus, type Instant, placeHold, restoreStatus } from "./circuit-restore.js";
+import { followStatus, type Instant, instantOf, placeHold, restoreStatus } from "./circuit-restore.js";
 import type { CircuitStatus } from "./circuit-status.js";
 import { asOf, type WindowCounts } from "./circuit-window.js";
 import { Permit } from "./permit.js";
@@ -198,7 +198,7 @@ export class CircuitBreaker {
 
   snapshot(): CircuitSnapshot {
     const { status, lastFailureAt, lastSuccessAt, openedAt } = this.#core;
-    const instant = this.#instant();
+    const instant = instantOf(this.#clock);
     return {
       name: this.name,
       state: status.state,
@@ -245,18 +245,18 @@ export class CircuitBreaker {
    *
    * @param instant what the clock that made the stored times said, and when. @default this process's clock, now
    */
-  restore(stored: StoredState, instant = this.#instant()): void {
+  restore(stored: StoredState, instant = instantOf(this.#clock)): void {
     this.#takeOver(restoreStatus(stored, instant, this.config), stored, instant);
   }
 
   /** Takes over the state that another living instance stored; a hold here stays. Calls in flight count no more. */
-  adopt(stored: StoredState, instant = this.#instant()): void {
+  adopt(stored: StoredState, instant = instantOf(this.#clock)): void {
     const moved = { ...stored, held: this.snapshot().held };
     this.#takeOver(followStatus(moved, instant, this.config, this.#random()), moved, instant);
   }
 
   /** Puts a hold beside the state; a later hold replaces it. One that has expired changes nothing. */
-  hold(hold: CircuitHold, instant = this.#instant()): void {
+  hold(hold: CircuitHold, instant = instantOf(this.#clock)): void {
     const placed = placeHold(hold, instant);
     if (placed !== undefined) this.#core.apply({ type: "hold.placed", ...placed }, this.#clock.monotonic());
   }
@@ -338,10 +338,6 @@ export class CircuitBreaker {
     this.#core.openedAt = status.state === "closed" ? undefined : from.openedAt;
     this.#core.lastFailureAt = monotonicTime(from.lastFailureAt, instant);
     this.#core.lastSuccessAt = monotonicTime(from.lastSuccessAt, instant);
-  }
-
-  #instant(): Instant {
-    return { monotonic: this.#clock.monotonic(), wall: this.#clock.now() };
   }
 }
 

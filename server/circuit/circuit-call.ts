@@ -67,7 +67,7 @@ export class CircuitCall<T> implements Deadline, CircuitCallContext {
 
   onDeadline(): void {
     const ticket = this.settle();
-    // Stryker disable next-line ConditionalExpression: a deadline that was cancelled does not fire, only the type asks.
+    // A deadline that was cancelled does not fire: only the type asks.
     if (ticket === undefined) return;
     const { name, deps } = this.#core;
     const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: this.#timeoutMs, stack: deps.stacks });

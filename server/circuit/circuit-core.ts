@@ -77,7 +77,6 @@ export class CircuitCore {
   }
 
   get status(): CircuitStatus {
-    // Stryker disable next-line ConditionalExpression,EqualityOperator: with none to tell of, the status stays as it is.
     if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));
     return this.#status;
   }
@@ -160,10 +159,7 @@ export class CircuitCore {
   /** The machine would refuse too, only later: in a storm of calls that matters. */
   #isPlainlyOpen(now: number): boolean {
     const status = this.#status;
-    // Stryker disable next-line all: whether the machine is asked or not, the answer is the same.
-    if (status.state !== "open") return false;
-    // Stryker disable next-line ConditionalExpression: the same.
-    return now < status.retryAt && status.hold === undefined && this.#shadow === undefined;
+    return status.state === "open" && now < status.retryAt && status.hold === undefined && this.#shadow === undefined;
   }
 
   #ask(now: number): Ticket | undefined {

@@ -2,30 +2,30 @@
  * Keeps circuits over restarts and in step with other instances, behind the calls: loads them before the first call is
  * admitted, writes transitions in their order, refreshes counts, follows what others did, and carries out control messages.
  *
- * The store is the truth and settles who was first: transitions are written when the stored version is the one they begin
- * from. An instance that was slower takes over what the faster one stored, except that its transitions still make sense from
- * the stored state: then they are written after it. What happens to one circuit while the store is down is written as one
- * step, so that nobody sees it flap. Messages of other instances are hints to read the store.
- *
- * It is one file because all of it is one order: what one step has seen of the store is what the next one builds on.
+ * The store is the truth and settles who was first. What each part has seen of it is in one ledger, and one loop runs the parts
+ * one after another, so that each builds on what the one before it saw.
  */
-import type { CircuitHold, CircuitSharing, CircuitTransition } from "../../shared/circuit.js";
-import { isParamedicError } from "../../shared/errors.js";
+import type { CircuitSharing, CircuitTransition } from "../../shared/circuit.js";
 import { SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock } from "../ports/clock.js";
-import type { ControlChannel, ControlMessage } from "../ports/control-channel.js";
+import type { ControlChannel } from "../ports/control-channel.js";
 import type { Journal } from "../ports/journal.js";
 import type { Logger } from "../ports/logger.js";
 import { type Random, systemRandom } from "../ports/random.js";
-import type { CircuitStore, StoredCircuit } from "../ports/store.js";
+import type { CircuitStore } from "../ports/store.js";
 import type { CircuitBreaker } from "./circuit-breaker.js";
 import type { CircuitBreakerRegistry } from "./circuit-breaker-registry.js";
-import { createCircuitLedger, type SeenCircuit } from "./circuit-ledger.js";
-import type { Instant } from "./circuit-restore.js";
+import { createCircuitLedger } from "./circuit-ledger.js";
+import { createCircuitTakeover } from "./circuit-takeover.js";
+import { createControlListener } from "./control-messages.js";
+import { createCountRefresher } from "./count-refresher.js";
+import { resetStored } from "./operator-reset.js";
 import { createProbeTurns } from "./probe-turns.js";
 import { createQuorum } from "./quorum.js";
-import { stepFrom } from "./transition-step.js";
+import { createRestoreGate } from "./restore-gate.js";
+import { createStoreReader } from "./store-reader.js";
+import { createTransitionWriter } from "./transition-writer.js";
 
 export interface CircuitPersistenceDeps {
   readonly registry: CircuitBreakerRegistry;
@@ -105,22 +105,24 @@ export const PERSISTENCE_DEFAULTS = Object.freeze({
 /** How soon a failed first load is tried again while calls wait for it. */
 const LOAD_RETRY_MS = 100;
 
-/** How often one write gives way to other instances before it waits for the next flush. */
-const MAX_CONFLICTS = 3;
-
 /** Creating it writes nothing; calls through `registry` wait from now on for `restored`. */
 export function createCircuitPersistence(
   deps: CircuitPersistenceDeps,
   options: CircuitPersistenceOptions = {},
 ): CircuitPersistence {
   const { registry, store, channel, clock, journal, logger, instance, onFault } = deps;
-  const { sharing = () => "shared" } = options;
   const flushIntervalMs = options.flushIntervalMs ?? PERSISTENCE_DEFAULTS.flushIntervalMs;
-  const syncIntervalMs = options.syncIntervalMs ?? PERSISTENCE_DEFAULTS.syncIntervalMs;
+  const isShared = (name: string): boolean => options.sharing?.(name) !== "local";
+  let inTouch = false;
+  let started = false;
 
   const ledger = createCircuitLedger(
     Math.max(2, options.maxPendingTransitions ?? PERSISTENCE_DEFAULTS.maxPendingTransitions),
   );
+  const gate = createRestoreGate(clock, options.restoreWaitMs ?? PERSISTENCE_DEFAULTS.restoreWaitMs);
+  const takeover = createCircuitTakeover({ registry, ledger, clock, isShared });
+  const writer = createTransitionWriter({ ledger, takeover, store, channel, clock, onFault });
+  const counts = createCountRefresher({ registry, ledger, store, clock, isShared, intervalMs: flushIntervalMs });
   const quorum = createQuorum({
     registry,
     ledger,
@@ -128,11 +130,22 @@ export function createCircuitPersistence(
     clock,
     logger,
     instance,
-    decidesTogether: (name) => sharing(name) === "quorum",
+    decidesTogether: (name) => options.sharing?.(name) === "quorum",
     windowMs: options.quorumWindowMs ?? PERSISTENCE_DEFAULTS.quorumWindowMs,
   });
-  const turns = createProbeTurns({
+  const reader = createStoreReader({
     registry,
+    ledger,
+    takeover,
+    writer,
+    quorum,
+    store,
+    clock,
+    isShared,
+    onMissing: counts.forget,
+    intervalMs: options.syncIntervalMs ?? PERSISTENCE_DEFAULTS.syncIntervalMs,
+  });
+  const turns = createProbeTurns({
     store,
     clock,
     random: deps.random ?? systemRandom,
@@ -146,52 +159,34 @@ export function createCircuitPersistence(
     },
     onFault,
   });
-  /** Circuits that others moved. */
-  const hinted = new Set<string>();
-  const written = new WeakMap<CircuitBreaker, string>();
-  let merged = 0;
-  let superseded = 0;
-  let loaded = false;
-  let inTouch = false;
-  let allReadAt: number | undefined;
-  let waiting = true;
-  let syncDueAt = 0;
-  let refreshDueAt = 0;
-  let started = false;
-
-  let admit: () => void = () => {};
-  const restored = new Promise<void>((resolve) => {
-    admit = () => {
-      waiting = false;
-      resolve();
-    };
-  });
-  const restoreTimer = clock.setTimer(admit, options.restoreWaitMs ?? PERSISTENCE_DEFAULTS.restoreWaitMs);
-  registry.waitFor(restored);
-  const unsubscribe = [
-    registry.subscribe({ created: onCreated, transitioned: onTransition, moved: turns.watch }),
-    channel.subscribe(onMessage, syncSoon),
-  ];
-  for (const breaker of registry.getAll()) breaker.leaseProbes(sharing(breaker.name) !== "local");
 
   const loop = createLoop({
     clock,
-    intervalMs: () => {
-      if (!loaded && waiting) return Math.min(LOAD_RETRY_MS, flushIntervalMs);
-      return inTouch ? Math.min(flushIntervalMs, Math.max(0, syncDueAt - clock.monotonic())) : flushIntervalMs;
+    intervalMs() {
+      if (!gate.isOpen) return LOAD_RETRY_MS;
+      return inTouch ? Math.min(flushIntervalMs, reader.dueInMs()) : flushIntervalMs;
     },
     run,
     onError: onFault,
   });
+  registry.waitFor(gate.opened);
+  const unsubscribe = [
+    registry.subscribe({ created: onCreated, transitioned: onTransition, moved: turns.watch }),
+    channel.subscribe(createControlListener({ registry, ledger, takeover, clock, onHint: hint }), onGap),
+  ];
+  for (const breaker of registry.getAll()) breaker.leaseProbes(isShared(breaker.name));
 
   async function run(): Promise<void> {
     try {
-      if (!loaded) await load();
+      await reader.load();
+      gate.open();
       await quorum.poll();
-      for (const name of ledger.waiting()) if (!quorum.isAlone(name)) await write(name);
-      if (clock.monotonic() >= refreshDueAt) await refresh();
-      if (clock.monotonic() >= syncDueAt) await sync();
-      else if (hinted.size > 0) await sync([...hinted]);
+      const waiting = ledger.waiting().filter((name) => !quorum.isAlone(name));
+      // A write that hung while the store was away must not be what gets through first: it would tell half of what happened.
+      if (!inTouch && waiting.length > 0) await store.loadCircuits(waiting);
+      for (const name of waiting) await writer.write(name);
+      await counts.refresh();
+      await reader.read();
       inTouch = true;
     } catch (error) {
       inTouch = false;
@@ -199,40 +194,16 @@ export function createCircuitPersistence(
     }
   }
 
-  async function load(): Promise<void> {
-    const rows = await store.loadCircuits();
-    const now = clock.monotonic();
-    for (const stored of rows) ledger.see(stored, now);
-    loaded = true;
-    allReadAt = now;
-    syncDueAt = now + syncIntervalMs;
-    for (const breaker of registry.getAll()) restore(breaker);
-    restoreTimer.cancel();
-    admit();
-  }
-
   function onCreated(breaker: CircuitBreaker): void {
-    breaker.leaseProbes(sharing(breaker.name) !== "local");
-    restore(breaker);
-  }
-
-  function restore(breaker: CircuitBreaker): void {
-    const seen = ledger.seen(breaker.name);
-    if (seen === undefined) return;
-    // A circuit that has moved already ran without the store: `write` settles which of the two holds.
-    const isBehind = sharing(breaker.name) !== "local" && ledger.pending(breaker.name) === undefined;
-    if (isBehind) registry.restore(breaker, seen.stored, seen.instant);
-    else place(breaker, seen.stored.held, seen.instant);
+    breaker.leaseProbes(isShared(breaker.name));
+    takeover.restore(breaker);
   }
 
   function onTransition(transition: CircuitTransition, breaker: CircuitBreaker): void {
-    const { name } = breaker;
-    if (sharing(name) !== "local") {
-      merged += ledger.pendingOf(name).push({ transition, snapshot: breaker.snapshot(), instant: instantNow() });
-    }
+    if (isShared(breaker.name)) writer.add(transition, breaker);
     journal.append({ type: "circuit.transitioned", transition });
     log(transition);
-    if (started) loop.wake();
+    wake();
   }
 
   function log({ circuitName, from, to, reason, version }: CircuitTransition): void {
@@ -245,135 +216,6 @@ export function createCircuitPersistence(
     }
   }
 
-  async function write(name: string): Promise<void> {
-    let conflicts = 0;
-    // Instances that overtake one another in turn: the next flush goes on.
-    while (conflicts <= MAX_CONFLICTS) {
-      const pending = ledger.pendingOf(name).take();
-      if (pending.length === 0) break;
-      const seen = ledger.seen(name);
-      const now = instantNow();
-      const step = stepFrom(seen?.stored, pending, now);
-      if (step.type === "superseded") {
-        giveWay(name, seen);
-        break;
-      }
-      if (step.type === "write") {
-        const { snapshot, transition, earlier } = step;
-        const result = await commit(name, () =>
-          store.commitTransition(snapshot, transition, { earlier, at: now.wall }),
-        );
-        if (result === undefined) break;
-        if (!result.committed) {
-          const { stored } = result;
-          const barred = stored.version === seen?.stored.version;
-          const met = see(stored);
-          // Another instance probes: how that ends is its to say.
-          if (barred) giveWay(name, met);
-          conflicts += 1;
-          continue;
-        }
-        const { held, probeLease } = seen?.stored ?? { held: undefined, probeLease: undefined };
-        ledger.see({ ...snapshot, held, probeLease, updatedAt: transition.at, readAt: now.wall }, now.monotonic);
-        channel.publish({ type: "circuit.transitioned", transition });
-      }
-      ledger.pending(name)?.confirm();
-    }
-    if (ledger.pending(name)?.size === 0) ledger.drop(name);
-  }
-
-  /** Undefined when the store can never take what was given: then it is dropped, and what is stored holds. */
-  async function commit<T>(name: string, attempt: () => Promise<T>): Promise<T | undefined> {
-    try {
-      return await attempt();
-    } catch (error) {
-      if (!isParamedicError(error, "STORE_REQUEST_INVALID")) throw error;
-      onFault(error);
-      superseded += ledger.drop(name);
-      return undefined;
-    }
-  }
-
-  function giveWay(name: string, seen: SeenCircuit | undefined): void {
-    superseded += ledger.drop(name);
-    const breaker = registry.get(name);
-    if (breaker !== undefined && seen !== undefined) follow(breaker, seen);
-  }
-
-  /** The number rises even where the store's does not: results of calls in flight must not count in what comes now. */
-  function follow(breaker: CircuitBreaker, { stored, instant }: SeenCircuit): void {
-    const { state, version: here } = breaker.snapshot();
-    // Of an open circuit no call is in flight.
-    const version = Math.max(stored.version, state === "open" ? here : here + 1);
-    registry.adopt(breaker, { ...stored, version }, instant);
-  }
-
-  /** Takes note of a stored circuit, and of a hold that was placed or released elsewhere since it was last seen. */
-  function see(stored: StoredCircuit): SeenCircuit {
-    const before = ledger.seen(stored.name);
-    const seen = ledger.see(stored, clock.monotonic());
-    const breaker = registry.get(stored.name);
-    if (breaker !== undefined && !sameHold(before?.stored.held, stored.held)) place(breaker, stored.held, seen.instant);
-    return seen;
-  }
-
-  /** Circuits whose counts, or last results, are not those that were written last. */
-  async function refresh(): Promise<void> {
-    const changed = registry.getAll().flatMap((breaker) => {
-      const { name } = breaker;
-      if (sharing(name) === "local" || ledger.pending(name) !== undefined) return [];
-      const snapshot = breaker.snapshot();
-      if (snapshot.version === 0 && !breaker.wasUsed) return [];
-      const mark = `${snapshot.version}:${snapshot.failureCount}:${snapshot.successCount}:${breaker.lastUsedAt}`;
-      if (written.get(breaker) === mark) return [];
-      return [
-        { breaker, snapshot: { ...snapshot, version: ledger.seen(name)?.stored.version ?? snapshot.version }, mark },
-      ];
-    });
-    if (changed.length > 0) {
-      await store.refreshCircuits(
-        changed.map(({ snapshot }) => snapshot),
-        clock.now(),
-      );
-    }
-    for (const { breaker, mark } of changed) written.set(breaker, mark);
-    refreshDueAt = clock.monotonic() + flushIntervalMs;
-  }
-
-  /** @param names of the circuits to read. @default all */
-  async function sync(names?: readonly string[]): Promise<void> {
-    const askedAt = clock.monotonic();
-    const asked = names ?? [...hinted, ...registry.getAll().flatMap(({ isClosed, name }) => (isClosed ? [] : [name]))];
-    hinted.clear();
-    const rows = await store.loadCircuits(names).catch((error: unknown) => {
-      for (const name of asked) hinted.add(name);
-      throw error;
-    });
-    for (const stored of rows) meet(stored);
-    const found = new Set(rows.map(({ name }) => name));
-    for (const name of asked) if (!found.has(name)) recreate(name);
-    if (names !== undefined) return;
-    allReadAt = askedAt;
-    syncDueAt = clock.monotonic() + syncIntervalMs;
-  }
-
-  function meet(stored: StoredCircuit): void {
-    const { name, version } = stored;
-    const before = ledger.seen(name)?.stored.version ?? 0;
-    const seen = see(stored);
-    const breaker = registry.get(name);
-    if (breaker === undefined || version === before || sharing(name) === "local") return;
-    // What this instance did is settled when it is written; alone with it, it joins those who agree.
-    if (ledger.pending(name) === undefined) follow(breaker, seen);
-    else if (quorum.isAlone(name) && stored.state !== "closed") giveWay(name, seen);
-  }
-
-  /** Its row is gone: the next refresh makes it anew. */
-  function recreate(name: string): void {
-    const breaker = registry.get(name);
-    if (breaker !== undefined) written.delete(breaker);
-  }
-
   function storedVersion(name: string): number | undefined {
     if (ledger.pending(name) !== undefined) return undefined;
     const version = ledger.seen(name)?.stored.version;
@@ -382,137 +224,57 @@ export function createCircuitPersistence(
   }
 
   function hint(name: string): void {
-    hinted.add(name);
+    reader.hint(name);
+    wake();
+  }
+
+  function onGap(): void {
+    reader.hintAll();
+    wake();
+  }
+
+  function wake(): void {
     if (started) loop.wake();
-  }
-
-  function syncSoon(): void {
-    syncDueAt = 0;
-    if (started) loop.wake();
-  }
-
-  function onMessage(message: ControlMessage, { remote }: { readonly remote: boolean }): void {
-    switch (message.type) {
-      case "circuit.open":
-        registry.get(message.circuitName)?.forceOpen(reasonOf(message.reason), message.failureEventId);
-        break;
-      case "circuit.reset":
-        registry.get(message.circuitName)?.reset(reasonOf(message.reason));
-        break;
-      case "circuit.hold":
-        if (!remote) placeNow(message.circuitName, message.hold);
-        hint(message.circuitName);
-        break;
-      case "circuit.release":
-        if (!remote) placeNow(message.circuitName, undefined);
-        hint(message.circuitName);
-        break;
-      case "circuit.transitioned": {
-        const { circuitName, version } = message.transition;
-        if ((ledger.seen(circuitName)?.stored.version ?? 0) < version) hint(circuitName);
-        break;
-      }
-      case "settings.changed":
-        break;
-    }
-  }
-
-  function placeNow(name: string, hold: CircuitHold | undefined): void {
-    const breaker = registry.get(name);
-    if (breaker !== undefined) place(breaker, hold, instantNow());
-  }
-
-  function place(breaker: CircuitBreaker, hold: CircuitHold | undefined, instant: Instant): void {
-    if (hold === undefined) breaker.release();
-    else breaker.hold(hold, instant);
-  }
-
-  async function reset(name: string): Promise<{ readonly stored: boolean } | undefined> {
-    if (registry.get(name) === undefined) return resetStored(name);
-    channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
-    // A run that was under way may have begun before the transition.
-    await flush();
-    if (ledger.pending(name) !== undefined) await flush();
-    return { stored: ledger.pending(name) === undefined };
-  }
-
-  /** Of a circuit that only other instances use. */
-  async function resetStored(name: string): Promise<{ readonly stored: boolean } | undefined> {
-    const [stored] = await store.loadCircuits([name]);
-    if (stored === undefined) return undefined;
-    const { state: from, version: before } = stored;
-    if (from === "closed") return { stored: true };
-    const at = clock.now();
-    const [version, failureEventId] = [before + 1, undefined];
-    const moved = {
-      circuitName: name,
-      from,
-      to: "closed",
-      reason: "operator",
-      version,
-      at,
-      instance,
-      failureEventId,
-    } as const;
-    const closed = {
-      state: "closed",
-      failureCount: 0,
-      successCount: 0,
-      openedAt: undefined,
-      nextRetryAt: undefined,
-    } as const;
-    const { committed } = await store.commitTransition({ ...stored, ...closed, version }, moved, { at });
-    if (committed) channel.publish({ type: "circuit.transitioned", transition: moved });
-    return { stored: committed };
   }
 
   function flush(): Promise<void> {
-    refreshDueAt = 0;
+    counts.hurry();
     return loop.runOnce();
   }
 
-  function instantNow(): Instant {
-    return { monotonic: clock.monotonic(), wall: clock.now() };
-  }
-
   return Object.freeze({
-    restored,
+    restored: gate.opened,
     start() {
-      if (started) return;
       started = true;
       loop.start();
-      loop.wake();
+      wake();
     },
     async stop() {
       for (const end of unsubscribe) end();
-      started = false;
-      restoreTimer.cancel();
-      admit();
+      gate.open();
       await turns.stop();
       await loop.stop();
       await flush();
       for (const breaker of registry.getAll()) breaker.leaseProbes(false);
     },
     flush,
-    reset,
+    async reset(name: string) {
+      if (registry.get(name) === undefined) return resetStored(name, { store, channel, clock, instance });
+      channel.publish({ type: "circuit.reset", circuitName: name, reason: "operator" });
+      // A run that was under way may have begun before the transition: the second one has not.
+      await flush();
+      await flush();
+      return { stored: ledger.pending(name) === undefined };
+    },
     stats: () => ({
       pending: ledger.size,
-      merged,
-      superseded,
+      merged: writer.merged,
+      superseded: writer.superseded,
       localProbes: turns.localProbes,
       poisoned: quorum.poisoned(),
       poisonings: quorum.poisonings,
       inTouch,
-      ageMs: allReadAt === undefined ? undefined : Math.round(clock.monotonic() - allReadAt),
+      ageMs: reader.ageMs(),
     }),
   });
-}
-
-/** Whatever does not say that a person did it was a repair. */
-function reasonOf(reason: string): "operator" | "repair" {
-  return reason === "operator" ? "operator" : "repair";
-}
-
-function sameHold(a: CircuitHold | undefined, b: CircuitHold | undefined): boolean {
-  return a?.state === b?.state && a?.by === b?.by && a?.reason === b?.reason && a?.until === b?.until;
 }

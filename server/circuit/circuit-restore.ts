@@ -1,6 +1,7 @@
 /** Turns a circuit as it is stored, with UTC times, into a status of this process, with monotonic times. Pure. */
 import type { CircuitHold, CircuitSnapshot } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
+import type { Clock } from "../ports/clock.js";
 import type { StoredCircuit } from "../ports/store.js";
 import type { CircuitStatus, PlacedHold } from "./circuit-status.js";
 import { restoredWindow } from "./circuit-window.js";
@@ -11,6 +12,10 @@ export interface Instant {
   readonly monotonic: number;
   /** UTC milliseconds. */
   readonly wall: number;
+}
+
+export function instantOf(clock: Clock): Instant {
+  return { monotonic: clock.monotonic(), wall: clock.now() };
 }
 
 export type RestorableCircuit = Pick<

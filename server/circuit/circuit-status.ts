@@ -73,10 +73,19 @@ export interface Ticket {
 /** The ticket of a call whose result counts for nothing. */
 export const UNCOUNTED: Ticket = Object.freeze({ version: -1, probe: 0, beganAt: Number.NaN });
 
-/** A circuit that has never moved. */
+/** A circuit that has never moved. One value for all of a kind: there may be many that nobody uses. */
 export function initialStatus({ window }: CircuitConfig): ClosedStatus {
-  return { state: "closed", version: 0, hold: undefined, window: EMPTY_WINDOWS[window], rampUntil: undefined };
+  return INITIAL[window];
 }
+
+const initial = (window: CircuitWindow): ClosedStatus =>
+  Object.freeze({ state: "closed", version: 0, hold: undefined, window, rampUntil: undefined });
+
+const INITIAL: Readonly<Record<CircuitWindow["kind"], ClosedStatus>> = Object.freeze({
+  consecutive: initial(EMPTY_WINDOWS.consecutive),
+  count: initial(EMPTY_WINDOWS.count),
+  time: initial(EMPTY_WINDOWS.time),
+});
 
 export function withoutExpiredHold(status: CircuitStatus, now: number): CircuitStatus {
   return status.hold !== undefined && now >= status.hold.expiresAt ? { ...status, hold: undefined } : status;

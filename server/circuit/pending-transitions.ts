@@ -16,7 +16,10 @@ export interface PendingTransitions {
    * gives how many were lost.
    */
   push(pending: PendingTransition): number;
-  /** What to write next, as one step. Until `confirm` it is the same, so that a write whose answer was lost can be repeated. */
+  /**
+   * What to write next, as one step. Until `confirm` it only grows, so that a write whose answer was lost can be repeated, and
+   * what came meanwhile is written with it.
+   */
   take(): readonly PendingTransition[];
   /** What was taken is stored. */
   confirm(): void;
@@ -27,7 +30,7 @@ export interface PendingTransitions {
   clear(): number;
 }
 
-/** @param bound of those that were not taken yet; 2 or more */
+/** @param bound of those that were not taken yet, and of those that a step may grow to; 2 or more */
 export function createPendingTransitions(bound: number): PendingTransitions {
   let taken: readonly PendingTransition[] = [];
   let waiting: PendingTransition[] = [];
@@ -48,8 +51,8 @@ export function createPendingTransitions(bound: number): PendingTransitions {
       return 1;
     },
     take() {
-      if (taken.length === 0) {
-        taken = waiting;
+      if (taken.length + waiting.length <= bound) {
+        taken = [...taken, ...waiting];
         waiting = [];
       }
       return taken;

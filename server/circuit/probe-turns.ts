@@ -16,10 +16,8 @@ import type { Clock } from "../ports/clock.js";
 import type { Random } from "../ports/random.js";
 import type { CircuitStore, StoredCircuit } from "../ports/store.js";
 import type { CircuitBreaker } from "./circuit-breaker.js";
-import type { CircuitBreakerRegistry } from "./circuit-breaker-registry.js";
 
 export interface ProbeTurnsDeps {
-  readonly registry: CircuitBreakerRegistry;
   readonly store: Pick<CircuitStore, "leaseProbes">;
   readonly clock: Clock;
   readonly random: Random;
@@ -111,12 +109,12 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
         if (isUsed && now >= turn.own.renewAt) take(breaker, turn, now);
         return;
       }
-      if (now < turn.own.until) breaker.grantProbes({ permits: 0, leaseMs: 0 });
+      breaker.grantProbes({ permits: 0, leaseMs: 0 });
       if (!isUsed) waitUntil(turn, now, now);
     }
     turn.own = undefined;
     if (!breaker.wantsProbe(now) || letsNobodyProbe(breaker)) return;
-    const isBusy = breaker.probeAskedAt !== undefined && breaker.probeAskedAt >= turn.since;
+    const isBusy = (breaker.probeAskedAt ?? Number.NEGATIVE_INFINITY) >= turn.since;
     if (now >= (isBusy ? turn.busyAt : turn.idleAt)) take(breaker, turn, now);
   }
 
@@ -177,8 +175,7 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
 
   function probeAlone(breaker: CircuitBreaker, turn: Turn, now: number): void {
     const { resetTimeoutMs, probeLeaseMs } = breaker.config;
-    // A turn that the store can not prolong goes on: the service is being asked already.
-    turn.localAt ??= turn.own === undefined ? now + random() * Math.min(MOST_LOCAL_WAIT_MS, resetTimeoutMs / 10) : now;
+    turn.localAt ??= now + random() * Math.min(MOST_LOCAL_WAIT_MS, resetTimeoutMs / 10);
     if (now < turn.localAt) return;
     turn.localAt = undefined;
     if (!breaker.grantProbes({ permits: 1, leaseMs: probeLeaseMs })) return;
@@ -189,7 +186,7 @@ export function createProbeTurns(deps: ProbeTurnsDeps): ProbeTurns {
 
   return {
     watch(breaker) {
-      if (stopped || breaker.isClosed || !breaker.probesLeased) return;
+      if (stopped || !breaker.probesLeased) return;
       if (!watched.has(breaker)) {
         const since = clock.monotonic();
         const turn = { since, busyAt: since, idleAt: since, own: undefined, localAt: undefined, asking: false };
@@ -216,7 +213,6 @@ function letsNobodyProbe(breaker: CircuitBreaker): boolean {
 
 /** How long to wait before the next try makes sense. */
 function waitOf(stored: StoredCircuit | undefined, version: number): number {
-  if (stored === undefined || stored.version !== version) return TICK_MS;
-  const leftMs = (stored.probeLease?.until ?? stored.readAt) - stored.readAt;
-  return Math.min(Math.max(TICK_MS, leftMs), 2 * PROBE_TURN_MS);
+  if (stored?.version !== version || stored.probeLease === undefined) return TICK_MS;
+  return Math.min(Math.max(TICK_MS, stored.probeLease.until - stored.readAt), 2 * PROBE_TURN_MS);
 }

@@ -260,9 +260,7 @@ function endClosed(
  * at once. Never, where one could.
  */
 export function quietUntil(status: CircuitStatus, config: CircuitConfig): number {
-  return status.state === "closed" && status.hold === undefined
-    ? calmUntil(status.window, config)
-    : Number.NEGATIVE_INFINITY;
+  return status.state === "closed" ? calmUntil(status.window, config) : Number.NEGATIVE_INFINITY;
 }
 
 /** The status after that many successes before `quietUntil`. */

@@ -66,7 +66,7 @@ export interface TimerWheel {
  */
 export function createTimerWheel(clock: Clock): TimerWheel {
   /** Filled when the first deadline is armed: an idle circuit's wheel holds nothing. */
-  const heads: (Deadline | undefined)[] = [];
+  let heads: (Deadline | undefined)[] = [];
   const fresh: Deadline[] = [];
   /** When the first entry of `fresh` was armed. */
   let freshSince = 0;
@@ -78,7 +78,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   let timer: Timer | undefined;
 
   const link = (deadline: Deadline, at: number): void => {
-    if (heads.length === 0) for (let i = 0; i < SLOTS; i += 1) heads.push(undefined);
+    if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);
     const slot = slotOf(Math.max(at, sweptUntil));
     const head = heads[slot];
     deadline.deadlineAt = at;
@@ -112,7 +112,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
 
   const takeDue = (now: number): Deadline[] => {
     const due: Deadline[] = [];
-    const first = Math.max(tickOf(sweptUntil), tickOf(now) - SLOTS + 1);
+    const first = Math.max(tickOf(sweptUntil), tickOf(now) - SLOTS);
     for (let tick = first; tick <= tickOf(now); tick += 1) {
       for (let entry = heads[tick & (SLOTS - 1)]; entry !== undefined; ) {
         const { next } = entry;

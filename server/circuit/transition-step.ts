@@ -1,6 +1,6 @@
 /** Puts transitions that wait after what is stored: numbers their rows, or finds that they make no sense there. Pure. */
 import type { CircuitSnapshot, CircuitTransition } from "../../shared/circuit.js";
-import type { StoredCircuit } from "../ports/store.js";
+import type { SeenCircuit } from "./circuit-ledger.js";
 import type { Instant } from "./circuit-restore.js";
 import type { PendingTransition } from "./pending-transitions.js";
 
@@ -15,7 +15,7 @@ export type TransitionStep =
   /** Nothing that the store should know: it probes where others probe by turns. */
   | { readonly type: "joined" }
   /** Another instance moved the circuit to where these do not begin. */
-  | { readonly type: "superseded" };
+  | { readonly type: "superseded"; readonly by: SeenCircuit };
 
 /**
  * Versions are the store's: they count on from what is stored, whatever the circuit here counted meanwhile. Without a row
@@ -26,21 +26,21 @@ export type TransitionStep =
  * @param now the deadline in the snapshot is told by this instant's wall clock, from what is left of it by the monotonic one
  */
 export function stepFrom(
-  stored: Pick<StoredCircuit, "state" | "version"> | undefined,
+  seen: SeenCircuit | undefined,
   pending: readonly PendingTransition[],
   now: Instant,
 ): TransitionStep {
   const rows = pending.map(({ transition }) => transition);
   const [first] = rows;
-  if (first !== undefined && stored?.state === "half_open" && first.from === "open") {
+  if (first?.from === "open" && seen?.stored.state === "half_open") {
     if (first.to === "half_open") rows.shift();
     else rows[0] = { ...first, from: "half_open" };
   }
   const last = pending.at(-1);
   const [begin] = rows;
   if (last === undefined || begin === undefined) return { type: "joined" };
-  if (stored !== undefined && begin.from !== stored.state) return { type: "superseded" };
-  const before = stored?.version ?? begin.version - 1;
+  if (seen !== undefined && begin.from !== seen.stored.state) return { type: "superseded", by: seen };
+  const before = seen?.stored.version ?? begin.version - 1;
   const numbered = rows.map((row, index) => ({ ...row, version: before + 1 + index }));
   const transition = numbered.at(-1) ?? begin;
   const snapshot = { ...last.snapshot, version: transition.version, nextRetryAt: retryAt(last, now) };

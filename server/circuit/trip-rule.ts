@@ -20,7 +20,7 @@ export interface WindowRatios {
 export function tripReason(counts: WindowCounts, config: CircuitConfig): TripReason | undefined {
   const { failures } = counts;
   if (config.window === "consecutive") return failures >= config.failureThreshold ? "failure_threshold" : undefined;
-  if (config.windowFailures !== undefined && failures >= config.windowFailures) return "failure_threshold";
+  if (isReached(failures, config.windowFailures)) return "failure_threshold";
   const { failureRatio, slowCallRatio } = ratiosOf(counts, config);
   if (isReached(failureRatio, config.failureRatio)) return "failure_ratio";
   if (isReached(slowCallRatio, config.slowCallMs === undefined ? undefined : config.slowCallRatio)) {
@@ -34,6 +34,6 @@ export function ratiosOf({ calls, failures, slow }: WindowCounts, config: Circui
   return { failureRatio: enough ? failures / calls : undefined, slowCallRatio: enough ? slow / calls : undefined };
 }
 
-function isReached(ratio: number | undefined, threshold: number | undefined): boolean {
-  return (ratio ?? 0) >= (threshold ?? Number.POSITIVE_INFINITY);
+function isReached(value: number | undefined, threshold: number | undefined): boolean {
+  return (value ?? 0) >= (threshold ?? Number.POSITIVE_INFINITY);
 }

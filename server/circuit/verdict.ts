@@ -36,8 +36,8 @@ export function verdictOfError(error: unknown): Verdict {
   try {
     const { name, code }: { readonly name?: unknown; readonly code?: unknown } = Object(error);
     if (isRejection(error) || name === "AbortError") return "ignored";
-    if (name !== "TRPCError" || typeof code !== "string") return "failure";
-    return isServiceFailure(outcomeOfCode(code)) ? "failure" : "ignored";
+    if (name !== "TRPCError") return "failure";
+    return isServiceFailure(outcomeOfCode(String(code))) ? "failure" : "ignored";
   } catch {
     return "failure";
   }

@@ -337,7 +337,8 @@ export interface CircuitStore {
   loadCircuits(names?: readonly string[]): Promise<readonly StoredCircuit[]>;
   /**
    * Writes where a circuit is and the rows of how it came there, when the stored version is the one before the first of
-   * them, or there is no row yet. Gives the stored circuit when another instance was faster, and when another one holds the
+   * them, or there is no row yet. Of a step that is written again, because its answer was lost, only what is not stored yet is
+   * written. Gives the stored circuit when another instance was faster, and when another one holds the
    * lease to probe: only its owner half-opens the circuit and leaves half-open again; an operator may always.
    *
    * @param options `earlier`: transitions before `transition` that have no row yet, oldest first; `at`: what the clock that

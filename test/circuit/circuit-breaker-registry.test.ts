@@ -16,13 +16,52 @@ describe("a circuit registry", () => {
   });
 
   it("keeps the first configuration and says so once, however often another one comes", () => {
-    const warnings: string[] = [];
-    const logger = { ...silentLogger, warn: (_fields: object, message: string) => void warnings.push(message) };
+    const warnings: unknown[] = [];
+    const logger = {
+      ...silentLogger,
+      warn: (fields: object, message: string) => void warnings.push([fields, message]),
+    };
     const registry = new CircuitBreakerRegistry({ logger });
     registry.getOrCreate("a", { failureThreshold: 3 });
     for (let i = 0; i < 3; i += 1) registry.getOrCreate("a", { failureThreshold: 4 });
     expect(registry.get("a")?.config.failureThreshold).toBe(3);
-    expect(warnings).toEqual(['circuit "a" exists with another configuration; the first one stays']);
+    expect(warnings).toEqual([
+      [{ circuitName: "a" }, 'circuit "a" exists with another configuration; the first one stays'],
+    ]);
+  });
+
+  it("remembers of as many circuits as it keeps that it said so", () => {
+    const warnings: string[] = [];
+    const logger = { ...silentLogger, warn: (_fields: object, message: string) => void warnings.push(message) };
+    const registry = new CircuitBreakerRegistry({ logger }, { maxCircuits: 2 });
+    for (const name of ["a", "b", "c"]) registry.getOrCreate(name).forceOpen("operator");
+    for (const name of ["a", "b", "c", "a", "b", "c"]) registry.getOrCreate(name, { failureThreshold: 4 });
+    expect(warnings.map((message) => message.slice(9, 10))).toEqual(["a", "b", "c", "c"]);
+  });
+
+  it("has faults, and callers none, where the logger throws", () => {
+    const faults: unknown[] = [];
+    const full = new Error("disk full");
+    const logger = {
+      ...silentLogger,
+      warn: () => {
+        throw full;
+      },
+    };
+    const registry = new CircuitBreakerRegistry({ logger, onFault: (fault) => faults.push(fault) });
+    registry.getOrCreate("a");
+    expect(registry.getOrCreate("a", { failureThreshold: 4 })).toBe(registry.get("a"));
+    expect(faults).toEqual([full]);
+  });
+
+  it("needs nobody who hears of panic and of what would have opened", () => {
+    const faults: unknown[] = [];
+    const registry = new CircuitBreakerRegistry({ onFault: (fault) => faults.push(fault) }, { panicShare: 0 });
+    const all = Array.from({ length: 10 }, (_, at) => registry.getOrCreate(`svc-${at}`, { failureThreshold: 1 }));
+    all[0]?.shadow({ failureThreshold: 1 });
+    all[0]?.tryAcquire()?.failure();
+    expect(registry.panic().panics).toBe(1);
+    expect(faults).toEqual([]);
   });
 
   it("is bounded: the circuit used least recently leaves, but none that is open, held or has a streak", async () => {
@@ -44,6 +83,12 @@ describe("a circuit registry", () => {
     expect(registry.get("open")?.getState().state).toBe("open");
   });
 
+  it("lets the one leave that was made first, where none was used", () => {
+    const registry = new CircuitBreakerRegistry({ clock: createFakeClock() }, { maxCircuits: 2 });
+    for (const name of ["first", "second", "third"]) registry.getOrCreate(name);
+    expect(registry.getAll().map(({ name }) => name)).toEqual(["second", "third"]);
+  });
+
   it("exceeds its bound rather than forget a circuit that protects something", () => {
     const registry = new CircuitBreakerRegistry({}, { maxCircuits: 2 });
     for (let i = 0; i < 4; i += 1) registry.getOrCreate(`svc-${i}`).forceOpen("operator");
@@ -52,6 +97,8 @@ describe("a circuit registry", () => {
 
   it("refuses a bound that is none", () => {
     expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 0 })).toThrow(/\[1, 1000000\], got 0/);
+    expect(() => new CircuitBreakerRegistry({}, { parentShare: 1.1 })).toThrow(/parentShare .* got 1.1/);
+    expect(new CircuitBreakerRegistry({}, { maxCircuits: 1_000_000 }).getAll()).toEqual([]);
   });
 
   it("says when a circuit would have opened that only measures, or by a candidate that looks on", () => {

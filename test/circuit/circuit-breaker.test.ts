@@ -24,6 +24,18 @@ function circuit(options: CircuitBreakerOptions = {}, deps: CircuitBreakerDeps =
 const boom = new Error("boom");
 const fail = () => Promise.reject(boom);
 
+describe("a circuit by itself", () => {
+  it("has nothing above it, and is of the instance `local`", () => {
+    const moves: CircuitTransition[] = [];
+    const breaker = new CircuitBreaker("svc", {}, { onTransition: (transition) => moves.push(transition) });
+    expect(breaker.admitsAll).toBe(true);
+    expect(breaker.admitBelow(undefined)).toEqual([]);
+    breaker.forceOpen("operator");
+    expect(breaker.admitsAll).toBe(false);
+    expect(moves).toMatchObject([{ instance: "local" }]);
+  });
+});
+
 describe("options", () => {
   it("are completed with defaults, of which some follow from others", () => {
     expect(new CircuitBreaker("svc").config).toMatchObject({
@@ -468,6 +480,21 @@ describe("a refusal", () => {
       message: 'circuit "svc" is open: try again in 8000 ms',
     });
     expect(isRejection(error)).toBe(true);
+  });
+
+  it.each([
+    { what: "has none", descriptor: { value: undefined, writable: true } },
+    { what: "cannot be changed, as with frozen intrinsics", descriptor: { value: 7, writable: false } },
+  ])("leaves the process's stack trace limit as it is where that $what", ({ descriptor }) => {
+    const before = Object.getOwnPropertyDescriptor(Error, "stackTraceLimit") ?? {};
+    Object.defineProperty(Error, "stackTraceLimit", { ...descriptor, configurable: true });
+    try {
+      const error = new CircuitTimeoutError({ circuitName: "svc", timeoutMs: 5 });
+      expect(error.message).toContain("5 ms");
+      expect(Error.stackTraceLimit).toBe(descriptor.value);
+    } finally {
+      Object.defineProperty(Error, "stackTraceLimit", before);
+    }
   });
 
   it("carries no stack unless asked, and leaves the process's own stacks alone", () => {

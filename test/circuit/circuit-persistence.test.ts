@@ -1,10 +1,14 @@
 /** Circuits outlive their process and agree with other instances, and no call ever waits for the store but the first ones. */
 import { afterEach, describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
+import type { CircuitBreaker } from "../../server/circuit/circuit-breaker.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
+import { resetStored } from "../../server/circuit/operator-reset.js";
+import type { ControlChannel, ControlListener } from "../../server/ports/control-channel.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import type { CircuitStore } from "../../server/ports/store.js";
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
+import { ParamedicError } from "../../shared/errors.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
 import { createFleetStore, createInstance, startInstance, stopFleet } from "./fleet.js";
 
@@ -118,11 +122,50 @@ describe("the first calls", () => {
     expect(after.svc().snapshot().held).toEqual(hold);
   });
 
+  it("are let go as soon as a store that was away for a moment answers", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 5_000 });
+    a.persistence.start();
+    await clock.advance(250);
+    store.control.down = false;
+    expect(a.svc().ready).toBeDefined();
+    await clock.advance(50);
+    expect(a.svc().ready).toBeUndefined();
+    expect(store.asked).toEqual(["load", "load", "load", "load"]);
+  });
+
+  it("once they have waited long enough, the store is asked no more often than at each flush", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 2_000 });
+    a.persistence.start();
+    await clock.advance(1_050);
+    store.control.asked.length = 0;
+    await clock.advance(4_000);
+    expect(store.asked).toEqual(["load", "load"]);
+  });
+
+  it("find what is stored although starting was asked for twice, which loads once", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    const a = createInstance(clock, store);
+    a.persistence.start();
+    a.persistence.start();
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    expect(store.asked).toEqual(["load"]);
+  });
+
   it("write nothing: creating, starting and calling leave no transition, and no call asks the store", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     const a = createInstance(clock, store);
     expect(store.asked).toEqual([]);
+    expect(a.persistence.stats().inTouch).toBe(false);
     a.persistence.start();
     await settle();
     expect(store.asked).toEqual(["load"]);
@@ -230,11 +273,61 @@ describe("transitions", () => {
     expect(a.persistence.stats()).toMatchObject({ pending: 0, merged: 0, superseded: 0 });
   });
 
-  it("that happened before the start are written after it", async () => {
+  it("that the store can never take are dropped, counted and told, and those of other circuits are written", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const refused = new ParamedicError("STORE_REQUEST_INVALID", "no such circuit can be kept");
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      commitTransition: (snapshot, ...rest) =>
+        snapshot.name === "svc" ? Promise.reject(refused) : store.circuits.commitTransition(snapshot, ...rest),
+    };
+    const a = await startInstance(clock, { circuits }, { syncIntervalMs: 1_000_000 });
+    const heard: unknown[] = [];
+    a.channel.subscribe((message) => heard.push(message));
+    a.fail(2);
+    a.registry.getOrCreate("other").forceOpen("operator");
+    await settle();
+    expect(a.faults).toEqual([refused]);
+    expect(a.persistence.stats()).toMatchObject({ pending: 0, superseded: 1, inTouch: true });
+    expect(await store.rows("other")).toHaveLength(1);
+    expect(heard).toHaveLength(1);
+    expect(a.svc().state).toBe("open");
+    // It is refreshed like any other, and so gets its turn to probe.
+    await clock.advance(12_500);
+    expect(a.svc().tryAcquire()).toBeDefined();
+    expect(a.faults.slice(1).every((fault) => fault === refused)).toBe(true);
+  });
+
+  it("of a circuit that has left meanwhile give way like any other", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { maxCircuits: 1 });
+    store.control.down = true;
+    a.svc().forceOpen("operator");
+    a.svc().reset("operator");
+    a.registry.getOrCreate("other");
+    expect(a.registry.get("svc")).toBeUndefined();
+    await store.inner.commitTransition(
+      { ...a.registry.getOrCreate("other").snapshot(), name: "svc", state: "open", version: 7 },
+      moved,
+    );
+    store.control.down = false;
+    a.faults.length = 0;
+    await clock.advance(1_000);
+    expect(a.persistence.stats()).toMatchObject({ pending: 0, superseded: 2, inTouch: true });
+    expect(a.faults).toEqual([]);
+    expect(await store.row()).toMatchObject({ state: "open", version: 7 });
+  });
+
+  it("that happened before the start are written after it, and ask nothing of the store before", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     const a = createInstance(clock, store);
     a.fail(2);
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(store.asked).toEqual([]);
     a.persistence.start();
     await settle();
     expect(await store.rows()).toMatchObject([{ version: 1, to: "open" }]);
@@ -439,6 +532,182 @@ describe("in step with the store", () => {
     expect(a.svc().snapshot().held).toBeUndefined();
   });
 
+  it("what others did unheard is known after a sync interval, also where that is shorter than a flush", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { flushIntervalMs: 10_000, syncIntervalMs: 300 });
+    await clock.advance(6_000);
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    await clock.advance(300);
+    expect(a.svc().snapshot()).toMatchObject({ state: "open", version: 7 });
+  });
+
+  it("what a hint was about is read again as soon as may be when reading it failed", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000_000 });
+    a.svc();
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    store.control.down = true;
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(a.persistence.stats().inTouch).toBe(false);
+    store.control.down = false;
+    await clock.advance(999);
+    expect(a.svc().state).toBe("closed");
+    await clock.advance(1);
+    expect(a.svc().state).toBe("open");
+    store.control.asked.length = 0;
+    await clock.advance(10_000);
+    expect(store.asked.filter((name) => name === "load")).toEqual([]);
+  });
+
+  it("results of calls in flight do not count in a state that was taken over, though its version is lower than here", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    store.control.down = true;
+    for (let round = 0; round < 2; round += 1) {
+      a.svc().forceOpen("operator");
+      a.svc().reset("operator");
+    }
+    const inFlight = [a.svc().tryAcquire(), a.svc().tryAcquire()];
+    // Another instance was faster.
+    const snapshot = a.svc().snapshot();
+    await store.inner.commitTransition({ ...snapshot, state: "open", version: 1 }, { ...moved, version: 1 });
+    store.control.down = false;
+    await clock.advance(1_000);
+    expect(a.svc().snapshot()).toMatchObject({ state: "open", version: 5 });
+    await store.inner.commitTransition(
+      { ...snapshot, state: "closed", version: 2 },
+      { ...moved, version: 2, from: "open", to: "closed" },
+    );
+    await clock.advance(5_000);
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", version: 5, failureCount: 0 });
+    for (const permit of inFlight) permit?.failure();
+    expect(a.svc().snapshot()).toMatchObject({ state: "closed", failureCount: 0 });
+  });
+
+  it("counts of a circuit whose transitions wait are not written: they are of a state that the store does not know", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const sharing = () => "quorum" as const;
+    const [a, b] = [
+      await startInstance(clock, store, { name: "a", sharing }),
+      await startInstance(clock, store, { name: "b", sharing }),
+    ];
+    for (const { svc } of [a, b]) svc().tryAcquire()?.success();
+    await clock.advance(1_000);
+    a.fail(2);
+    await clock.advance(5_000);
+    expect(a.persistence.stats().pending).toBe(1);
+    expect(await store.row()).toMatchObject({ state: "closed", failureCount: 0, lastFailureAt: undefined });
+  });
+
+  it("how long ago everything was read is known, and nothing while it never was", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    store.control.down = true;
+    const a = createInstance(clock, store, { flushIntervalMs: 500 });
+    a.persistence.start();
+    await clock.advance(2_000);
+    expect(a.persistence.stats().ageMs).toBeUndefined();
+    store.control.down = false;
+    await clock.advance(500);
+    await clock.advance(4_000.6);
+    a.channel.publish({ type: "circuit.transitioned", transition: moved });
+    await settle();
+    expect(a.persistence.stats().ageMs).toBe(4_001);
+    await clock.advance(1_000);
+    expect(a.persistence.stats().ageMs).toBeLessThanOrEqual(500);
+  });
+
+  it("hints, however many, do not put off the next read of everything", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    for (let passed = 0; passed < 5_000; passed += 500) {
+      a.channel.publish({ type: "circuit.transitioned", transition: { ...moved, circuitName: "other" } });
+      await clock.advance(500);
+    }
+    expect(a.svc().state).toBe("open");
+  });
+
+  it("a hold is placed once, also where the circuit moved since: what is done here afterwards stays", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000 });
+    a.svc().forceOpen("operator");
+    await settle();
+    a.svc().release();
+    await clock.advance(2_000);
+    expect(a.svc().snapshot().held).toBeUndefined();
+  });
+
+  it("no turn to probe is asked for while the store has yet to hear that the circuit is open", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let answer: () => void = () => {};
+    const answered = new Promise<void>((resolve) => (answer = resolve));
+    const circuits: CircuitStore = {
+      ...store.circuits,
+      async commitTransition(...step) {
+        await answered;
+        return store.circuits.commitTransition(...step);
+      },
+    };
+    const a = await startInstance(clock, { circuits });
+    a.svc().tryAcquire()?.success();
+    await clock.advance(6_000);
+    a.fail(2);
+    await clock.advance(20_000);
+    expect(store.asked).not.toContain("lease");
+    expect(a.svc().tryAcquire()).toBeUndefined();
+    answer();
+    await clock.advance(100);
+    expect(store.asked).toContain("lease");
+  });
+
+  it("counts are written once an interval, however often the store is read in between", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    await clock.advance(1_000);
+    store.control.asked.length = 0;
+    for (let hint = 1; hint <= 3; hint += 1) {
+      a.svc().tryAcquire()?.success();
+      a.channel.publish({ type: "circuit.transitioned", transition: { ...moved, version: hint } });
+      await clock.advance(100);
+    }
+    expect(store.asked.filter((name) => name === "refresh")).toEqual([]);
+    await clock.advance(1_000);
+    expect(store.asked.filter((name) => name === "refresh")).toHaveLength(1);
+  });
+
+  it.each([
+    { what: "a closed one", prepare: (breaker: CircuitBreaker) => breaker.tryAcquire()?.success(), state: "closed" },
+    {
+      what: "one that was only opened by hand",
+      prepare: (breaker: CircuitBreaker) => breaker.forceOpen("operator"),
+      state: "open",
+    },
+  ])("a row that is gone is made anew: $what", async ({ prepare, state }) => {
+    const clock = createFakeClock();
+    let { circuits } = createFleetStore(clock);
+    const through = new Proxy(circuits, { get: (_, key) => Reflect.get(circuits, key) });
+    const a = await startInstance(clock, { circuits: through });
+    prepare(a.svc());
+    a.registry.getOrCreate("never used");
+    await clock.advance(1_000);
+    const empty = createFleetStore(clock);
+    circuits = empty.circuits;
+    await clock.advance(5_500);
+    expect(await empty.row()).toMatchObject({ name: "svc", state });
+    expect(await empty.row("never used")).toBeUndefined();
+  });
+
   it("counts are written when they changed, and not otherwise", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
@@ -452,11 +721,15 @@ describe("in step with the store", () => {
     expect(await refreshes(10_000)).toBe(0);
     a.fail(1);
     expect(await refreshes(1_000)).toBe(1);
+    expect(await refreshes(10_000)).toBe(0);
     a.svc().reset("operator");
     expect(await refreshes(1_000)).toBe(1);
     await a.svc().execute(() => 1);
     expect(await refreshes(1_000)).toBe(1);
     expect(await store.row()).toMatchObject({ failureCount: 0, lastSuccessAt: expect.any(Number) });
+    store.control.asked.length = 0;
+    await clock.advance(1_000_000);
+    expect(store.asked).toEqual(["load"]);
   });
 
   it("a circuit that left the registry and came back counts on where it was", async () => {
@@ -540,19 +813,18 @@ describe("logs", () => {
     const logger = {
       ...silentLogger,
       warn: (fields: object, message: string) => void lines.push(["warn", fields, message]),
-      info: (): void => {
+      info(fields: object, message: string): void {
+        lines.push(["info", fields, message]);
         throw new Error("disk full");
       },
     };
     const a = await startInstance(clock, createFleetStore(clock), { logger });
     a.fail(2);
     a.svc().reset("operator");
+    const of = { event: "circuit", subject: "svc" };
     expect(lines).toEqual([
-      [
-        "warn",
-        expect.objectContaining({ from: "closed", to: "open", reason: "failure_threshold", version: 1 }),
-        'circuit "svc" opened',
-      ],
+      ["warn", { ...of, from: "closed", to: "open", reason: "failure_threshold", version: 1 }, 'circuit "svc" opened'],
+      ["info", { ...of, from: "open", to: "closed", reason: "operator", version: 2 }, 'circuit "svc" is closed'],
     ]);
     expect(a.faults).toEqual([new Error("disk full")]);
     expect(a.journal).toHaveLength(2);
@@ -594,7 +866,163 @@ describe("control messages", () => {
   });
 });
 
+describe("an operator's reset", () => {
+  const openedElsewhere = async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const snapshot = new CircuitBreakerRegistry({ clock }).getOrCreate("svc").snapshot();
+    const counts = { failureCount: 3, successCount: 1, openedAt: clock.now(), nextRetryAt: clock.now() + 10_000 };
+    await store.inner.commitTransition({ ...snapshot, ...counts, state: "open", version: 7 }, moved);
+    const a = await startInstance(clock, store, { syncIntervalMs: 1_000_000 });
+    const heard: unknown[] = [];
+    a.channel.subscribe((message) => heard.push(message));
+    return { clock, store, heard, reset: (name = "svc") => a.persistence.reset(name) };
+  };
+
+  it("closes a circuit of this process, here and in the store, and says so", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    a.fail(2);
+    await settle();
+    expect(await a.persistence.reset("svc")).toEqual({ stored: true });
+    expect(a.svc().state).toBe("closed");
+    expect((await store.rows()).at(-1)).toMatchObject({ from: "open", to: "closed", reason: "operator", version: 2 });
+  });
+
+  it("is stored although a write was under way when it came, and said not to be while the store is away", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    let answer: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (answer = resolve));
+    a.fail(2);
+    const reset = a.persistence.reset("svc");
+    answer();
+    expect(await reset).toEqual({ stored: true });
+    a.fail(2);
+    await settle();
+    store.control.down = true;
+    expect(await a.persistence.reset("svc")).toEqual({ stored: false });
+    expect(a.svc().state).toBe("closed");
+    store.control.asked.length = 0;
+    store.control.down = false;
+    expect(await a.persistence.reset("svc")).toEqual({ stored: true });
+    expect(store.asked.filter((name) => name === "commit")).toHaveLength(1);
+  });
+
+  it("is stored although a run was under way that had written all that it knew of", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    const a = await startInstance(clock, store);
+    a.fail(2);
+    await clock.advance(4_900);
+    let answer: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (answer = resolve));
+    await clock.advance(100);
+    expect(store.asked.at(-1)).toBe("load");
+    const reset = a.persistence.reset("svc");
+    answer();
+    expect(await reset).toEqual({ stored: true });
+    expect(await store.row()).toMatchObject({ state: "closed", version: 2 });
+  });
+
+  it("closes a circuit that only other instances use in the store, and tells them", async () => {
+    const { clock, store, heard, reset } = await openedElsewhere();
+    expect(await reset()).toEqual({ stored: true });
+    const transition = {
+      circuitName: "svc",
+      from: "open",
+      to: "closed",
+      reason: "operator",
+      version: 8,
+      at: clock.now(),
+      instance: "a",
+      failureEventId: undefined,
+    };
+    expect((await store.rows()).at(-1)).toEqual(transition);
+    expect(heard).toEqual([{ type: "circuit.transitioned", transition }]);
+    const none = { failureCount: 0, successCount: 0, openedAt: undefined, nextRetryAt: undefined };
+    expect(await store.row()).toMatchObject({ state: "closed", version: 8, ...none });
+    store.control.asked.length = 0;
+    expect(await reset()).toEqual({ stored: true });
+    expect(store.asked).toEqual(["load"]);
+  });
+
+  it("tells nobody where another instance was faster, and is nothing where nobody knows the circuit", async () => {
+    const { store, heard, reset } = await openedElsewhere();
+    const { circuits } = store;
+    const row = await store.row();
+    if (row === undefined) throw new Error("no row");
+    const late = { ...circuits, commitTransition: async () => ({ committed: false, stored: row }) as const };
+    const deps = { store: late, channel: { publish: (message: unknown) => void heard.push(message) }, instance: "b" };
+    expect(await resetStored("svc", { ...deps, clock: createFakeClock() })).toEqual({ stored: false });
+    expect(heard).toEqual([]);
+    expect(await reset("nobody")).toBeUndefined();
+  });
+});
+
+describe("messages of other processes", () => {
+  it("that a hold was placed or released are hints: the store's holds, with deadlines by its clock, and nothing else", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let tell: ControlListener = () => {};
+    const channel: ControlChannel = {
+      publish() {},
+      subscribe(listener) {
+        tell = listener;
+        return () => undefined;
+      },
+    };
+    const a = await startInstance(clock, store, { channel, syncIntervalMs: 1_000_000 });
+    const elsewhere = { remote: true };
+    a.svc();
+    tell({ type: "circuit.hold", circuitName: "svc", hold }, elsewhere);
+    expect(a.svc().snapshot().held).toBeUndefined();
+    await settle();
+    expect(a.svc().snapshot().held).toBeUndefined();
+    await store.inner.holdCircuit("svc", hold, clock.now());
+    tell({ type: "circuit.hold", circuitName: "svc", hold }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    tell({ type: "circuit.release", circuitName: "svc" }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toEqual(hold);
+    await store.inner.holdCircuit("svc", undefined, clock.now());
+    tell({ type: "circuit.release", circuitName: "svc" }, elsewhere);
+    await settle();
+    expect(a.svc().snapshot().held).toBeUndefined();
+  });
+
+  it("that passed unheard are made up for by reading everything, at once", async () => {
+    const clock = createFakeClock();
+    const store = createFleetStore(clock);
+    let missed: () => void = () => {};
+    const channel: ControlChannel = {
+      publish() {},
+      subscribe(_listener, onGap = () => {}) {
+        missed = onGap;
+        return () => undefined;
+      },
+    };
+    const a = await startInstance(clock, store, { channel, syncIntervalMs: 1_000_000 });
+    await store.inner.commitTransition({ ...a.svc().snapshot(), state: "open", version: 7 }, moved);
+    missed();
+    await settle();
+    expect(a.svc().state).toBe("open");
+  });
+});
+
 describe("stopping", () => {
+  it("leaves circuits that probe by themselves", async () => {
+    const clock = createFakeClock();
+    const a = await startInstance(clock, createFleetStore(clock));
+    a.fail(2);
+    await a.persistence.stop();
+    await clock.advance(10_000);
+    expect(a.svc().tryAcquire()).toBeDefined();
+  });
+
   it("writes what waits, leaves no timer, and lets calls go", async () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);

@@ -86,6 +86,17 @@ describe("a circuit that trips", () => {
     expect(registry.get("a")?.state).toBe("open");
   });
 
+  it("leaves a parent that probes to its probes, though enough of its children are open", () => {
+    const { clock, get } = tree();
+    for (const name of ["a/x", "a/y"]) get(name).forceOpen("operator");
+    expect(get("a").state).toBe("open");
+    clock.leap(1_000);
+    get("a").tryAcquire();
+    expect(get("a").state).toBe("half_open");
+    get("a/z").forceOpen("operator");
+    expect(get("a").state).toBe("half_open");
+  });
+
   it("counts no more once it has left the registry", () => {
     const clock = createStillClock();
     const registry = new CircuitBreakerRegistry({ clock }, { maxCircuits: 3 });

@@ -10,12 +10,12 @@ import { createStillClock } from "./still-clock.js";
 function circuits(count: number, panicShare?: number) {
   const clock = createStillClock();
   const reports: PanicReport[] = [];
-  const errors: string[] = [];
+  const errors: [object, string][] = [];
   const registry = new CircuitBreakerRegistry(
     {
       clock,
       random: () => 0,
-      logger: { ...silentLogger, error: (_fields: object, message: string) => void errors.push(message) },
+      logger: { ...silentLogger, error: (fields: object, message: string) => void errors.push([fields, message]) },
       onPanic: (report) => reports.push(report),
     },
     { panicShare },
@@ -46,7 +46,12 @@ describe("the panic threshold", () => {
     expect(reports).toEqual([]);
     trip(3, 8);
     expect(reports).toEqual([{ open: 4, total: 12, allowed: 3, circuits: ["svc:3"] }]);
-    expect(errors).toEqual([expect.stringContaining("4 of 12 circuits opened by themselves and 3 may refuse")]);
+    expect(errors).toEqual([
+      [
+        { event: "circuits", subject: "panic threshold", open: 4, total: 12, allowed: 3, circuits: ["svc:3"] },
+        expect.stringContaining("4 of 12 circuits opened by themselves and 3 may refuse"),
+      ],
+    ]);
     clock.leap(1_000);
     for (const breaker of all) breaker.tryAcquire()?.success();
     expect(all.every((breaker) => breaker.isClosed)).toBe(true);

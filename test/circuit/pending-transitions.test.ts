@@ -29,18 +29,19 @@ function filled(bound: number, versions: readonly number[]) {
 }
 
 describe("pending transitions", () => {
-  it("are taken together, oldest first, the same again until they are confirmed, whatever comes meanwhile", () => {
+  it("are taken together, oldest first, and again until they are confirmed, with what came meanwhile", () => {
     const { pending, lost } = filled(10, [1, 2]);
     expect(lost).toBe(0);
     expect(pending.take()).toEqual([moved(1), moved(2)]);
     pending.push(moved(3));
-    expect(pending.take()).toEqual([moved(1), moved(2)]);
     expect([pending.first, pending.last, pending.size]).toEqual([moved(1), moved(3), 3]);
-    pending.confirm();
-    expect(pending.first).toEqual(moved(3));
-    expect(pending.take()).toEqual([moved(3)]);
-    expect(pending.last).toEqual(moved(3));
+    expect(pending.take()).toEqual([moved(1), moved(2), moved(3)]);
     pending.push(moved(4));
+    pending.confirm();
+    expect([pending.first, pending.size]).toEqual([moved(4), 1]);
+    expect(pending.take()).toEqual([moved(4)]);
+    expect(pending.last).toEqual(moved(4));
+    pending.push(moved(5));
     expect(pending.clear()).toBe(2);
     expect([pending.first, pending.last, pending.size]).toEqual([undefined, undefined, 0]);
     expect(pending.take()).toEqual([]);
@@ -63,10 +64,16 @@ describe("pending transitions", () => {
     expect(pending.take()).toEqual([{ ...moved(3), transition: moved(1).transition }]);
   });
 
-  it("that were taken count for no bound and are not merged", () => {
-    const { pending } = filled(2, [1, 2]);
+  it("that were taken are not merged, and grow up to the bound", () => {
+    const { pending } = filled(3, [1]);
     pending.take();
-    expect([3, 4].map((version) => pending.push(moved(version)))).toEqual([0, 0]);
-    expect(pending.size).toBe(4);
+    pending.push(moved(2));
+    pending.push(moved(3));
+    expect(pending.take()).toHaveLength(3);
+    expect([4, 5, 6].map((version) => pending.push(moved(version)))).toEqual([0, 0, 0]);
+    expect(pending.take()).toEqual([moved(1), moved(2), moved(3)]);
+    expect(pending.size).toBe(6);
+    pending.confirm();
+    expect(pending.take()).toEqual([moved(4), moved(5), moved(6)]);
   });
 });

@@ -6,7 +6,7 @@ import { carries, createQuorum } from "../../server/circuit/quorum.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import type { OpinionTally } from "../../server/ports/store.js";
 import type { CircuitTransition } from "../../shared/circuit.js";
-import { createFakeClock } from "../support/fake-clock.js";
+import { createFakeClock, settle } from "../support/fake-clock.js";
 import { createFleetStore, type Instance, type InstanceOptions, startInstance, stopFleet } from "./fleet.js";
 import { createStillClock } from "./still-clock.js";
 
@@ -128,6 +128,39 @@ describe("a quorum", () => {
     await clock.advance(2_000);
     expect(c?.svc().state).toBe("closed");
     expect(await store.rows()).toEqual([]);
+  });
+
+  it("is joined by one that was alone when another opened it, and not when others closed it meanwhile", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b", "c"]);
+    const [a, b] = instances;
+    if (a === undefined || b === undefined) throw new Error("no instance");
+    a.fail(2);
+    await clock.advance(1_000);
+    b.svc().forceOpen("operator");
+    b.svc().reset("operator");
+    await clock.advance(6_000);
+    expect(await store.row()).toMatchObject({ state: "closed", version: 2 });
+    expect([a.svc().state, a.persistence.stats().pending]).toEqual(["open", 1]);
+    b.svc().forceOpen("operator");
+    await clock.advance(6_000);
+    expect([a.svc().state, a.persistence.stats().pending]).toEqual(["open", 0]);
+    expect(a.persistence.stats().superseded).toBe(1);
+  });
+
+  it("is waited for by what is not alone: what was done here is settled when it is written", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b"]);
+    const [a, b] = instances;
+    if (a === undefined || b === undefined) throw new Error("no instance");
+    b.svc().forceOpen("operator");
+    await clock.advance(6_000);
+    expect(a.svc().state).toBe("open");
+    store.control.down = true;
+    a.svc().reset("operator");
+    await settle();
+    store.control.down = false;
+    await clock.advance(6_000);
+    expect(await store.row()).toMatchObject({ state: "closed", version: 2 });
+    expect(instances.map(({ svc }) => svc().state)).toEqual(["closed", "closed"]);
   });
 
   it("is not asked about what an operator does", async () => {
@@ -291,6 +324,14 @@ describe("an instance's part in a quorum", () => {
     await poll(1);
     await poll(10_000);
     expect(said).toHaveLength(3);
+  });
+
+  it("is no opinion from the end of the window on", async () => {
+    const { said, svc, poll } = onePart();
+    svc.tryAcquire()?.success();
+    await poll();
+    await poll(30_000);
+    expect(said).toEqual([[false]]);
   });
 
   it("is poisoned when a window has passed since it tripped, and not a moment before", async () => {

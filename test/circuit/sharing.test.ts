@@ -397,6 +397,25 @@ describe("a store that is away", () => {
     expect(a.persistence.stats()).toMatchObject({ pending: 0, inTouch: true });
   });
 
+  it("B6: is told of it in one step also where requests hang until it is back, and one that was sent before got lost", async () => {
+    const { clock, store, instances } = await fleetOf(["a", "b"], { syncIntervalMs: 1_000_000 });
+    const [a, b] = instances;
+    if (a === undefined || b === undefined) throw new Error("no instance");
+    store.control.down = true;
+    a.fail(2);
+    await settle();
+    store.control.down = false;
+    let arrive: () => void = () => {};
+    store.control.gate = new Promise((resolve) => (arrive = resolve));
+    await callUntil(clock, 14_000, [a], (permit) => permit.success());
+    expect(a.svc().state).toBe("closed");
+    store.asked.length = 0;
+    arrive();
+    await settle();
+    expect(store.asked.filter((name) => name === "commit")).toHaveLength(1);
+    expect(await store.row()).toMatchObject({ state: "closed", version: 3 });
+  });
+
   it("B6: takes over a probe that runs: the turn goes on without it, and the service is asked by no second one", async () => {
     const { clock, store, instances } = await fleetOf(["a"]);
     const [a] = instances;

@@ -137,13 +137,40 @@ describe("a timer wheel", () => {
       wheel.cancel(second);
       wheel.arm(third, clock.monotonic(), 10);
     });
+    wheel.arm(second, 0, 100);
     wheel.arm(first, 0, 100);
-    wheel.arm(second, 0, 100.5);
     await clock.advance(100);
-    await clock.advance(1);
     expect(fired).toEqual(["first"]);
-    await clock.advance(9);
+    await clock.advance(10);
     expect(fired).toEqual(["first", "third"]);
+  });
+
+  it("fires what became due while the process stood still in the order of the deadlines", async () => {
+    const clock = createFakeClock();
+    let stoodStillMs = 0;
+    const wheel = createTimerWheel({ ...clock, monotonic: () => clock.monotonic() + stoodStillMs });
+    const fired: number[] = [];
+    for (const ms of [70, 300, 65, 40_000, 100, 64]) wheel.arm(new Probe(() => fired.push(ms)), 0, ms);
+    stoodStillMs = 50_000;
+    await clock.advance(64);
+    expect(fired).toEqual([64, 65, 70, 100, 300, 40_000]);
+  });
+
+  it("keeps its time for a deadline that is a little more than one round away, and sets few timers on the way", async () => {
+    const clock = createFakeClock();
+    let timers = 0;
+    const wheel = createTimerWheel({
+      ...clock,
+      setTimer: (run, ms) => {
+        timers += 1;
+        return clock.setTimer(run, ms);
+      },
+    });
+    const fired: number[] = [];
+    for (const ms of [1, 32_770]) wheel.arm(new Probe(() => fired.push(clock.monotonic())), 0, ms);
+    await clock.advance(40_000);
+    expect(fired).toEqual([1, 32_770]);
+    expect(timers).toBeLessThan(5);
   });
 
   it("keeps its list of fresh deadlines short where no timer gets its turn", () => {

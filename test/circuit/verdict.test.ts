@@ -43,6 +43,21 @@ describe("a judgement", () => {
     return { judgement: judge(say, "subject", "failure", (fault) => faults.push(fault)), faults };
   };
 
+  it("of an error is a failure, unless it is tRPC's own and a client's, also where it cannot be read", () => {
+    const unreadable = {
+      get name() {
+        throw new Error("no");
+      },
+    };
+    const errors = [
+      new TRPCError({ code: "NOT_FOUND" }),
+      new TRPCError({ code: "INTERNAL_SERVER_ERROR" }),
+      { name: "Error", code: "NOT_FOUND" },
+      unreadable,
+    ];
+    expect(errors.map(verdictOfError)).toEqual(["ignored", "failure", "failure", "failure"]);
+  });
+
   it("is what was said, alone or with a wait", () => {
     expect(judged(() => "ignored")).toEqual({ judgement: { verdict: "ignored" }, faults: [] });
     const wait = { verdict: "failure", openForMs: 5 } as const;

@@ -936,13 +936,31 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
       it("write several transitions of one circuit as one step: all rows, and where it ended", async () => {
         await store.commitTransition(open, transitionOf());
         const closed = circuitOf({ version: 3 });
-        const earlier = [transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" })];
+        const halfOpened = transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" });
         const last = transitionOf({ version: 3, from: "half_open", to: "closed", reason: "probes_succeeded" });
-        expect(await second.commitTransition(closed, { ...last, version: 4 }, { earlier })).toMatchObject({
+        const earlier = [halfOpened];
+        const oneTooFar = { earlier: [{ ...halfOpened, version: 3 }] };
+        expect(await second.commitTransition(closed, { ...last, version: 4 }, oneTooFar)).toMatchObject({
           committed: false,
           stored: { version: 1 },
         });
         expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
+        expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
+        expect((await store.listTransitions({ limit: 10 })).items.map(({ version }) => version)).toEqual([3, 2, 1]);
+        expect(await store.loadCircuits()).toMatchObject([{ state: "closed", version: 3 }]);
+      });
+
+      it("write of a step that has grown since its answer was lost only what is not stored yet", async () => {
+        await store.commitTransition(open, transitionOf());
+        const closed = circuitOf({ version: 3 });
+        const halfOpened = transitionOf({ version: 2, from: "open", to: "half_open", reason: "reset_timeout" });
+        const last = transitionOf({ version: 3, from: "half_open", to: "closed", reason: "probes_succeeded" });
+        const others = [transitionOf({ instance: "b" }), halfOpened];
+        expect(await second.commitTransition(closed, last, { earlier: others })).toMatchObject({
+          committed: false,
+          stored: { state: "open", version: 1 },
+        });
+        const earlier = [transitionOf(), halfOpened];
         expect(await second.commitTransition(closed, last, { earlier })).toEqual({ committed: true });
         expect((await store.listTransitions({ limit: 10 })).items.map(({ version }) => version)).toEqual([3, 2, 1]);
         expect(await store.loadCircuits()).toMatchObject([{ state: "closed", version: 3 }]);

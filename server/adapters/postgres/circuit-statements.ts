@@ -8,7 +8,7 @@ import {
 import type { CircuitHold, CircuitSnapshot, CircuitTransition } from "../../../shared/circuit.js";
 import type { CircuitStore, OpinionTally, StoredCircuit, TransitionCommit } from "../../ports/store.js";
 import { CIRCUIT_FIELDS, circuitRowOf, storedCircuitOf, transitionOf } from "../circuit-columns.js";
-import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "../circuit-rows.js";
+import { follows, held, isBarred, leased, refreshed, stepOf, transitioned, unseen } from "../circuit-rows.js";
 import { databaseNow } from "./database-clock.js";
 import { storedIdOf } from "./failure-statements.js";
 import type { Db } from "./postgres-connection.js";
@@ -19,21 +19,27 @@ export async function commitTransition(
   db: Db,
   ...[snapshot, transition, { earlier = [], at = transition.at } = {}]: Args<"commitTransition">
 ): Promise<TransitionCommit> {
-  const { circuitName, version } = transition;
   const now = await databaseNow(db);
-  const stored = await find(db, circuitName, now);
-  if (stored && stored.version !== version - 1 - earlier.length) {
-    const [already] = await db
-      .select()
-      .from(circuitTransitions)
-      .where(and(eq(circuitTransitions.circuitName, circuitName), eq(circuitTransitions.version, version)));
-    if (already && isSameTransition(transitionOf(already), transition)) return { committed: true };
-    return { committed: false, stored };
-  }
+  const stored = await find(db, transition.circuitName, now);
+  const step = stepOf([...earlier, transition], stored);
+  const already = step.told && (await findTransition(db, step.told));
+  if (stored && !follows(step, stored, already)) return { committed: false, stored };
+  if (step.untold.length === 0) return { committed: true };
   if (stored && isBarred(stored, transition, now)) return { committed: false, stored };
   await put(db, [transitioned(stored, snapshot, transition, { at, now })]);
-  for (const row of [...earlier, transition]) await putTransition(db, row);
+  for (const row of step.untold) await putTransition(db, row);
   return { committed: true };
+}
+
+async function findTransition(
+  db: Db,
+  { circuitName, version }: CircuitTransition,
+): Promise<CircuitTransition | undefined> {
+  const [row] = await db
+    .select()
+    .from(circuitTransitions)
+    .where(and(eq(circuitTransitions.circuitName, circuitName), eq(circuitTransitions.version, version)));
+  return row && transitionOf(row);
 }
 
 async function putTransition(db: Db, { circuitName, version, failureEventId, ...row }: CircuitTransition) {

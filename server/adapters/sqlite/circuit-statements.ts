@@ -4,7 +4,7 @@ import { circuitBreakerStates, circuitOpinions, circuitTransitions } from "../..
 import type { CircuitHold, CircuitSnapshot } from "../../../shared/circuit.js";
 import type { CircuitStore, OpinionTally, StoredCircuit, TransitionCommit } from "../../ports/store.js";
 import { CIRCUIT_FIELDS, circuitRowOf, storedCircuitOf, transitionOf } from "../circuit-columns.js";
-import { held, isBarred, isSameTransition, leased, refreshed, transitioned, unseen } from "../circuit-rows.js";
+import { follows, held, isBarred, leased, refreshed, stepOf, transitioned, unseen } from "../circuit-rows.js";
 import { prepareDatabaseClock } from "./database-clock.js";
 import type { FailureStatements } from "./failure-statements.js";
 import { prepareInsert } from "./prepared-row.js";
@@ -69,17 +69,16 @@ export function createCircuitStatements(db: Db, failures: FailureStatements): Ci
 
   return {
     commitTransition(snapshot, transition, { earlier = [], at = transition.at } = {}) {
-      const { circuitName, version } = transition;
+      const { circuitName } = transition;
       const now = databaseNow();
       const stored = get(circuitName, now);
-      if (stored && stored.version !== version - 1 - earlier.length) {
-        const already = findTransition.get({ circuitName, version });
-        if (already && isSameTransition(transitionOf(already), transition)) return { committed: true };
-        return { committed: false, stored };
-      }
+      const step = stepOf([...earlier, transition], stored);
+      const already = step.told && findTransition.get({ circuitName, version: step.told.version });
+      if (stored && !follows(step, stored, already && transitionOf(already))) return { committed: false, stored };
+      if (step.untold.length === 0) return { committed: true };
       if (stored && isBarred(stored, transition, now)) return { committed: false, stored };
       put(transitioned(stored, snapshot, transition, { at, now }));
-      for (const row of [...earlier, transition]) {
+      for (const row of step.untold) {
         const { failureEventId } = row;
         putTransition({
           id: undefined,
