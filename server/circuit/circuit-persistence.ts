@@ -13,7 +13,7 @@ import type { ControlChannel } from "../ports/control-channel.js";
 import type { Journal } from "../ports/journal.js";
 import type { Logger } from "../ports/logger.js";
 import { type Random, systemRandom } from "../ports/random.js";
-import type { CircuitStore } from "../ports/store.js";
+import type { CircuitStore, Store } from "../ports/store.js";
 import type { CircuitBreaker } from "./circuit-breaker.js";
 import type { CircuitBreakerRegistry } from "./circuit-breaker-registry.js";
 import { createCircuitLedger } from "./circuit-ledger.js";
@@ -29,7 +29,7 @@ import { createTransitionWriter } from "./transition-writer.js";
 
 export interface CircuitPersistenceDeps {
   readonly registry: CircuitBreakerRegistry;
-  readonly store: CircuitStore;
+  readonly store: CircuitStore & Pick<Store, "ping">;
   readonly channel: ControlChannel;
   readonly clock: Clock;
   /** @default the system's */
@@ -183,7 +183,8 @@ export function createCircuitPersistence(
       await quorum.poll();
       const waiting = ledger.waiting().filter((name) => !quorum.isAlone(name));
       // A write that hung while the store was away must not be what gets through first: it would tell half of what happened.
-      if (!inTouch && waiting.length > 0) await store.loadCircuits(waiting);
+      // Reads may be answered while writes hang; a ping is a write.
+      if (!inTouch && waiting.length > 0) await store.ping();
       for (const name of waiting) await writer.write(name);
       await counts.refresh();
       await reader.read();

@@ -6,7 +6,6 @@ import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-reg
 import { resetStored } from "../../server/circuit/operator-reset.js";
 import type { ControlChannel, ControlListener } from "../../server/ports/control-channel.js";
 import { silentLogger } from "../../server/ports/logger.js";
-import type { CircuitStore } from "../../server/ports/store.js";
 import type { CircuitHold, CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
@@ -257,7 +256,7 @@ describe("transitions", () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     let lose = true;
-    const circuits: CircuitStore = {
+    const circuits: typeof store.circuits = {
       ...store.circuits,
       async commitTransition(snapshot, transition) {
         const result = await store.inner.commitTransition(snapshot, transition);
@@ -277,7 +276,7 @@ describe("transitions", () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     const refused = new ParamedicError("STORE_REQUEST_INVALID", "no such circuit can be kept");
-    const circuits: CircuitStore = {
+    const circuits: typeof store.circuits = {
       ...store.circuits,
       commitTransition: (snapshot, ...rest) =>
         snapshot.name === "svc" ? Promise.reject(refused) : store.circuits.commitTransition(snapshot, ...rest),
@@ -651,7 +650,7 @@ describe("in step with the store", () => {
     const store = createFleetStore(clock);
     let answer: () => void = () => {};
     const answered = new Promise<void>((resolve) => (answer = resolve));
-    const circuits: CircuitStore = {
+    const circuits: typeof store.circuits = {
       ...store.circuits,
       async commitTransition(...step) {
         await answered;
@@ -788,7 +787,7 @@ describe("in step with the store", () => {
     const clock = createFakeClock();
     const store = createFleetStore(clock);
     let commits = 0;
-    const circuits: CircuitStore = {
+    const circuits: typeof store.circuits = {
       ...store.circuits,
       async commitTransition(snapshot) {
         commits += 1;

@@ -3,14 +3,17 @@ import { createLocalControlChannel } from "../../server/adapters/local-control-c
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import type { CircuitBreakerOptions } from "../../server/circuit/circuit-config.js";
-import { type CircuitPersistenceOptions, createCircuitPersistence } from "../../server/circuit/circuit-persistence.js";
+import {
+  type CircuitPersistenceDeps,
+  type CircuitPersistenceOptions,
+  createCircuitPersistence,
+} from "../../server/circuit/circuit-persistence.js";
 import type { Permit } from "../../server/circuit/permit.js";
 import type { Clock } from "../../server/ports/clock.js";
 import type { ControlChannel } from "../../server/ports/control-channel.js";
 import type { JournalEntry } from "../../server/ports/journal.js";
 import { type Logger, silentLogger } from "../../server/ports/logger.js";
 import type { Random } from "../../server/ports/random.js";
-import type { CircuitStore } from "../../server/ports/store.js";
 import { type FakeClock, settle } from "../support/fake-clock.js";
 
 const stops: (() => Promise<void>)[] = [];
@@ -39,7 +42,7 @@ export function createFleetStore(clock: Clock) {
     if (control.down) throw new Error("store is down");
     return run();
   };
-  const circuits: CircuitStore = {
+  const circuits: CircuitPersistenceDeps["store"] = {
     loadCircuits: (names) => through("load", () => store.loadCircuits(names)),
     commitTransition: (...change) => through("commit", () => store.commitTransition(...change)),
     refreshCircuits: (snapshots, at) => through("refresh", () => store.refreshCircuits(snapshots, at)),
@@ -47,6 +50,7 @@ export function createFleetStore(clock: Clock) {
     leaseProbes: (lease) => through("lease", () => store.leaseProbes(lease), lease.owner),
     recordOpinions: (report) => through("opinions", () => store.recordOpinions(report)),
     listTransitions: (query) => through("list", () => store.listTransitions(query)),
+    ping: () => through("ping", () => store.ping()),
   };
   const rows = async (circuitName = "svc") =>
     (await store.listTransitions({ circuitName, limit: 1_000 })).items.toSorted((a, b) => a.version - b.version);
@@ -64,7 +68,11 @@ export interface InstanceOptions extends CircuitPersistenceOptions {
 }
 
 /** One instance, not started. Its circuit `svc` opens after two failures for 10 s and closes after one probe. */
-export function createInstance(clock: Clock, store: { circuits: CircuitStore }, options: InstanceOptions = {}) {
+export function createInstance(
+  clock: Clock,
+  store: { circuits: CircuitPersistenceDeps["store"] },
+  options: InstanceOptions = {},
+) {
   const journal: JournalEntry[] = [];
   const faults: unknown[] = [];
   const onFault = (fault: unknown) => void faults.push(fault);

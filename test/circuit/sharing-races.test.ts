@@ -1,8 +1,8 @@
 /** B1, B2: instances whose requests reach one store in any order, as they do over networks that owe nobody anything. */
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
+import type { CircuitPersistenceDeps } from "../../server/circuit/circuit-persistence.js";
 import type { Permit } from "../../server/circuit/permit.js";
-import type { CircuitStore } from "../../server/ports/store.js";
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { createFakeClock, type FakeClock, settle } from "../support/fake-clock.js";
 import { runs } from "../support/property-runs.js";
@@ -12,8 +12,10 @@ afterEach(stopFleet);
 
 const circuit = { failureThreshold: 1, resetTimeoutMs: 1_000, successThreshold: 2, halfOpenPermits: 2 };
 
+type SharedStore = CircuitPersistenceDeps["store"];
+
 /** Requests and answers wait until the scheduler lets them pass. */
-function scheduled(store: CircuitStore, scheduler: fc.Scheduler): CircuitStore {
+function scheduled(store: SharedStore, scheduler: fc.Scheduler): SharedStore {
   const late =
     <Args extends unknown[], Result>(name: string, ask: (...args: Args) => Promise<Result>) =>
     async (...args: Args): Promise<Result> => {
@@ -30,6 +32,7 @@ function scheduled(store: CircuitStore, scheduler: fc.Scheduler): CircuitStore {
     leaseProbes: late("lease", store.leaseProbes),
     recordOpinions: late("opinions", store.recordOpinions),
     listTransitions: store.listTransitions,
+    ping: late("ping", store.ping),
   };
 }
 
