@@ -23,6 +23,8 @@ describe("a circuit registry", () => {
     };
     const registry = new CircuitBreakerRegistry({ logger });
     registry.getOrCreate("a", { failureThreshold: 3 });
+    registry.getOrCreate("a");
+    expect(warnings, "who asks for no configuration wants no other").toEqual([]);
     for (let i = 0; i < 3; i += 1) registry.getOrCreate("a", { failureThreshold: 4 });
     expect(registry.get("a")?.config.failureThreshold).toBe(3);
     expect(warnings).toEqual([
@@ -98,6 +100,12 @@ describe("a circuit registry", () => {
   it("refuses a bound that is none", () => {
     expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 0 })).toThrow(/\[1, 1000000\], got 0/);
     expect(() => new CircuitBreakerRegistry({}, { parentShare: 1.1 })).toThrow(/parentShare .* got 1.1/);
+    expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 1_000_001 })).toThrow(/\[1, 1000000\], got 1000001/);
+    for (const panicShare of [-0.1, 1.1]) {
+      expect(() => new CircuitBreakerRegistry({}, { panicShare })).toThrow(
+        `panicShare must be in [0, 1], got ${panicShare}`,
+      );
+    }
     expect(new CircuitBreakerRegistry({}, { maxCircuits: 1_000_000 }).getAll()).toEqual([]);
   });
 
@@ -148,6 +156,7 @@ describe("a circuit registry", () => {
         throw new Error("boom");
       },
     });
+    registry.subscribe({ moved: () => undefined });
     const leave = registry.subscribe({
       created: ({ name }) => heard.push(`created ${name}`),
       transitioned: ({ to }, breaker) => heard.push(`${breaker.name} ${to}`),
@@ -173,6 +182,15 @@ describe("a circuit registry", () => {
     await Promise.all(calls);
     expect(ran).toBe(2);
     expect(registry.getOrCreate("later").ready).toBeUndefined();
+  });
+
+  it("lets calls through once what they waited for has failed, and says so", async () => {
+    const faults: unknown[] = [];
+    const away = new Error("the store is away");
+    const registry = new CircuitBreakerRegistry({ onFault: (fault) => faults.push(fault) });
+    registry.waitFor(Promise.reject(away));
+    expect(await registry.getOrCreate("a").execute(() => "answer")).toBe("answer");
+    expect(faults).toEqual([away]);
   });
 
   it("has its circuits' deadlines where it is told to", () => {

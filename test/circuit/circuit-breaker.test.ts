@@ -8,6 +8,7 @@ import type { CircuitBreakerOptions } from "../../server/circuit/circuit-config.
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { isRejection } from "../../shared/rejection.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
+import { createStillClock } from "./still-clock.js";
 
 function circuit(options: CircuitBreakerOptions = {}, deps: CircuitBreakerDeps = {}) {
   const clock = createFakeClock();
@@ -33,6 +34,16 @@ describe("a circuit by itself", () => {
     breaker.forceOpen("operator");
     expect(breaker.admitsAll).toBe(false);
     expect(moves).toMatchObject([{ instance: "local" }]);
+  });
+});
+
+describe("how long a call took", () => {
+  it("is known exactly where it matters, also while a deadline is armed", async () => {
+    const clock = createStillClock();
+    const { breaker } = circuit({ window: "time", windowMs: 1_000, timeoutMs: 500, slowCallMs: 10 }, { clock });
+    await breaker.execute(() => clock.leap(15));
+    await breaker.execute(() => clock.leap(5));
+    expect(breaker.counts()).toMatchObject({ calls: 2, slow: 1 });
   });
 });
 

@@ -135,6 +135,11 @@ describe("followStatus", () => {
       state: "open",
       retryAt: 4_050,
     });
+    const retryAtOf = (until: number) =>
+      followStatus({ ...stored, probeLease: { owner: "b", until } }, { monotonic: 50, wall: 1_000 }, config, 0.5);
+    expect(retryAtOf(1_500), "what is left of its lease").toMatchObject({ retryAt: 550 });
+    expect(retryAtOf(900), "a lease that is over").toMatchObject({ retryAt: 50 });
+    expect(retryAtOf(60_000), "no longer than a lease").toMatchObject({ retryAt: 4_050 });
   });
 
   it("spreads first probes by up to a tenth of the wait, never earlier", () => {

@@ -97,6 +97,23 @@ describe("a circuit that trips", () => {
     expect(get("a").state).toBe("half_open");
   });
 
+  it("counts among those that lie below the same one, and no others", () => {
+    const { get, trip, moves } = tree();
+    for (const name of ["a/x", "a/y", "b/x", "b/y", "b/z"]) get(name);
+    for (const name of ["a/x", "a/y"]) trip(name);
+    expect([get("a").state, get("b").state]).toEqual(["open", "closed"]);
+    expect(moves.at(-1)).toBe("a open children_open");
+  });
+
+  it("trips the one above when it opens, not when it begins to probe", () => {
+    const { clock, get } = tree();
+    for (const name of ["a/x", "a/y"]) get(name).forceOpen("operator");
+    get("a").reset("operator");
+    clock.leap(1_000);
+    get("a/x").tryAcquire();
+    expect([get("a/x").state, get("a").state]).toEqual(["half_open", "closed"]);
+  });
+
   it("counts no more once it has left the registry", () => {
     const clock = createStillClock();
     const registry = new CircuitBreakerRegistry({ clock }, { maxCircuits: 3 });
