@@ -10,6 +10,9 @@ export interface Accepted {
 
 const ONLY_THE_TYPE = "only the type asks: what it keeps out cannot come";
 
+const PLAINLY_OPEN =
+  'return status.state === "open" && now < status.retryAt && status.hold === undefined && this.#shadow === undefined;';
+
 export const ACCEPTED: readonly Accepted[] = [
   {
     file: "control-messages.ts",
@@ -114,6 +117,20 @@ export const ACCEPTED: readonly Accepted[] = [
     file: "circuit-core.ts",
     why: "a short cut past the machine, which says the same",
     breaks: [
+      [
+        "if (this.#isPlainlyOpen(at) && this.#enforced()) return undefined;",
+        "this.#isPlainlyOpen(at) && this.#enforced()",
+        "false",
+      ],
+      ["#isPlainlyOpen(now: number): boolean {", "{…", "{}"],
+      [
+        PLAINLY_OPEN,
+        'status.state === "open" && now < status.retryAt && status.hold === undefined && this.#shadow === undefined',
+        "false",
+      ],
+      [PLAINLY_OPEN, 'status.state === "open"', "true"],
+      [PLAINLY_OPEN, 'status.state === "open"', 'status.state !== "open"'],
+      [PLAINLY_OPEN, '"open"', '""'],
       ["if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));", "this.#untold > 0", "true"],
       [
         "if (this.#untold > 0) this.become(withSuccesses(this.#status, this.#untold));",
@@ -123,10 +140,20 @@ export const ACCEPTED: readonly Accepted[] = [
     ],
   },
   {
+    file: "circuit-call.ts",
+    why: "a deadline that was cancelled does not fire",
+    breaks: [["if (ticket === undefined) return;", "ticket === undefined", "false"]],
+  },
+  {
     file: "timer-wheel.ts",
     why: "says what is there already, so that V8 gives all the same shape; or costs a look more; or either is within the promise",
     breaks: [
       ["constructor() {", "{…", "{}"],
+      [
+        "if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);",
+        "heads.length === 0",
+        "false",
+      ],
       ["if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);", "{ length: SLOTS }", "{}"],
       ["const due: Deadline[] = [];", "[]", '["Stryker was here"]'],
       ["for (let tick = first; tick < first + SLOTS; tick += 1) {", "tick < first + SLOTS", "tick <= first + SLOTS"],
