@@ -37,16 +37,17 @@ describe("a circuit by itself", () => {
   });
 });
 
-describe("how long a call took", () => {
-  it("is known exactly where it matters, also while a deadline is armed", async () => {
+describe("when a call ended, and how long it took", () => {
+  it("is known exactly where calls are measured, also while a deadline is armed", async () => {
     const clock = createStillClock();
-    const { breaker } = circuit({ window: "time", windowMs: 1_000, timeoutMs: 500, slowCallMs: 10 }, { clock });
+    const { breaker } = circuit({ window: "time", windowMs: 1_000, timeoutMs: 30_000, slowCallMs: 10 }, { clock });
     for (const tookMs of [15, 5]) {
       let answer: () => void = () => {};
       const call = breaker.execute(() => new Promise<void>((resolve) => (answer = resolve)));
       clock.leap(tookMs);
       answer();
       await call;
+      expect(breaker.snapshot().lastSuccessAt).toBe(clock.now());
     }
     expect(breaker.counts()).toMatchObject({ calls: 2, slow: 1 });
   });
