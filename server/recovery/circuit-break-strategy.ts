@@ -2,9 +2,9 @@
 import type { CircuitState } from "../../shared/circuit.js";
 import type { Failure, FailureType } from "../../shared/failure.js";
 import type { RecoveryStrategy, StrategyResult } from "../../shared/recovery.js";
-import { SECOND_MS } from "../../shared/units.js";
-import { type Clock, delay, systemClock } from "../ports/clock.js";
+import { type Clock, systemClock } from "../ports/clock.js";
 import type { ControlChannel } from "../ports/control-channel.js";
+import { circuitConfirmed } from "./circuit-confirmed.js";
 
 export interface CircuitBreakStrategyDeps {
   readonly channel: ControlChannel;
@@ -14,10 +14,6 @@ export interface CircuitBreakStrategyDeps {
   readonly staysUsable?: (failure: Failure) => boolean;
   readonly clock?: Clock;
 }
-
-/** The message reaches the circuit in this process at once; a channel that hands over later gets this long. */
-const CONFIRM_WITHIN_MS = SECOND_MS;
-const CONFIRM_EVERY_MS = 50;
 
 /**
  * For faults that no repeat can mend: a refused credential, a spent quota, a model that is gone, a database that takes no
@@ -78,12 +74,8 @@ export class CircuitBreakStrategy implements RecoveryStrategy {
   }
 
   /** True once the circuit is open; a hold by hand keeps it as it is, and then the repair did not succeed. */
-  async verify(failure: Failure): Promise<boolean> {
-    for (let waitedMs = 0; ; waitedMs += CONFIRM_EVERY_MS) {
-      if (this.#circuitState(circuitOf(failure)) === "open") return true;
-      if (waitedMs >= CONFIRM_WITHIN_MS) return false;
-      await delay(this.#clock, CONFIRM_EVERY_MS);
-    }
+  verify(failure: Failure): Promise<boolean> {
+    return circuitConfirmed(this.#clock, () => this.#circuitState(circuitOf(failure)), "open");
   }
 }
 

@@ -6,6 +6,7 @@ import type { RecoveryStrategy, StrategyResult } from "../../shared/recovery.js"
 import { SECOND_MS } from "../../shared/units.js";
 import { type Clock, delay, systemClock } from "../ports/clock.js";
 import type { ControlChannel } from "../ports/control-channel.js";
+import { circuitConfirmed } from "./circuit-confirmed.js";
 
 export interface CircuitResetStrategyDeps {
   readonly channel: ControlChannel;
@@ -21,9 +22,6 @@ const ANSWERS_IN_A_ROW = 3;
 const ASK_EVERY_MS = 250;
 /** What restarts is back within seconds; a repair may take 30. */
 const TRY_FOR_MS = 20 * SECOND_MS;
-/** The message reaches the circuit in this process at once; a channel that hands over later gets this long. */
-const CONFIRM_WITHIN_MS = SECOND_MS;
-const CONFIRM_EVERY_MS = 50;
 
 /**
  * The other half of `circuit_break`. It follows from a circuit that opened and from the calls that it refuses, asks the service
@@ -92,10 +90,7 @@ export class CircuitResetStrategy implements RecoveryStrategy {
 
   /** True once the circuit is closed and the service has answered once more. */
   async verify({ affectedService }: Failure): Promise<boolean> {
-    for (let waitedMs = 0; this.#circuitState(affectedService) !== "closed"; waitedMs += CONFIRM_EVERY_MS) {
-      if (waitedMs >= CONFIRM_WITHIN_MS) return false;
-      await delay(this.#clock, CONFIRM_EVERY_MS);
-    }
+    if (!(await circuitConfirmed(this.#clock, () => this.#circuitState(affectedService), "closed"))) return false;
     const probe = this.#probe(affectedService);
     if (probe === undefined) return false;
     await probe();
