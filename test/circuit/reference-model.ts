@@ -271,7 +271,8 @@ export class ReferenceModel {
         return;
       }
       case "open":
-        this.retryAt = Math.max(this.retryAt, this.now);
+        // What is stored is in whole milliseconds.
+        this.retryAt = this.now + Math.max(Math.round(this.retryAt - this.now), 0);
         this.#openings = 1;
         return;
       case "half_open":
