@@ -116,7 +116,10 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly escalateAfter?: number | undefined;
   /** How long a repair waits for an operator's yes; 1 to 2^31-1. @default 900_000 */
   readonly approvalTimeoutMs?: number | undefined;
-  /** Told when what could be done by itself did not help, with what was tried. @default an error is logged */
+  /**
+   * Told when what could be done by itself did not help, with what was tried; and at once of a refused credential and a
+   * missing model, which nobody else can put right. @default an error is logged
+   */
   readonly onOperatorAlert?: ((alert: OperatorAlert) => void | Promise<void>) | undefined;
   /** Refuses the calls that matter least while the event loop is late by `maxDelayMs` (10 to 60,000 ms). @default false */
   readonly loadShedding?: LoadShedderOptions | false | undefined;

@@ -166,7 +166,7 @@ export function plan(failure: Failure, history: PlanHistory, config: PlanConfig,
   const steps: StrategyDescriptor[] = [];
   const refused: { strategy: string; reason: Refusal }[] = [];
   for (const { strategy, reason } of candidates) {
-    const refusal = reason ?? (escalation && levelRefusal(strategy, escalation, history, now, config));
+    const refusal = reason ?? (escalation && levelRefusal(failure, strategy, escalation, history, now, config));
     if (refusal === undefined) steps.push(strategy);
     else refused.push({ strategy: strategy.name, reason: refusal });
   }
@@ -204,6 +204,7 @@ function escalationOf(
 }
 
 function levelRefusal(
+  { failureCategory }: Failure,
   strategy: StrategyDescriptor,
   { level, exhausted }: Escalation,
   history: PlanHistory,
@@ -211,6 +212,8 @@ function levelRefusal(
   { repairCooldownMs }: PlanConfig,
 ): Refusal | undefined {
   const own = levelOf(strategy);
+  // Nobody else can put a refused key or a wrong name right, whatever holds the harm back until then.
+  if (own === "human" && failureCategory === "configuration") return undefined;
   if (own !== level) return exhausted.some((one) => one.level === own) ? exhaustedBy(history) : "level_not_reached";
   if (own === REPAIR_LEVELS[0] || history.scope === "call") return undefined;
   // What the level below did last gets the time to take effect.

@@ -1,4 +1,7 @@
-/** The last level of recovery: when what could be done by itself did not help, a human is told what was tried. */
+/**
+ * The last level of recovery: when what could be done by itself did not help, a human is told what was tried; and at once of
+ * what only a human can put right.
+ */
 import { FAILURE_TYPES, type Failure, type JsonObject, type Severity } from "../../shared/failure.js";
 import {
   ALERT_OPERATOR,
@@ -36,9 +39,20 @@ export function operatorNotification({ service, failureEventId, failureType, sev
     rule: ALERT_OPERATOR,
     severity,
     subject: service,
-    summary: `${service} fails still, after everything that could be done by itself: look after it`,
+    summary: summaryOf(service, failureType),
     detail: { failureType, failureEventId, tried },
   } as const satisfies Notification;
+}
+
+function summaryOf(service: string, failureType: Failure["failureType"]): string {
+  switch (failureType) {
+    case "auth_failed":
+      return `${service} refuses its credential: give it another one`;
+    case "model_unavailable":
+      return `${service} does not have the model that it is asked for: name another one`;
+    default:
+      return `${service} fails still, after everything that could be done by itself: look after it`;
+  }
 }
 
 export interface AlertOperatorDeps {
@@ -98,7 +112,7 @@ export class AlertOperatorStrategy implements RecoveryStrategy {
       actionType: this.actionType,
       actionStrategy: this.name,
       durationMs: clock.monotonic() - startedAt,
-      message: `a human was told that ${service} fails still`,
+      message: `a human was told that ${service} fails`,
       metadata: { tried: tried satisfies readonly JsonObject[] },
     };
   }

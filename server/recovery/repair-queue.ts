@@ -163,6 +163,8 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     for (const step of planned.steps) {
       const strategy = registry.get(step);
       if (strategy === undefined || !mayBegin()) break;
+      // What was held back is not mended: somebody is told all the same.
+      if (actions.some(({ success }) => success) && strategy.level !== "human") continue;
       if (planned.approvals.includes(step)) {
         actions.push(await askForApproval(strategy, failure));
         break;
@@ -172,7 +174,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       if (done === undefined) break;
       const action = { ...done.result, ...actionOf(done.row) };
       actions.push(action);
-      if (action.success || done.row.status === "in_progress" || done.row.status === "cancelled") break;
+      if (done.row.status === "in_progress" || done.row.status === "cancelled") break;
     }
     return { plan: planned, actions };
   };

@@ -99,6 +99,22 @@ describe("escalation", () => {
     expect(alerts).toHaveLength(1);
   });
 
+  it("tells a human once of a refused key, although its circuit could be opened, and goes on with it", async () => {
+    const holdsBack = aStrategy({ name: "circuit_break", applicableFailureTypes: ["auth_failed"] });
+    const { engine, clock, rows, alerts } = setUp([holdsBack, aStrategy({ name: "after", priority: 20 })]);
+    const refused = { failureCategory: "configuration", failureType: "auth_failed" } as const;
+    for (let round = 0; round < 10; round += 1) {
+      await engine.handleFailure(aFailure({ ...refused, timestamp: clock.now() }));
+      await clock.advance(60_000);
+    }
+    expect((await rows()).slice(0, 2)).toEqual([
+      ["circuit_break", "succeeded"],
+      ["alert_operator", "succeeded"],
+    ]);
+    expect(alerts).toMatchObject([{ failureType: "auth_failed", tried: [{ strategy: "circuit_break" }] }]);
+    expect(holdsBack.executed.length).toBeGreaterThan(1);
+  });
+
   it("does nothing more about a failure that was not seen again", async () => {
     const { engine, clock, rows, alerts } = setUp([failing("reconnect_service")]);
     engine.journal.append({ type: "failure.observed", failure: aFailure({ timestamp: clock.now() }), rescued: false });

@@ -130,6 +130,15 @@ describe("the plan of a repair by levels", () => {
     expect(reasons(second)).toEqual({ reconnect: "level_exhausted", alert: "level_not_reached" });
   });
 
+  it("tells a human at once of what is configured wrong, beside whatever holds it back", () => {
+    const wrongKey: Failure = { ...failure, failureCategory: "configuration", failureType: "auth_failed" };
+    const planned = (repairs: readonly PastRepair[], more: Partial<PlanConfig> = {}) =>
+      plan(wrongKey, { scope: "service", repairs, stopped: false }, { ...given, ...more }, 5 * MINUTE).steps;
+    expect(planned([])).toEqual(["alert", "reconnect"]);
+    expect(planned([], { strategies: strategies.slice(2) })).toEqual(["alert"]);
+    expect(planned([failed("alert", 5 * MINUTE - 1)])).toEqual(["reconnect"]);
+  });
+
   it("gives what was done below the time to take effect before it touches the process", () => {
     const repairs = [failed("reconnect", 5 * MINUTE - 29_999), ...times(2, "reconnect")];
     expect(reasons(planAfter(repairs))).toMatchObject({ restart: "cooldown" });
