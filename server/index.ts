@@ -77,6 +77,7 @@ export type {
   ParsedChatCompletion,
   ParseRequest,
 } from "./guard/llm/llm-requests.js";
+export { MalformedResponseError } from "./guard/llm/malformed-response-error.js";
 export type { LlmPrice, LlmProvider } from "./guard/llm/provider.js";
 export type { Fetch } from "./guard/llm/reveal-failures.js";
 export { type StreamBreak, StreamBrokenError } from "./guard/llm/stream/stream-broken-error.js";

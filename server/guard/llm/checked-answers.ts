@@ -1,7 +1,7 @@
 /** Whatever the types say, a provider may send anything with status 200: an answer is checked before a caller gets it. */
 import { listOf, readProperty } from "../../../shared/error-facts.js";
 import type { ChatChunk, ChatCompletion, EmbeddingResponse } from "./llm-requests.js";
-import { MalformedResponseError } from "./reveal-failures.js";
+import { MalformedResponseError } from "./malformed-response-error.js";
 
 /** How it finished is the caller's to judge. */
 export function requireCompletion<T extends ChatCompletion>(service: string, answer: T): T {

@@ -8,10 +8,11 @@ import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
 import { GuardError } from "../guard-error.js";
 import type { Guards } from "../guards.js";
-import { FailedResponse, refusalResponse } from "./failed-response.js";
+import { FailedResponse, refusalResponse, unusableResponse } from "./failed-response.js";
 import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
 import { copyOf, type HttpRequest, readRequest } from "./http-request.js";
 import { linkedController } from "./linked-controller.js";
+import { MalformedResponseError } from "./malformed-response-error.js";
 import type { NestedRetries } from "./nested-retries.js";
 import { requireTimeout } from "./provider.js";
 import { providerNameAt } from "./provider-name.js";
@@ -50,7 +51,8 @@ export interface GuardFetchDeps {
  * A streamed answer of `llm:*` is given once its first content came; until then it may be asked for again. Later it ends with a
  * `StreamBrokenError` when it is cut, stalls or fails. Streams are known by `text/event-stream`: what Google's
  * `streamGenerateContent` sends without `alt=sse` is one JSON array, which is read as one answer, within the attempt's time,
- * and given when it is whole; ask with `alt=sse` to have it streamed and watched.
+ * and given when it is whole; ask with `alt=sse` to have it streamed and watched. What is read whole, JSON of `llm:*` and
+ * every answer that says failure, may be 64 MiB long; what is longer is a `MalformedResponseError`, a 502 for those SDKs.
  *
  * @param fetch @default the platform's
  * @throws ParamedicError `OPERATION_INVALID` for an option out of its range
@@ -68,7 +70,7 @@ export function createGuardFetch(
   requireTimeout("guardFetch: stallTimeoutMs", stallTimeoutMs);
   if (typeof fetch !== "function") throw new ParamedicError("OPERATION_INVALID", "guardFetch: fetch is not a function");
   const isLlm = service.startsWith("llm:");
-  const send = isLlm ? revealFailures(fetch) : fetch;
+  const send = isLlm ? revealFailures(service, fetch) : fetch;
 
   const attempt = async (
     input: string | URL | Request,
@@ -80,7 +82,7 @@ export function createGuardFetch(
   ): Promise<Response | undefined> => {
     const hangUp = linkedController([context.signal, request.signal]);
     const response = await send(copyOf(input), { ...init, signal: hangUp.signal });
-    if (response.status >= 400) throw await FailedResponse.of(response);
+    if (response.status >= 400) throw await FailedResponse.of(service, response);
     // Only of an LLM is it known what a stream should hold, and how long it may be silent.
     if (!isLlm || response.body === null || !isEventStream(response)) {
       meter?.succeeded(meter === undefined ? undefined : await usageIn(response));
@@ -144,6 +146,7 @@ export function createGuardFetch(
       if (error instanceof FailedResponse) return asksAgain ? error.finalResponse : error.response;
       const isOurs = error instanceof GuardError || error instanceof CircuitBreakerError;
       if (isOurs && asksAgain) return refusalResponse(error);
+      if (error instanceof MalformedResponseError && asksAgain) return unusableResponse(error);
       throw error;
     }
   };

@@ -24,8 +24,8 @@ import type {
   ParseRequest,
 } from "./llm-requests.js";
 import { createOpenAiClients, type OpenAiSdk } from "./openai-client.js";
-import { invalidLlm, type LlmProvider, requireTimeout, validateProviders } from "./provider.js";
-import { type Asking, askedFor, providerTargets, serviceOf } from "./provider-targets.js";
+import { invalidLlm, type LlmProvider, requireTimeout, serviceOf, validateProviders } from "./provider.js";
+import { type Asking, askedFor, providerTargets } from "./provider-targets.js";
 import type { Fetch } from "./reveal-failures.js";
 import { ChatReader } from "./stream/chat-reader.js";
 import { GuardedStream } from "./stream/guarded-stream.js";

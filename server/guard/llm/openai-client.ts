@@ -2,7 +2,7 @@
 import type OpenAI from "openai";
 import { ParamedicError } from "../../../shared/errors.js";
 import { MAX_TIMER_MS } from "../../../shared/units.js";
-import type { LlmProvider } from "./provider.js";
+import { type LlmProvider, serviceOf } from "./provider.js";
 import { type Fetch, revealFailures } from "./reveal-failures.js";
 
 export type OpenAiSdk = typeof OpenAI;
@@ -49,7 +49,7 @@ function makeClient(Sdk: OpenAiSdk, provider: LlmProvider, fetch: Fetch): OpenAI
     project: null,
     // Its log would hold prompts.
     logLevel: "off",
-    fetch: revealFailures(fetch),
+    fetch: revealFailures(serviceOf(provider), fetch),
     ...(provider.headers && { defaultHeaders: provider.headers }),
   });
 }

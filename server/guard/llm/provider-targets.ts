@@ -1,5 +1,6 @@
 /** Ways to ask each provider for one request, with what the guard must know of each: its circuits, its window, its measurements. */
 import type OpenAI from "openai";
+import { readProperty } from "../../../shared/error-facts.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
@@ -8,8 +9,9 @@ import { windowTraits } from "./context-window.js";
 import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
 import { keyOfProvider } from "./key-in-use.js";
 import type { ModelChoice } from "./llm-requests.js";
+import { MalformedResponseError } from "./malformed-response-error.js";
 import type { OpenAiClients } from "./openai-client.js";
-import type { LlmProvider } from "./provider.js";
+import { type LlmProvider, serviceOf } from "./provider.js";
 import { providerNameAt } from "./provider-name.js";
 import { partsOf } from "./provider-parts.js";
 
@@ -32,10 +34,6 @@ export interface ProviderTargetsDeps {
   readonly clients: OpenAiClients;
   readonly clock: Clock;
   readonly sink: MetricSink;
-}
-
-export function serviceOf({ name }: LlmProvider): string {
-  return `llm:${name}`;
 }
 
 /** Each provider with the model that it is asked for. */
@@ -78,11 +76,19 @@ export function providerTargets<T>(
           const name = providerNameAt(provider.baseURL, provider.name);
           const meter = startMeter(clock, sink, { service, operation, provider: name, model, price, used });
           const { signal } = context;
-          return measured(meter, { service, signal }, () => ask({ provider, model, service, client, context, meter }));
+          return measured(meter, { service, signal }, () =>
+            ask({ provider, model, service, client, context, meter }).catch(revealed),
+          );
         },
       };
     }),
   );
+}
+
+/** What our own `fetch` says of an answer is a broken connection to the SDK. */
+function revealed(error: unknown): never {
+  const cause = readProperty(error, "cause");
+  throw cause instanceof MalformedResponseError ? cause : error;
 }
 
 function withKey(client: OpenAI, apiKey: string): OpenAI {

@@ -69,6 +69,10 @@ const PROVIDER_OPTIONS: ReadonlySet<string> = new Set<keyof LlmProvider>([
 
 const PRICE_OPTIONS = ["inputPerMillion", "outputPerMillion", "cachedInputPerMillion"] as const;
 
+export function serviceOf({ name }: LlmProvider): string {
+  return `llm:${name}`;
+}
+
 /**
  * @throws ParamedicError `OPERATION_INVALID` naming the provider, the option and what is legal.
  */

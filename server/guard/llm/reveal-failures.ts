@@ -5,30 +5,22 @@
 import { classify } from "../../../shared/classify.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
 import { listOf, providerError, readProperty } from "../../../shared/error-facts.js";
-import { MALFORMED_RESPONSE } from "../../../shared/llm-errors.js";
+import { bytesWithin, textOf } from "./bounded-body.js";
 
 export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
-/** A provider's answer that is no answer: no JSON, or a completion without choices. Another try may help. */
-export class MalformedResponseError extends Error {
-  override readonly name = MALFORMED_RESPONSE;
-  readonly service: string;
-
-  constructor(service: string, problem: string, options?: { readonly cause?: unknown }) {
-    super(`${service} sent an answer that cannot be used: ${problem}`, options);
-    this.service = service;
-  }
-}
-
 /**
- * @example new OpenAI({ apiKey, baseURL, maxRetries: 0, fetch: revealFailures(fetch) })
+ * Answers in JSON, and those that say failure, are read whole here; others pass as they come.
+ *
+ * @example new OpenAI({ apiKey, baseURL, maxRetries: 0, fetch: revealFailures("llm:openai", fetch) })
  */
-export function revealFailures(fetch: Fetch): Fetch {
+export function revealFailures(service: string, fetch: Fetch): Fetch {
   return async (url, init) => {
     const response = await fetch(url, init);
+    const isReadWhole = response.status >= 400 || response.headers.get("content-type")?.includes("json") === true;
     // An answer without a body (204) cannot be made anew with one.
-    if (response.body === null || !response.headers.get("content-type")?.includes("json")) return response;
-    const text = await response.text();
+    if (response.body === null || !isReadWhole) return response;
+    const text = textOf(await bytesWithin(service, response));
     const revealed = revealedFailure(response.status, text);
     return new Response(revealed?.text ?? text, {
       status: revealed?.status ?? response.status,

@@ -1,4 +1,6 @@
 /** Server-sent events as they pass through: their bytes unchanged, and what they say. */
+import { MAX_ANSWER_BYTES } from "../bounded-body.js";
+import { StreamFault } from "./stream-fault.js";
 
 export interface SseEvent {
   /** The whole event as it was sent, its blank line included. */
@@ -18,26 +20,34 @@ const OVERLAP = 3;
 /**
  * Comments alone (`: keep-alive`) are no events and are left out.
  *
+ * @throws StreamFault `malformed` for an event that does not end
  * @example for await (const { data } of sseEvents(response.body)) …
  */
 export async function* sseEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<SseEvent, void> {
   const decoder = new TextDecoder();
+  /** Of an event that has begun, what holds no blank line: looked at once, however small the pieces are. */
+  let begun: string[] = [];
+  let length = 0;
   let text = "";
-  let searchedTo = 0;
   for await (const bytes of body) {
     text += decoder.decode(bytes, { stream: true });
     for (;;) {
-      const found = BLANK_LINE.exec(text.slice(searchedTo));
+      const found = BLANK_LINE.exec(text);
       if (found === null) break;
-      const end = searchedTo + found.index + found[0].length;
-      const event = eventOf(text.slice(0, end), false);
+      const end = found.index + found[0].length;
+      const event = eventOf(begun.join("") + text.slice(0, end), false);
       text = text.slice(end);
-      searchedTo = 0;
+      begun = [];
+      length = 0;
       if (event !== undefined) yield event;
     }
-    searchedTo = Math.max(text.length - OVERLAP, 0);
+    if (text.length <= OVERLAP) continue;
+    begun.push(text.slice(0, -OVERLAP));
+    length += text.length - OVERLAP;
+    text = text.slice(-OVERLAP);
+    if (length > MAX_ANSWER_BYTES) throw new StreamFault("malformed", "an event is longer than 64 MiB");
   }
-  const event = eventOf(text + decoder.decode(), true);
+  const event = eventOf(begun.join("") + text + decoder.decode(), true);
   if (event !== undefined) yield event;
 }
 
