@@ -32,7 +32,8 @@ const HEALTHY: FixtureBehaviour = Object.freeze({ kind: "answer" });
 const KEEP_ALIVE_EVERY_MS = 10;
 
 /**
- * Serves OpenAI's chat completions and embeddings and Anthropic's messages, whole and streamed, on a free port of loopback.
+ * Serves OpenAI's chat completions, responses and embeddings, Anthropic's messages and Gemini's content, whole and streamed, on
+ * a free port of loopback. Gemini's streams are those of `alt=sse`.
  *
  * @param script @default one healthy answer after the other
  * @example
@@ -108,7 +109,7 @@ async function behave(
           {},
           { error: { message: `there is no ${path}`, type: "invalid_request_error", code: null } },
         );
-      } else if (readProperty(body, "stream") === true) {
+      } else if (readProperty(body, "stream") === true || path.endsWith(":streamGenerateContent")) {
         await stream(response, answer.events);
         response.end();
       } else {

@@ -1,4 +1,4 @@
-/** What a provider in good health answers, in the words of whichever API was asked: OpenAI's, Anthropic's, or embeddings. */
+/** What a provider in good health answers, in the words of whichever API was asked: OpenAI's, Anthropic's or Gemini's. */
 import { readProperty } from "../../shared/error-facts.js";
 
 export interface HealthyAnswer {
@@ -54,6 +54,8 @@ export function answerTo(
   };
   if (path.endsWith("/chat/completions")) return { json: chatCompletion(settled), events: chatEvents(settled) };
   if (path.endsWith("/messages")) return { json: message(settled), events: messageEvents(settled) };
+  if (path.endsWith("/responses")) return { json: modelResponse(settled), events: responseEvents(settled) };
+  if (/:(stream)?generateContent$/i.test(path)) return { json: content(settled), events: contentEvents(settled) };
   if (path.endsWith("/embeddings")) return { json: embeddings(settled, readProperty(body, "input")), events: [] };
   return undefined;
 }
@@ -160,6 +162,98 @@ function messageEvents(answer: Settled): string[] {
     { type: "message_delta", delta: { stop_reason, stop_sequence: null }, usage: { output_tokens: tokens.output } },
     { type: "message_stop" },
   ].map((data) => event(data, data.type));
+}
+
+function modelResponse(answer: Settled) {
+  const { id, model, tokens } = answer;
+  return {
+    id: `resp_${id}`,
+    object: "response",
+    created_at: CREATED_S,
+    model,
+    status: "completed",
+    error: null,
+    output: [outputItem(answer)],
+    usage: {
+      input_tokens: tokens.input,
+      output_tokens: tokens.output,
+      total_tokens: tokens.input + tokens.output,
+    },
+  };
+}
+
+function outputItem({ text, toolCall }: Settled) {
+  return toolCall === undefined
+    ? { id: "msg_1", type: "message", role: "assistant", status: "completed", content: [outputText(text.join(""))] }
+    : { id: "fc_1", type: "function_call", call_id: "call_1", status: "completed", ...toolCall };
+}
+
+function outputText(text: string) {
+  return { type: "output_text", text, annotations: [] };
+}
+
+function responseEvents(answer: Settled): string[] {
+  const { text, toolCall } = answer;
+  const whole = modelResponse(answer);
+  const item = outputItem(answer);
+  const begun = { ...whole, status: "in_progress", output: [], usage: null };
+  const at = { item_id: item.id, output_index: 0 };
+  const inPart = { ...at, content_index: 0 };
+  const pieces =
+    toolCall === undefined
+      ? [
+          { type: "response.content_part.added", ...inPart, part: outputText("") },
+          ...text.map((delta) => ({ type: "response.output_text.delta", ...inPart, delta })),
+          { type: "response.output_text.done", ...inPart, text: text.join("") },
+          { type: "response.content_part.done", ...inPart, part: outputText(text.join("")) },
+        ]
+      : [
+          ...halves(toolCall.arguments).map((delta) => ({
+            type: "response.function_call_arguments.delta",
+            ...at,
+            delta,
+          })),
+          { type: "response.function_call_arguments.done", ...at, arguments: toolCall.arguments },
+        ];
+  return [
+    { type: "response.created", response: begun },
+    { type: "response.in_progress", response: begun },
+    { type: "response.output_item.added", output_index: 0, item: { ...item, status: "in_progress" } },
+    ...pieces,
+    { type: "response.output_item.done", output_index: 0, item },
+    { type: "response.completed", response: whole },
+  ].map((data, index) => event({ ...data, sequence_number: index }, data.type));
+}
+
+/** Gemini's own. */
+function content(answer: Settled) {
+  const { text, toolCall } = answer;
+  return contentOf(answer, toolCall === undefined ? { text: text.join("") } : functionCall(toolCall), true);
+}
+
+/** As with `alt=sse`: the last piece says why it ended. */
+function contentEvents(answer: Settled): string[] {
+  const { text, toolCall } = answer;
+  const parts = toolCall === undefined ? text.map((piece) => ({ text: piece })) : [functionCall(toolCall)];
+  return parts.map((part, index) => event(contentOf(answer, part, index === parts.length - 1)));
+}
+
+function functionCall({ name, arguments: args }: { readonly name: string; readonly arguments: string }) {
+  return { functionCall: { name, args: JSON.parse(args) } };
+}
+
+function contentOf({ id, model, finishReason, tokens }: Settled, part: object, isLast: boolean) {
+  const ended = finishReason === "length" ? "MAX_TOKENS" : finishReason === "content_filter" ? "SAFETY" : "STOP";
+  return {
+    candidates: [{ content: { role: "model", parts: [part] }, index: 0, ...(isLast && { finishReason: ended }) }],
+    usageMetadata: {
+      promptTokenCount: tokens.input,
+      candidatesTokenCount: tokens.output,
+      totalTokenCount: tokens.input + tokens.output,
+    },
+    modelVersion: model,
+    responseId: id,
+  };
 }
 
 function embeddings(answer: Settled, input: unknown) {

@@ -4,7 +4,8 @@ import { REJECTION } from "../../../shared/rejection.js";
 
 /**
  * read_only          the database takes no writes now, reads go on; the statement was not sent
- * no_connection      no connection became free in time; the statement was not sent
+ * no_connection      no connection became free in time; the statement was not sent. postgres.js queues inside of itself, where
+ *                    nobody can tell: there it is `statement_timeout`
  * statement_timeout  the statement took longer than it may; whether it took effect is not known
  */
 export const DATABASE_ERROR_REASONS = ["read_only", "no_connection", "statement_timeout"] as const;

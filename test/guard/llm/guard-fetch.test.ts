@@ -6,16 +6,13 @@ import { createGuardFetch, type GuardFetchOptions } from "../../../server/guard/
 import { createNestedRetries } from "../../../server/guard/llm/nested-retries.js";
 import { OPENAI } from "../../../server/testing/provider-bodies.js";
 import {
-  answerTo,
   createFixtureProvider,
   event,
   type FixtureBehaviour,
   type FixtureProvider,
   providerReplies,
-  type StreamEnd,
 } from "../../../server/testing.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
-import type { FailureType } from "../../../shared/failure.js";
 import { createGuardsUnderTest, KEY, PROMPT, read } from "./llm-harness.js";
 
 let provider: FixtureProvider;
@@ -159,89 +156,7 @@ describe("Anthropic's SDK on a guarded fetch", () => {
   });
 });
 
-const EVENTS = answerTo("/v1/messages", {}, { id: "1" })?.events.length ?? 0;
-const BOUNDARIES = Array.from({ length: EVENTS + 1 }, (_, after) => after);
-/** message_start, content_block_start, ping, and the first delta; then the delta that says why it stopped. */
-const [FIRST_CONTENT, WHOLE] = [4, 7];
-const ENDS: Readonly<Record<StreamEnd, { how: string; type: FailureType }>> = {
-  closed: { how: "cut", type: "stream_broken" },
-  cut: { how: "cut", type: "stream_broken" },
-  stalled: { how: "stalled", type: "api_timeout" },
-  keep_alive: { how: "stalled", type: "api_timeout" },
-  malformed: { how: "malformed", type: "malformed_response" },
-  error: { how: "failed", type: "service_unavailable" },
-};
-const cases = Object.entries(ENDS).flatMap(([end, expected]) =>
-  BOUNDARIES.map((after) => ({ end: end as StreamEnd, after, ...expected })),
-);
-const textOf = (events: readonly Anthropic.MessageStreamEvent[]) =>
-  events
-    .map((one) => (one.type === "content_block_delta" && one.delta.type === "text_delta" ? one.delta.text : ""))
-    .join("");
-
-describe("a stream of Anthropic's that breaks at every boundary between events", () => {
-  it("has as many boundaries as a stream has events, and one more", () => {
-    expect(cases).toHaveLength(54);
-  });
-
-  it.each(cases.filter(({ after }) => after < FIRST_CONTENT))(
-    "is asked for again when it is $end after $after events, before any content",
-    async ({ end, after, type }) => {
-      provider.behaves({ kind: "stream", after, end }, { kind: "answer", text: ["second ", "try"] });
-      const { client, failures, registry } = makeAnthropic();
-      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
-      expect(error).toBeUndefined();
-      expect(textOf(items)).toBe("second try");
-      expect(items.filter((one) => one.type === "message_start")).toHaveLength(1);
-      expect(provider.requests).toHaveLength(2);
-      expect(failures()).toMatchObject([{ failureType: type }]);
-      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(0);
-    },
-  );
-
-  it.each(cases.filter(({ after }) => after >= FIRST_CONTENT && after < WHOLE))(
-    "ends with an error when it is $end after $after events, and is not asked for again",
-    async ({ end, after, how, type }) => {
-      provider.behaves({ kind: "stream", after, end });
-      const { client, failures, registry } = makeAnthropic();
-      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
-      expect(textOf(items)).toBe(after === FIRST_CONTENT ? "hel" : "hello");
-      expect(error).toMatchObject({ how, service: SERVICE, delivered: true, safeToRetry: true });
-      expect(provider.requests).toHaveLength(1);
-      expect(failures()).toMatchObject([{ failureType: type }]);
-      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(1);
-    },
-  );
-
-  it.each(cases.filter(({ after }) => after >= WHOLE))(
-    "is whole when it is $end after $after events, because it said so",
-    async ({ end, after }) => {
-      provider.behaves({ kind: "stream", after, end });
-      const { client, journal } = makeAnthropic();
-      const { items, error } = await read(await client.messages.create({ ...MESSAGE, stream: true }));
-      expect(error).toBeUndefined();
-      expect(textOf(items)).toBe("hello");
-      expect(journal).toEqual([]);
-    },
-  );
-
-  it.each(BOUNDARIES.filter((after) => after >= FIRST_CONTENT && after < WHOLE))(
-    "is an abort when its reader aborts after %i events",
-    async (after) => {
-      provider.behaves({ kind: "stream", after, end: "stalled" });
-      const { client, journal, registry } = makeAnthropic({ stallTimeoutMs: 10_000 });
-      const controller = new AbortController();
-      const stream = await client.messages.create({ ...MESSAGE, stream: true }, { signal: controller.signal });
-      const reading = read(stream);
-      controller.abort();
-      // Both SDKs end their loops quietly when their caller aborts.
-      await reading;
-      await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
-      expect(journal).toEqual([]);
-      expect(registry.get(SERVICE)?.snapshot().failureCount).toBe(0);
-    },
-  );
-
+describe("a stream of Anthropic's", () => {
   it("is left when its reader leaves the loop", async () => {
     provider.behaves({ kind: "stream", after: 5, end: "stalled" });
     const { client, journal, genAi } = makeAnthropic({ stallTimeoutMs: 10_000 });
