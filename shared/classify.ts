@@ -91,6 +91,8 @@ function recognise(chain: readonly ErrorFacts[], kind: ServiceKind): Recognised 
       responseClassOf(facts, kind === "llm"),
     (facts) => networkClassByName(facts) ?? (kind === "database" ? databaseClassByWords(facts) : undefined),
     (facts) => wordsClassOf(facts, kind),
+    // It was answered, and what was answered raised an error: unless a line that went down explains it, the answer is to blame.
+    ({ status }) => (status === undefined ? undefined : "malformed_response"),
   ];
   for (const pass of passes) {
     for (const facts of chain) {

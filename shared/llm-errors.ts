@@ -78,12 +78,21 @@ const CLASS_BY_FAULT: ReadonlyMap<unknown, ErrorClass> = new Map<StreamFaultKind
   ["malformed", "malformed_response"],
 ]);
 
-/** What SDKs raise about an answer that is whole: by the name of the class. */
+/** What SDKs raise about an answer that is whole, or about a request: by the name of the class. */
 const CLASS_BY_NAME: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   [MALFORMED_RESPONSE, "malformed_response"],
   // The answer is as long as the caller let it be.
   ["LengthFinishReasonError", "invalid_request"],
   ["ContentFilterFinishReasonError", "content_filtered"],
+  // The AI SDK's: about what came, and about what it was given before anything was sent.
+  ["AI_InvalidResponseDataError", "malformed_response"],
+  ["AI_EmptyResponseBodyError", "malformed_response"],
+  ["AI_TypeValidationError", "malformed_response"],
+  ["AI_InvalidPromptError", "invalid_request"],
+  ["AI_InvalidArgumentError", "invalid_request"],
+  ["AI_UnsupportedFunctionalityError", "invalid_request"],
+  ["AI_LoadAPIKeyError", "auth"],
+  ["AI_NoSuchModelError", "model_missing"],
 ]);
 
 /**
@@ -102,7 +111,13 @@ export function responseClassOf(facts: ErrorFacts, llm: boolean): ErrorClass | u
   return classOfBody(body) ?? (streamed ? "stream_broken" : undefined);
 }
 
-function classOfStatus(status: number, body: ProviderError | undefined, message: string, llm: boolean): ErrorClass {
+/** Undefined where the status says that all is well, and nothing else does. */
+function classOfStatus(
+  status: number,
+  body: ProviderError | undefined,
+  message: string,
+  llm: boolean,
+): ErrorClass | undefined {
   switch (status) {
     case 400:
     case 422:
@@ -137,7 +152,7 @@ function classOfStatus(status: number, body: ProviderError | undefined, message:
     default:
       if (status >= 500) return hasWord(body, "overloaded") ? "overloaded" : "server_error";
       if (status >= 400) return "caller_error";
-      return (body && classOfBody(body)) ?? "malformed_response";
+      return body && classOfBody(body);
   }
 }
 

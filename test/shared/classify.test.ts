@@ -114,6 +114,31 @@ describe("an LLM provider's answer", () => {
     expect(classify(new OpenAI.APIError(undefined, body, undefined, undefined), LLM).reason).toBe(expected);
   });
 
+  it.each([
+    ["AI_InvalidResponseDataError", "malformed_response"],
+    ["AI_EmptyResponseBodyError", "malformed_response"],
+    ["AI_TypeValidationError", "malformed_response"],
+    ["AI_InvalidPromptError", "invalid_request"],
+    ["AI_InvalidArgumentError", "invalid_request"],
+    ["AI_UnsupportedFunctionalityError", "invalid_request"],
+    ["AI_LoadAPIKeyError", "auth"],
+    ["AI_NoSuchModelError", "model_missing"],
+  ] as const)("that the AI SDK does not give as one is known by its name: %s", (name, expected) => {
+    expect(classify(Object.assign(new Error("in its own words"), { name }), LLM).reason).toBe(expected);
+  });
+
+  it("that cannot be read is to blame for it, unless the line went down in the midst of it", () => {
+    const read = (cause: Error) =>
+      Object.assign(new Error("Failed to process successful response", { cause }), {
+        name: "AI_APICallError",
+        statusCode: 200,
+      });
+    expect(classify(read(new Error("no idea")), LLM).reason).toBe("malformed_response");
+    const socket = withCode("UND_ERR_SOCKET");
+    expect(classify(read(new TypeError("terminated", { cause: socket })), LLM).reason).toBe("connection_reset");
+    expect(classify(read(new TypeError("terminated")), LLM).reason).toBe("stream_broken");
+  });
+
   it("is not asked again when the provider says so", () => {
     expect(classify(answered(503, OPENAI.overloaded, { "x-should-retry": "false" }), LLM).retryable).toBe(false);
     expect(classify(answered(503, OPENAI.overloaded), LLM).retryable).toBe(true);

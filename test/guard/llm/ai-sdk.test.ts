@@ -185,37 +185,94 @@ describe("generateText with a guarded model", () => {
 /** As many events as the provider's healthy stream has. */
 const EVENTS =
   answerTo("/v1/chat/completions", { stream_options: { include_usage: true } }, { id: "1" })?.events.length ?? 0;
-const [FIRST_CONTENT, WHOLE] = [2, EVENTS - 1];
-const ENDS: readonly StreamEnd[] = ["cut", "stalled", "keep_alive", "malformed", "error"];
-const cases = ENDS.flatMap((end) => Array.from({ length: EVENTS + 1 }, (_, after) => ({ end, after })));
+const [FIRST_CONTENT, WHOLE] = [2, 4];
+const ENDS: Readonly<Record<StreamEnd, string>> = {
+  closed: "cut",
+  cut: "cut",
+  stalled: "stalled",
+  keep_alive: "stalled",
+  malformed: "malformed",
+  error: "failed",
+};
+const BOUNDARIES = Array.from({ length: EVENTS + 1 }, (_, after) => after);
+const cases = Object.entries(ENDS).flatMap(([end, how]) =>
+  BOUNDARIES.map((after) => ({ end: end as StreamEnd, how, after })),
+);
 
 describe("streamText with a guarded model, broken at every boundary between events", () => {
   it.each(cases.filter(({ after }) => after < FIRST_CONTENT))(
     "moves on when it is $end after $after events",
     async ({ end, after }) => {
       first.behaves({ kind: "stream", after, end });
-      const { model, failures } = makeModel();
+      const { model, failures, registry } = makeModel();
       const { items, error } = await read(streamText({ model, prompt: PROMPT }).fullStream);
       expect(error).toBeUndefined();
       expect(items.filter(({ type }) => type === "error")).toEqual([]);
       expect(items.map((part) => (part.type === "text-delta" ? part.text : "")).join("")).toBe("other answer");
       expect(failures()[0]?.affectedService).toBe("llm:openai");
+      expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(first.requests.length);
     },
   );
 
-  it.each(cases.filter(({ after }) => after >= FIRST_CONTENT && after < WHOLE - 1))(
+  // The SDK's model tells that its provider's stream was whole only once the connection has ended in good order.
+  it.each(cases.filter(({ end, after }) => after >= FIRST_CONTENT && (after < WHOLE || end !== "closed")))(
     "ends with an error part when it is $end after $after events",
-    async ({ end, after }) => {
+    async ({ end, how, after }) => {
       first.behaves({ kind: "stream", after, end });
       const { model, failures } = makeModel();
       const { items } = await read(streamText({ model, prompt: PROMPT, onError() {} }).fullStream);
       const errors = items.flatMap((part) => (part.type === "error" ? [part.error] : []));
+      expect(errors).toHaveLength(1);
       expect(errors[0]).toBeInstanceOf(StreamBrokenError);
-      expect(errors[0]).toMatchObject({ delivered: true, safeToRetry: true, received: after === 2 ? "hel" : "hello" });
+      const received = after === FIRST_CONTENT ? "hel" : "hello";
+      expect(errors[0]).toMatchObject({ how, delivered: true, safeToRetry: true, received });
       expect([first.requests.length, second.requests.length]).toEqual([1, 0]);
       expect(failures()).toHaveLength(1);
     },
   );
+
+  it.each(BOUNDARIES.filter((after) => after >= WHOLE))("is whole when it is closed after %i events", async (after) => {
+    first.behaves({ kind: "stream", after, end: "closed" });
+    const { model, journal } = makeModel();
+    const { items } = await read(streamText({ model, prompt: PROMPT }).fullStream);
+    expect(items.map((part) => (part.type === "text-delta" ? part.text : "")).join("")).toBe("hello");
+    expect(items.at(-1)).toMatchObject({ type: "finish", finishReason: "stop" });
+    expect(journal).toEqual([]);
+  });
+
+  it.each(BOUNDARIES)("is an abort when its caller aborts after %i events", async (after) => {
+    first.behaves({ kind: "stream", after, end: "stalled" });
+    const { model, journal, registry } = makeModel({ stallTimeoutMs: 10_000 }, { timeoutMs: 10_000 });
+    const controller = new AbortController();
+    const reading = read(streamText({ model, prompt: PROMPT, abortSignal: controller.signal }).fullStream);
+    await expect.poll(() => first.requests.length).toBe(1);
+    controller.abort();
+    await reading;
+    await expect.poll(() => first.requests[0]?.hungUp).toBe(true);
+    expect(second.requests).toHaveLength(0);
+    expect([journal, registry.get("llm:openai")?.snapshot().failureCount]).toEqual([[], 0]);
+  });
+
+  it("moves on from a model that does not know why its stream ended, as most of the SDK's say it", async () => {
+    const parts = (...chunks: LanguageModelV3StreamPart[]) =>
+      new MockLanguageModelV3({ doStream: async () => ({ stream: simulateReadableStream({ chunks }) }) });
+    const ended = (unified: "stop" | "other", raw?: string) =>
+      ({ type: "finish", finishReason: { unified, raw }, usage: USAGE }) as const;
+    const text = (delta: string) => [
+      { type: "text-start" as const, id: "1" },
+      { type: "text-delta" as const, id: "1", delta },
+    ];
+    const made = mocked({ "llm:a": parts(ended("other")), "llm:b": parts(...text("good"), ended("other", "eos")) });
+    const { items } = await read((await made.model.doStream({ prompt: [] })).stream);
+    expect(items.map(({ type }) => type)).toEqual(["text-start", "text-delta", "finish"]);
+    expect(made.failures()[0]).toMatchObject({ failureType: "stream_broken", affectedService: "llm:a" });
+    const late = mocked({
+      "llm:a": parts(...text("half"), ended("other")),
+      "llm:b": parts(...text("good"), ended("stop")),
+    });
+    const broken = await read((await late.model.doStream({ prompt: [] })).stream);
+    expect(broken.items.at(-1)).toMatchObject({ type: "error", error: { how: "cut", received: "half" } });
+  });
 
   it("holds the greeting back until somebody has content", async () => {
     first.behaves({ kind: "stream", after: 1, end: "cut" });

@@ -1,6 +1,7 @@
 /** Reads the parts of the AI SDK's streams. */
 import { readProperty } from "../../../../shared/error-facts.js";
 import { StreamedError } from "./chat-reader.js";
+import { StreamFault } from "./stream-fault.js";
 import type { Received, StreamReader } from "./stream-reader.js";
 
 /** Parts without content; whatever else may come is what the caller waits for. */
@@ -34,7 +35,10 @@ export class PartReader implements StreamReader<unknown> {
     if (type === "error") throw thrown(readProperty(part, "error"));
     if (type === "finish") {
       const reason = readProperty(part, "finishReason");
-      if ((readProperty(reason, "unified") ?? reason) === "error") throw new StreamedError({ type: "server_error" });
+      const unified = readProperty(reason, "unified") ?? reason;
+      if (unified === "error") throw new StreamedError({ type: "server_error" });
+      // What models of the SDK begin with, and say at the end where their provider has said nothing.
+      if (unified === "other" && readProperty(reason, "raw") === undefined) throw cut();
       this.finished = true;
       this.usage = readProperty(part, "usage");
     }
@@ -44,7 +48,12 @@ export class PartReader implements StreamReader<unknown> {
   }
 }
 
-/** Providers put plain objects into error parts. */
+function cut(cause?: unknown): StreamFault {
+  return new StreamFault("cut", "the model's stream ended and had not said why", { cause });
+}
+
+/** Providers put plain objects into error parts; others put their own words for a stream that was cut. */
 function thrown(error: unknown): unknown {
+  if (/ended without a finish reason/.test(String(readProperty(error, "message")))) return cut(error);
   return error instanceof Error ? error : new StreamedError(error ?? { type: "server_error" });
 }
