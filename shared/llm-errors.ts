@@ -27,6 +27,7 @@ const CLASS_BY_WORD: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClas
   ["service_unavailable_error", "overloaded"],
   ["unavailable", "overloaded"],
   ["timeout_error", "timeout"],
+  ["timeout", "timeout"],
   ["deadline_exceeded", "timeout"],
   ["model_not_found", "model_missing"],
   ["invalid_api_key", "auth"],
@@ -35,6 +36,7 @@ const CLASS_BY_WORD: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClas
   ["permission_denied", "auth"],
   ["unauthenticated", "auth"],
   ["request_too_large", "request_too_large"],
+  ["conflict_error", "conflict"],
   ["api_error", "server_error"],
   ["server_error", "server_error"],
   ["internal_server_error", "server_error"],
@@ -178,7 +180,9 @@ function classOfTooManyRequests(body: ProviderError | undefined, message: string
 }
 
 function classOfBody(body: ProviderError): ErrorClass | undefined {
-  const named = body.words.map((word) => CLASS_BY_WORD.get(word)).find((errorClass) => errorClass !== undefined);
+  const classes = body.words.flatMap((word) => CLASS_BY_WORD.get(word) ?? []);
+  // "Invalid request" beside a plainer word is what DeepSeek says of everything.
+  const named = classes.find((errorClass) => errorClass !== "invalid_request") ?? classes[0];
   switch (named) {
     case "rate_limited":
       return classOfTooManyRequests(body, body.message);

@@ -1,8 +1,12 @@
 /** An HTTP answer that says failure, as an error for the guard and as an answer again for the client that asked. */
-import type { CircuitBreakerError } from "../../circuit/circuit-breaker-error.js";
-import type { GuardError } from "../guard-error.js";
+import { classify } from "../../../shared/classify.js";
+import { CircuitBreakerError } from "../../circuit/circuit-breaker-error.js";
+import { GuardError } from "../guard-error.js";
 import { bytesWithin, textOf } from "./bounded-body.js";
-import type { MalformedResponseError } from "./malformed-response-error.js";
+import { MalformedResponseError } from "./malformed-response-error.js";
+import { statusOfClass } from "./reveal-failures.js";
+import { StreamedError } from "./stream/chat-reader.js";
+import { StreamBrokenError } from "./stream/stream-broken-error.js";
 
 /** Tells SDKs of Stainless's making not to ask again: the guard has. */
 const DO_NOT_RETRY = "x-should-retry";
@@ -53,32 +57,42 @@ export class FailedResponse extends Error {
   }
 }
 
-/** A guard's refusal in the shape of an answer, for SDKs that would ask again after an error that `fetch` throws. */
-export function refusalResponse(error: GuardError | CircuitBreakerError): Response {
-  const code = "circuitName" in error ? "circuit_open" : error.reason;
+/**
+ * What ended a request without an answer, in the shape of one, for SDKs that would ask again after an error that `fetch`
+ * throws. Undefined for what only the network knows.
+ */
+export function finalAnswer(error: unknown, service: string): Response | undefined {
   const headers = new Headers({ "content-type": "application/json", [DO_NOT_RETRY]: "false" });
-  if (error.retryAfterMs !== undefined) headers.set("retry-after-ms", String(Math.ceil(error.retryAfterMs)));
-  return errorResponse(statusOf(error), { type: "paramedic_refusal", code, message: error.message }, headers);
+  if (error instanceof GuardError || error instanceof CircuitBreakerError) {
+    const { message, retryAfterMs } = error;
+    if (retryAfterMs !== undefined) headers.set("retry-after-ms", String(Math.ceil(retryAfterMs)));
+    const code = "circuitName" in error ? "circuit_open" : error.reason;
+    return errorResponse(statusOf(error), { type: "paramedic_refusal", code, message }, headers);
+  }
+  if (error instanceof StreamBrokenError) {
+    return errorResponse(statusOf(error), { type: "stream_broken", code: error.how, message: error.message }, headers);
+  }
+  if (error instanceof MalformedResponseError) {
+    const { message } = error;
+    return errorResponse(502, { type: "malformed_response", code: "malformed_response", message }, headers);
+  }
+  // A provider that began a stream and said in it what other times is an answer of its own.
+  if (error instanceof StreamedError) {
+    return errorResponse(statusOfClass(classify(error, service).reason), error.error, headers);
+  }
+  return undefined;
 }
 
-/** An answer that could not be read, in the shape of one that can. */
-export function unusableResponse({ message }: MalformedResponseError): Response {
-  const headers = new Headers({ "content-type": "application/json", [DO_NOT_RETRY]: "false" });
-  return errorResponse(502, { type: "malformed_response", code: "malformed_response", message }, headers);
+function errorResponse(status: number, error: unknown, headers: Headers): Response {
+  return new Response(JSON.stringify({ type: "error", error }), { status, headers });
 }
 
-function errorResponse(
-  status: number,
-  error: { readonly type: string; readonly code: string; readonly message: string },
-  headers: Headers,
-): Response {
-  return new Response(JSON.stringify({ type: "error", error: { ...error, param: null } }), { status, headers });
-}
-
-function statusOf({ code }: GuardError | CircuitBreakerError): number {
+function statusOf({ code }: GuardError | CircuitBreakerError | StreamBrokenError): number {
   switch (code) {
     case "GATEWAY_TIMEOUT":
       return 504;
+    case "BAD_GATEWAY":
+      return 502;
     case "TOO_MANY_REQUESTS":
       return 429;
     default:

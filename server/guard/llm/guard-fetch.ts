@@ -2,17 +2,14 @@
 import { readProperty } from "../../../shared/error-facts.js";
 import { ParamedicError } from "../../../shared/errors.js";
 import { SECOND_MS } from "../../../shared/units.js";
-import { CircuitBreakerError } from "../../circuit/circuit-breaker-error.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
-import { GuardError } from "../guard-error.js";
 import type { Guards } from "../guards.js";
-import { FailedResponse, refusalResponse, unusableResponse } from "./failed-response.js";
+import { FailedResponse, finalAnswer } from "./failed-response.js";
 import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
 import { copyOf, type HttpRequest, readRequest } from "./http-request.js";
 import { linkedController } from "./linked-controller.js";
-import { MalformedResponseError } from "./malformed-response-error.js";
 import type { NestedRetries } from "./nested-retries.js";
 import { requireTimeout } from "./provider.js";
 import { providerNameAt } from "./provider-name.js";
@@ -46,7 +43,7 @@ export interface GuardFetchDeps {
  * `fetch` behind the guard of `service`: with its circuit, deadline, bulkhead and retry budget, and for `llm:*` with circuits
  * for the model, the key and the account that a request names. A failure that nothing could rescue is answered as it came,
  * marked so that the SDKs of OpenAI and Anthropic do not ask again. What the guard refuses is an answer for them too (503, 504
- * or 429), and an error for every other client.
+ * or 429), and so is a stream that failed before its first content; every other client gets an error.
  *
  * A streamed answer of `llm:*` is given once its first content came; until then it may be asked for again. Later it ends with a
  * `StreamBrokenError` when it is cut, stalls or fails. Streams are known by `text/event-stream`: what Google's
@@ -144,9 +141,8 @@ export function createGuardFetch(
     } catch (error) {
       const asksAgain = request.sdkRetryCount !== undefined;
       if (error instanceof FailedResponse) return asksAgain ? error.finalResponse : error.response;
-      const isOurs = error instanceof GuardError || error instanceof CircuitBreakerError;
-      if (isOurs && asksAgain) return refusalResponse(error);
-      if (error instanceof MalformedResponseError && asksAgain) return unusableResponse(error);
+      const final = asksAgain ? finalAnswer(error, service) : undefined;
+      if (final !== undefined) return final;
       throw error;
     }
   };

@@ -52,7 +52,7 @@ function revealedFailure(status: number, text: string): { status: number; text: 
 }
 
 /** By what the error says it is; else a bad gateway's: the provider answered for somebody who did not. */
-function statusOfClass(reason: string): number {
+export function statusOfClass(reason: string): number {
   return STATUS_BY_CLASS.get(reason) ?? 502;
 }
 

@@ -73,13 +73,12 @@ const OPENS: Readonly<Partial<Record<ErrorClass, string>>> = {
   quota_exhausted: "account",
   model_missing: "model",
 };
-/** The first try and, where that may help, the guard's three more. */
-const ASKED: Readonly<Partial<Record<ErrorClass, number>>> = {
-  server_error: 4,
-  overloaded: 4,
-  timeout: 4,
-  conflict: 4,
-};
+/** Asked once more each where that may help: the first try and the guard's three more. */
+const REPEATED: ReadonlySet<ErrorClass> = new Set(["server_error", "overloaded", "timeout", "conflict"]);
+/** Of those, what says nothing about the provider's health. */
+const UNCOUNTED: ReadonlySet<ErrorClass> = new Set(["conflict"]);
+const CALLERS_OWN: ReadonlySet<ErrorClass> = new Set(["context_overflow", "invalid_request", "request_too_large"]);
+const HOLDS_MS: Readonly<Record<string, number>> = { rateLimited: 8_000, rateLimitedUntilReset: 30_000 };
 
 describe("Anthropic's SDK on a guarded fetch", () => {
   it("gets the answer, and its tokens are measured", async () => {
@@ -108,20 +107,33 @@ describe("Anthropic's SDK on a guarded fetch", () => {
     async (name, reason) => {
       const behaviour = providerReplies.anthropic[name as keyof typeof ANTHROPIC_CLASSES];
       provider.behaves(behaviour);
-      const holds = reason === "rate_limited";
+      const holdMs = HOLDS_MS[name];
       // A guard that has no deadline would wait as long as it is told to.
-      const { client, state, failures, guards } = makeAnthropic({}, { failureThreshold: 10, rescues: !holds });
+      const { client, state, registry, failures, journal, guards } = makeAnthropic(
+        {},
+        { failureThreshold: 10, rescues: holdMs === undefined },
+      );
       const error: unknown = await client.messages
         .create(MESSAGE, { timeout: 5_000 })
         .catch((thrown: unknown) => thrown);
       expect(error).toBeInstanceOf(Anthropic.APIError);
       expect(error).toMatchObject({ status: behaviour.status, requestID: "req_fixture" });
-      expect(provider.requests).toHaveLength(ASKED[reason] ?? 1);
-      expect(guards.guard(SERVICE).snapshot().cooldownMs > 0).toBe(holds);
+      const asked = REPEATED.has(reason) ? 4 : 1;
+      expect(provider.requests).toHaveLength(asked);
+      const counted = REPEATED.has(reason) && !UNCOUNTED.has(reason) ? asked : 0;
+      expect(registry.get(SERVICE)?.snapshot()).toMatchObject({ state: "closed", failureCount: counted });
+      const { cooldownMs } = guards.guard(SERVICE).snapshot();
+      expect(cooldownMs).toBeLessThanOrEqual(holdMs ?? 0);
+      expect(cooldownMs).toBeGreaterThan((holdMs ?? 0) - 5_000);
       for (const part of ["key", "account", "model"]) {
         expect(state(`${SERVICE}:${part}:`)).toBe(OPENS[reason] === part ? "open" : "closed");
       }
-      expect(failures().every(({ context }) => context?.reason === reason)).toBe(true);
+      const recorded = CALLERS_OWN.has(reason) ? [] : Array(asked).fill(reason);
+      expect(failures().map(({ context }) => context?.reason)).toEqual(recorded);
+      const retries = journal.filter(
+        (entry) => entry.type === "rescue.ended" && entry.rescue.actionStrategy === "exponential_backoff_retry",
+      );
+      expect(retries).toHaveLength(asked > 1 ? 1 : 0);
     },
   );
 
@@ -204,18 +216,39 @@ describe("OpenAI's SDK on a guarded fetch", () => {
     await expect(client.chat.completions.create({ model: "m", messages: [] })).rejects.toMatchObject({ status: 402 });
   });
 
-  it("is asked again when a response fails after two good events", async () => {
+  it("sees a spent quota that a response tells after two good events as an answer of its own", async () => {
     const created = event({ type: "response.created", sequence_number: 0, response: { id: "r" } }, "response.created");
     const progress = event({ type: "response.in_progress", sequence_number: 1, response: {} }, "response.in_progress");
     const quota = event({ type: "error", sequence_number: 2, error: OPENAI.quota.error }, "error");
     provider.behaves({ kind: "events", events: [created, progress, quota] });
     const { client, state, failures } = makeOpenAi({}, {}, "llm:openai");
-    const error: unknown = await client.responses
-      .create({ model: "m", input: "hello", stream: true })
-      .catch((thrown: unknown) => thrown);
-    expect(error).toBeInstanceOf(Error);
-    expect(failures()[0]).toMatchObject({ failureType: "quota_exceeded" });
+    const asking = client.responses.create({ model: "m", input: "hello", stream: true });
+    await expect(asking).rejects.toMatchObject({ status: 429, code: "insufficient_quota" });
+    expect(provider.requests).toHaveLength(1);
+    expect(failures()).toMatchObject([{ failureType: "quota_exceeded" }]);
     expect(state("llm:openai:account:")).toBe("open");
+  });
+
+  it("gives a response that fails because it is too long back to its caller, and blames nobody", async () => {
+    const error = { code: "context_length_exceeded", message: "Your input exceeds the context window of this model." };
+    const failed = event(
+      { type: "response.failed", sequence_number: 1, response: { id: "r", error } },
+      "response.failed",
+    );
+    provider.behaves({ kind: "events", events: [failed] });
+    const { client, journal, registry } = makeOpenAi({}, {}, "llm:openai");
+    const asking = client.responses.create({ model: "m", input: "hello", stream: true });
+    await expect(asking).rejects.toMatchObject({ status: 400, code: "context_length_exceeded" });
+    expect(provider.requests).toHaveLength(1);
+    expect([journal, registry.get("llm:openai")?.snapshot().failureCount]).toEqual([[], 0]);
+  });
+
+  it("is told of a stream that broke before its first content as often as the guard asked, and no more", async () => {
+    provider.behaves({ kind: "stream", after: 1, end: "cut" });
+    const { client } = makeOpenAi({}, {}, "llm:openai");
+    const asking = client.chat.completions.create({ model: "m", messages: [], stream: true });
+    await expect(asking).rejects.toMatchObject({ status: 502, error: { type: "stream_broken" } });
+    expect(provider.requests).toHaveLength(4);
   });
 
   it("streams a response to its end", async () => {

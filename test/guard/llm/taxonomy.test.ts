@@ -5,13 +5,15 @@ import type { CircuitBreaker } from "../../../server/circuit/circuit-breaker.js"
 import { systemClock } from "../../../server/ports/clock.js";
 import {
   createFixtureProvider,
+  event,
   type FixtureBehaviour,
   type FixtureProvider,
   providerReplies,
 } from "../../../server/testing.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
+import { listOf, readProperty } from "../../../shared/error-facts.js";
 import type { RetryHint } from "../../../shared/retry-hint.js";
-import { createLlmUnderTest, providerOf, request } from "./llm-harness.js";
+import { createLlmUnderTest, providerOf, read, request } from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -51,6 +53,7 @@ const CONSEQUENCES: Readonly<Partial<Record<ErrorClass, Consequence>>> = {
   server_error: { ...ONCE_MORE, type: "server_error" },
   malformed_response: { ...ONCE_MORE, type: "malformed_response" },
   conflict: { ...ONCE_MORE, type: "server_error", counted: 0 },
+  stream_broken: { ...ONCE_MORE, type: "stream_broken" },
   timeout: { type: "api_timeout", asked: [1, 1], counted: 1, opens: undefined },
 };
 
@@ -243,6 +246,71 @@ describe("a provider's failure", () => {
     expect(error).toBeInstanceOf(OpenAI.APIError);
     expect(error).toMatchObject({ status });
   });
+});
+
+/** What a status alone had said is not known there. */
+const CLASSES_IN_STREAM: Readonly<Record<string, ErrorClass>> = {
+  "openai.conflict": "invalid_request",
+  "openai.tooLarge": "invalid_request",
+  "openai.rateLimitedWithoutHint": "stream_broken",
+};
+const bodyOf = ({ behaviour }: Row) =>
+  behaviour.kind === "reply" ? (listOf(behaviour.body)[0] ?? behaviour.body) : {};
+/** Of a hint in headers only what the body says too is left. */
+const saidInBody = ([holdMs, source]: NonNullable<Row["hold"]>) =>
+  source === "retry-after-ms" ? ([holdMs, "message"] as const) : ([holdMs, source] as const);
+
+const rowsInStream = rows
+  .filter((row) => readProperty(bodyOf(row), "error") !== undefined && !row.name.startsWith("anthropic"))
+  .map((row) => {
+    const said = row.hold && saidInBody(row.hold);
+    const isSaid = said?.[1] === "message" || said?.[1] === "retry-info";
+    return {
+      name: row.name,
+      body: bodyOf(row),
+      reason: CLASSES_IN_STREAM[row.name] ?? row.reason,
+      hold: isSaid ? said : undefined,
+    };
+  });
+
+describe("a provider's failure within a stream that it had begun", () => {
+  it.each(rowsInStream)(
+    "$name is $reason, and the caller never saw that it had begun",
+    async ({ body, reason, hold }) => {
+      const greeting = {
+        id: "1",
+        choices: [{ index: 0, delta: { role: "assistant", content: "" }, finish_reason: null }],
+      };
+      first.behaves({ kind: "events", events: [event(greeting), event(body)] });
+      const expected = CONSEQUENCES[reason];
+      if (expected === undefined) throw new Error(`no consequence is written down for ${reason}`);
+      const { llm, state, failures, registry, guards } = createLlmUnderTest({
+        providers: [providerOf("openai", first), providerOf("deepseek", second)],
+      });
+      const { items, error } = await read(llm.stream(request));
+
+      expect([first.requests.length, second.requests.length]).toEqual(expected.asked);
+      expect(registry.get("llm:openai")?.snapshot()).toMatchObject({ state: "closed", failureCount: expected.counted });
+      for (const part of ["key", "account", "model"] as const) {
+        expect(state(`llm:openai:${part}:`), part).toBe(part === expected.opens ? "open" : "closed");
+      }
+      const holdMs = expected.opens === undefined ? (hold?.[0] ?? 0) : 0;
+      expect(guards.guard("llm:openai").snapshot().cooldownMs).toBeLessThanOrEqual(holdMs + 1);
+      expect(guards.guard("llm:openai").snapshot().cooldownMs).toBeGreaterThan(holdMs - 5_000);
+      if (expected.asked[1] === 0) {
+        expect(error).toBeInstanceOf(OpenAI.APIError);
+        expect([items, failures()]).toEqual([[], []]);
+      } else {
+        expect(error).toBeUndefined();
+        expect(items.map(({ choices }) => choices[0]?.delta.content ?? "").join("")).toBe("hello");
+        expect(failures()[0]).toMatchObject({
+          failureType: expected.type,
+          affectedService: "llm:openai",
+          context: { reason, ...(hold && { holdMs: hold[0], holdSource: hold[1] }) },
+        });
+      }
+    },
+  );
 });
 
 describe("a failure on the way to a provider", () => {
