@@ -127,6 +127,34 @@ describe("an LLM provider's answer", () => {
     expect(classify(Object.assign(new Error("in its own words"), { name }), LLM).reason).toBe(expected);
   });
 
+  it.each<[ErrorClass, number, string]>([
+    ["context_overflow", 400, "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"],
+    ["context_overflow", 400, "This model's maximum context length is 16385 tokens."],
+    ["context_overflow", 400, "string too long. Expected a string with maximum length 1048576"],
+    ["context_overflow", 400, "The request is over the model's maximum context limit"],
+    ["context_overflow", 400, "The prompt is longer than the model's context length"],
+    ["context_overflow", 400, "The input tokens exceed the configured limit of 8192 tokens"],
+    ["context_overflow", 400, "the request exceeds the available context size, try to increase it"],
+    ["context_overflow", 400, "The input token count (9) exceeds the maximum number of tokens allowed (8)."],
+    ["context_overflow", 400, "maximum input length is 8,192 tokens"],
+    ["context_overflow", 413, "prompt is too long: 345320 tokens > 199999 maximum"],
+    ["context_overflow", 400, "Your input exceeds the context window of this model."],
+    ["invalid_request", 400, "Invalid 'user': string too long. Expected a string with maximum length 64"],
+    ["content_filtered", 400, "content_policy_violation"],
+    ["content_filtered", 400, "The response was filtered: ResponsibleAIPolicyViolation"],
+    ["content_filtered", 400, "Your request was rejected as a result of our safety system."],
+    ["content_filtered", 400, "blocked by content_filter_policy"],
+    ["quota_exhausted", 429, "Insufficient quota"],
+    ["quota_exhausted", 429, "You exceeded your current quota, please check your plan"],
+    ["quota_exhausted", 429, "Usage quota reached, it will reset at midnight"],
+    ["quota_exhausted", 429, "Quota exhausted"],
+    ["quota_exhausted", 429, "Your credit balance is too low"],
+    ["quota_exhausted", 429, "You're out of credits"],
+    ["rate_limited", 429, "Slow down. The text that you sent says: you exceeded your current quota"],
+  ])("that has words alone is %s (%i): %s", (expected, status, message) => {
+    expect(classify(answered(status, { error: { message } }), LLM).reason).toBe(expected);
+  });
+
   it("that cannot be read is to blame for it, unless the line went down in the midst of it", () => {
     const read = (cause: Error) =>
       Object.assign(new Error("Failed to process successful response", { cause }), {
@@ -293,6 +321,13 @@ describe("a database", () => {
     ["SQLITE_LOCKED", "database_busy", "ignored", true],
     ["SQLITE_LOCKED_SHAREDCACHE", "database_busy", "ignored", true],
     ["SQLITE_SCHEMA", "database_busy", "ignored", true],
+    ["SQLITE_PROTOCOL", "database_busy", "ignored", true],
+    ["SQLITE_ABORT", "aborted", "ignored", false],
+    ["SQLITE_CORRUPT", "database_corrupt", "failure", false],
+    ["SQLITE_AUTH", "auth", "failure", false],
+    ["SQLITE_CONSTRAINT_FOREIGNKEY", "caller_error", "ignored", false],
+    ["SQLITE_MISMATCH", "caller_error", "ignored", false],
+    ["SQLITE_RANGE", "caller_error", "ignored", false],
     ["SQLITE_INTERRUPT", "aborted", "ignored", false],
     ["SQLITE_ABORT_ROLLBACK", "aborted", "ignored", false],
     ["SQLITE_IOERR_FSYNC", "database_io", "failure", true],
@@ -318,6 +353,24 @@ describe("a database", () => {
     ["40003", "database_outcome_unknown"],
     ["08007", "database_outcome_unknown"],
     ["55P03", "database_busy"],
+    ["55006", "database_busy"],
+    ["08000", "database_connection"],
+    ["08003", "database_connection"],
+    ["08004", "database_unreachable"],
+    ["57P02", "database_connection"],
+    ["25P03", "database_connection"],
+    ["53000", "database_saturated"],
+    ["53200", "database_saturated"],
+    ["53400", "database_saturated"],
+    ["58000", "database_internal"],
+    ["28000", "auth"],
+    ["57P04", "auth"],
+    ["F0000", "auth"],
+    ["21000", "caller_error"],
+    ["44000", "caller_error"],
+    ["54001", "caller_error"],
+    ["23503", "caller_error"],
+    ["42601", "caller_error"],
     ["08006", "database_connection"],
     ["08001", "database_unreachable"],
     ["57P01", "database_connection"],
@@ -378,7 +431,26 @@ describe("a database", () => {
 
   it.each([
     [1213, "database_conflict", "ignored"],
+    [1614, "database_conflict", "ignored"],
+    [3058, "database_conflict", "ignored"],
     [1205, "database_busy", "ignored"],
+    [1689, "database_busy", "ignored"],
+    [1203, "database_saturated", "failure"],
+    [1041, "database_saturated", "failure"],
+    [1158, "database_connection", "failure"],
+    [1159, "database_connection", "failure"],
+    [1184, "database_connection", "failure"],
+    [2013, "database_connection", "failure"],
+    [1792, "database_readonly", "failure"],
+    [1129, "auth", "failure"],
+    [1044, "auth", "failure"],
+    [1049, "auth", "failure"],
+    [1698, "auth", "failure"],
+    [1146, "caller_error", "ignored"],
+    [1406, "caller_error", "ignored"],
+    [1451, "caller_error", "ignored"],
+    [1452, "caller_error", "ignored"],
+    [1054, "caller_error", "ignored"],
     [3572, "database_busy", "ignored"],
     [1040, "database_saturated", "failure"],
     [1053, "database_connection", "failure"],
@@ -406,7 +478,9 @@ describe("a database", () => {
     ["CONNECTION_ENDED", "database_closed"],
     ["CONNECT_TIMEOUT", "database_unreachable"],
     ["UNDEFINED_VALUE", "caller_error"],
-  ] as const)("postgres.js %s", (code, reason) => {
+    ["PROTOCOL_CONNECTION_LOST", "database_connection"],
+    ["PROTOCOL_SEQUENCE_TIMEOUT", "timeout"],
+  ] as const)("postgres.js or mysql2 %s", (code, reason) => {
     expect(classify(withCode(code), DB).reason).toBe(reason);
   });
 

@@ -128,6 +128,14 @@ describe("llm.chat", () => {
     expect(journal[0]).toMatchObject({ failure: { failureType: "malformed_response" } });
   });
 
+  it("reads a completion behind the blank lines by which a provider under load keeps the line open", async () => {
+    first.behaves(
+      reply({ body: `\n\n\n${JSON.stringify(completion("late"))}`, headers: { "content-type": "application/json" } }),
+    );
+    expect((await makeLlm().llm.chat(request)).choices[0]?.message.content).toBe("late");
+    expect(first.requests).toHaveLength(1);
+  });
+
   it.each(["content_filter", "length", "tool_calls"])("leaves finish_reason %s to the caller", async (finishReason) => {
     first.behaves({ kind: "reply", status: 200, body: completion("", { finishReason }) });
     const { llm, journal } = makeLlm();
