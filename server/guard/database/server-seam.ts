@@ -128,31 +128,44 @@ export class ServerSeam implements ServerDatabase {
     }
   }
 
-  /** Rows one by one, on one connection until the last one. Not repeated: rows have reached the caller. */
+  /**
+   * Rows one by one, on one connection until the last one, each within the statement's time. Not repeated: rows have reached
+   * the caller.
+   */
   async *#iterated<T>(sql: string, iterate: (client: object) => AsyncIterable<T>): AsyncGenerator<T> {
     const [guard] = this.guards;
     if (guard === undefined) {
       yield* iterate(this.#session.client);
       return;
     }
-    const { deps, service } = guard;
+    const {
+      deps: { clock },
+      service,
+    } = guard;
     const watch = beginAll(this.guards, { kind: "statement", sql, isGated: true });
     let connection: LentConnection | undefined;
-    let isOver = false;
+    let isReusable = false;
     try {
-      connection = await this.lend(deps.clock, service, guard.deadlineAt());
+      connection = await this.lend(clock, service, guard.deadlineAt());
       if (this.driver.hasQueue) watch.connected();
-      yield* iterate(connection.client);
-      isOver = true;
+      const rows = iterate(connection.client)[Symbol.asyncIterator]();
+      for (;;) {
+        const timeoutMs = guard.deadlineAt() - clock.monotonic();
+        const onTimeout = () => statementTimeout(service, timeoutMs);
+        const row = await withDeadline(clock, rows.next(), { timeoutMs, onTimeout });
+        if (row.done === true) break;
+        yield row.value;
+      }
+      isReusable = true;
       watch.succeeded();
     } catch (error) {
-      isOver = true;
       watch.failed(error);
+      isReusable = !spoilsConnection(classify(error, service));
       throw error;
     } finally {
-      // A caller who left early leaves rows on the connection that nobody reads.
-      if (!isOver) watch.ignored();
-      if (isOver) connection?.giveBack();
+      // Nothing to a statement that has ended. A caller who left early leaves rows on the connection that nobody reads.
+      watch.ignored();
+      if (isReusable) connection?.giveBack();
       else connection?.destroy();
     }
   }

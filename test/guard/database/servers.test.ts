@@ -155,6 +155,65 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
     expect(await server.names()).toEqual(["ada", "grace"]);
   });
 
+  // The one driver for which Drizzle reads rows one by one.
+  if (driver === "mysql2") {
+    describe("whose rows are read one by one", () => {
+      const rowsOf = (on: AnyDb, column?: object): AsyncGenerator<{ name: string }> => {
+        const select: unknown = Reflect.apply(on.select, on, column === undefined ? [] : [{ name: column }]);
+        const query: unknown = Reflect.apply(Reflect.get(Object(select), "from"), select, [server.users]);
+        return Reflect.apply(Reflect.get(Object(query), "iterator"), query, []);
+      };
+      const read = async (rows: AsyncIterable<{ name: string }>, most = Number.POSITIVE_INFINITY) => {
+        const names: string[] = [];
+        for await (const { name } of rows) if (names.push(name) >= most) break;
+        return names;
+      };
+
+      it("gives each, counts it as one statement, and needs no more connections than one", async () => {
+        await close();
+        ({ db, close } = server.open({ max: 1 }));
+        const { guardDatabase, measured } = makeGuards();
+        guardDatabase("db:main", db);
+        for (const name of ["ada", "grace", "joan"]) await insert(db, name);
+        const before = measured.filter(
+          ({ descriptor }) => descriptor.metricName === "db.client.operation.duration",
+        ).length;
+        expect(await read(rowsOf(db))).toEqual(["ada", "grace", "joan"]);
+        expect(await read(rowsOf(db), 1)).toEqual(["ada"]);
+        expect(await read(rowsOf(db))).toEqual(["ada", "grace", "joan"]);
+        const after = measured.filter(
+          ({ descriptor }) => descriptor.metricName === "db.client.operation.duration",
+        ).length;
+        expect(after - before).toBe(2);
+      });
+
+      it("is refused by an open circuit, and tells no more of a caller who leaves than that", async () => {
+        const { guardDatabase, registry, journal } = makeGuards({}, { successThreshold: 1, resetTimeoutMs: 500 });
+        guardDatabase("db:main", db);
+        await insert(db, "ada");
+        registry.get("db:main")?.forceOpen("operator");
+        await expect(read(rowsOf(db))).rejects.toBeInstanceOf(CircuitBreakerError);
+        await new Promise((resolve) => setTimeout(resolve, 600));
+        expect(await read(rowsOf(db), 1)).toEqual(["ada"]);
+        expect(registry.get("db:main")?.snapshot().state).toBe("half_open");
+        expect(await read(rowsOf(db))).toEqual(["ada"]);
+        expect(registry.get("db:main")?.snapshot().state).toBe("closed");
+        expect(journal.filter(({ type }) => type === "failure.observed")).toEqual([]);
+      });
+
+      it("has a statement's time for each row, and gives up the connection that hangs", async () => {
+        await close();
+        ({ db, close } = server.open({ max: 1 }));
+        const { guardDatabase, failures } = makeGuards({}, { timeoutMs: 300, failureThreshold: 100 });
+        guardDatabase("db:main", db);
+        await insert(db, "ada");
+        await expect(read(rowsOf(db, sql`sleep(20)`))).rejects.toMatchObject({ reason: "statement_timeout" });
+        expect(failures()).toMatchObject([{ failureType: "api_timeout", affectedService: "db:main" }]);
+        expect(await read(rowsOf(db))).toEqual(["ada"]);
+      });
+    });
+  }
+
   it("changes nothing while it is switched off", async () => {
     const flags = { enabled: false, circuitBreakers: true, autoRecovery: true, retry: true };
     const { guardDatabase, measured } = makeGuards({ flags });
