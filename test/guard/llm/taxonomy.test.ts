@@ -335,6 +335,34 @@ describe("a failure on the way to a provider", () => {
   });
 });
 
+describe("a network that reaches no provider", () => {
+  it("is to blame: circuits stay closed, calls fail fast, and the first that gets through ends it", async () => {
+    await Promise.all([first.die(), second.die()]);
+    const { llm, registry, failures } = createLlmUnderTest({
+      providers: [providerOf("openai", first), providerOf("deepseek", second)],
+    });
+    const errors: unknown[] = [];
+    for (let call = 0; call < 20; call += 1) errors.push(await llm.chat(request).catch((error: unknown) => error));
+    expect(errors[0]).toBeInstanceOf(OpenAI.APIConnectionError);
+    expect(errors.at(-1)).toMatchObject({ reason: "network_down", code: "SERVICE_UNAVAILABLE" });
+    for (const name of ["llm:openai", "llm:deepseek"]) expect(registry.get(name)?.snapshot().state).toBe("closed");
+    const tried = failures().filter(({ context }) => context?.reason !== "network_down");
+    expect(new Set(tried.map(({ affectedService }) => affectedService))).toEqual(
+      new Set(["llm:openai", "llm:deepseek"]),
+    );
+    expect(tried.length).toBeLessThanOrEqual(4);
+
+    await Promise.all([first.revive(), second.revive()]);
+    const answered = () =>
+      llm.chat(request).then(
+        ({ choices }) => choices.length,
+        () => 0,
+      );
+    await expect.poll(answered, { timeout: 10_000, interval: 50 }).toBe(1);
+    expect((await llm.chatDetailed(request)).rescue.target).toBe("llm:openai");
+  });
+});
+
 describe("a circuit beside a provider's own", () => {
   it("of a refused key refuses without a request, until the key is another one", async () => {
     first.behaves(providerReplies.openai.invalidKey, { kind: "answer" });
