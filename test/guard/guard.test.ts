@@ -68,6 +68,45 @@ describe("a guard whose service is well", () => {
     expect(registry.timers.size).toBe(0);
   });
 
+  it("makes one signal for a call that reads it, and none for one that does not", async () => {
+    const { guards } = createGuardHarness();
+    let made = 0;
+    vi.stubGlobal(
+      "AbortController",
+      class extends AbortController {
+        constructor() {
+          super();
+          made += 1;
+        }
+      },
+    );
+    try {
+      const guard = guards.guard("http:billing", { maxConcurrent: 5, idempotent: true });
+      await guard.execute(async () => "answer");
+      expect(made).toBe(0);
+      await guard.execute(async (context) => expect(context.signal).toBe(context.signal));
+      expect(made).toBe(1);
+    } finally {
+      vi.unstubAllGlobals();
+    }
+  });
+
+  it("shares one timer with all calls of all services", async () => {
+    const { guards, clock } = createGuardHarness({ strategies: [] });
+    const under = Array.from({ length: 300 }, (_, call) =>
+      settled(
+        guards
+          .guard(`http:service-${call % 3}`, { timeoutMs: 5_000, failureThreshold: 1_000 })
+          .execute(() => new Promise(() => {})),
+      ),
+    );
+    await clock.advance(1);
+    expect(clock.pendingTimers).toBeLessThanOrEqual(2);
+    await clock.advance(5_020);
+    const ended = await Promise.all(under);
+    expect(ended.filter((one) => "error" in one)).toHaveLength(300);
+  });
+
   it("is one object for one name, whose first policy stands", () => {
     const { guards, warnings } = createGuardHarness();
     const first = guards.guard("http:billing", { timeoutMs: 5_000 });
