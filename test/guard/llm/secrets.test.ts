@@ -96,6 +96,10 @@ describe("what is kept of LLM calls", () => {
     });
     await attempt(() => llm.embed({ input: PROMPT }), echo(500));
     await attempt(() => anthropic.messages.create({ model: "m", max_tokens: 9, messages }), echo(529));
+    await attempt(() => anthropic.messages.create({ model: "m", max_tokens: 9, messages, stream: true }), {
+      kind: "events",
+      events: [event({ type: "error", error: { type: ECHO, message: ECHO } }, "error")],
+    });
     await attempt(() => generateText({ model, prompt: PROMPT }), echo(500), { kind: "answer", text: [COMPLETION] });
     await attempt(() => generateText({ model, prompt: PROMPT }), {
       kind: "reply",
