@@ -5,27 +5,32 @@
 import { classify } from "../../../shared/classify.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
 import { listOf, providerError, readProperty } from "../../../shared/error-facts.js";
-import { bytesWithin, textOf } from "./bounded-body.js";
+import { bytesWithin, eventsWithin, textOf } from "./bounded-body.js";
 
 export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
 /**
- * Answers in JSON, and those that say failure, are read whole here; others pass as they come.
+ * Answers in JSON, and those that say failure, are read whole here; others pass as they come, events one by one.
  *
  * @example new OpenAI({ apiKey, baseURL, maxRetries: 0, fetch: revealFailures("llm:openai", fetch) })
  */
 export function revealFailures(service: string, fetch: Fetch): Fetch {
   return async (url, init) => {
     const response = await fetch(url, init);
-    const isReadWhole = response.status >= 400 || response.headers.get("content-type")?.includes("json") === true;
+    const { body, status, statusText, headers } = response;
     // An answer without a body (204) cannot be made anew with one.
-    if (response.body === null || !isReadWhole) return response;
+    if (body === null) return response;
+    const contentType = headers.get("content-type") ?? "";
+    if (status < 400 && contentType.includes("text/event-stream")) {
+      return new Response(eventsWithin(service, body), { status, statusText, headers });
+    }
+    if (status < 400 && !contentType.includes("json")) return response;
     const text = textOf(await bytesWithin(service, response));
-    const revealed = revealedFailure(response.status, text);
+    const revealed = revealedFailure(status, text);
     return new Response(revealed?.text ?? text, {
-      status: revealed?.status ?? response.status,
-      statusText: response.statusText,
-      headers: withoutLength(response.headers),
+      status: revealed?.status ?? status,
+      statusText,
+      headers: withoutLength(headers),
     });
   };
 }

@@ -3,7 +3,7 @@ import Anthropic from "@anthropic-ai/sdk";
 import { describe, expect, it } from "vitest";
 import { createGuardFetch } from "../../../server/guard/llm/guard-fetch.js";
 import { MalformedResponseError } from "../../../server/index.js";
-import { createGuardsUnderTest, createLlmUnderTest, KEY, providerOf, request } from "./llm-harness.js";
+import { createGuardsUnderTest, createLlmUnderTest, KEY, providerOf, read, request } from "./llm-harness.js";
 
 const MEBIBYTE = new Uint8Array(2 ** 20).fill(32);
 const LIMIT = 64;
@@ -96,12 +96,23 @@ describe("an answer without end", () => {
     await response.body?.cancel();
   });
 
-  it("in one event of a stream is a malformed stream", async () => {
+  it("in one event of a stream is a malformed stream, whoever reads it", async () => {
     const { seen, fetch } = endless("text/event-stream");
-    await expect(
-      guardedBy("llm:openai", fetch)("https://api.openai.com/v1/responses", { method: "POST", body: "{}" }),
-    ).rejects.toMatchObject({ name: "TRPCError", how: "malformed" });
-    expect(seen.taken).toBeLessThanOrEqual(LIMIT + 2);
-    expect(seen.ended).toBe(1);
+    const asking = guardedBy("llm:openai", fetch)("https://api.openai.com/v1/responses", {
+      method: "POST",
+      body: "{}",
+    });
+    await expect(asking).rejects.toMatchObject({ name: "TRPCError", how: "malformed" });
+    expect(seen).toMatchObject({ ended: 1, requests: 1 });
+    expect(seen.taken).toBeLessThanOrEqual(LIMIT + 3);
+    const sdk = endless("text/event-stream");
+    const { llm, failures } = createLlmUnderTest(
+      { providers: [providerOf("openai", where)] },
+      { fetch: sdk.fetch },
+      { rescues: false },
+    );
+    expect((await read(llm.stream(request))).error).toMatchObject({ how: "malformed", delivered: false });
+    expect(sdk.seen.taken).toBeLessThanOrEqual(LIMIT + 3);
+    expect(failures()).toMatchObject([{ failureType: "malformed_response" }]);
   });
 });

@@ -1,6 +1,4 @@
 /** Server-sent events as they pass through: their bytes unchanged, and what they say. */
-import { MAX_ANSWER_BYTES } from "../bounded-body.js";
-import { StreamFault } from "./stream-fault.js";
 
 export interface SseEvent {
   /** The whole event as it was sent, its blank line included. */
@@ -20,14 +18,12 @@ const OVERLAP = 3;
 /**
  * Comments alone (`: keep-alive`) are no events and are left out.
  *
- * @throws StreamFault `malformed` for an event that does not end
  * @example for await (const { data } of sseEvents(response.body)) …
  */
 export async function* sseEvents(body: ReadableStream<Uint8Array>): AsyncGenerator<SseEvent, void> {
   const decoder = new TextDecoder();
   /** Of an event that has begun, what holds no blank line: looked at once, however small the pieces are. */
   let begun: string[] = [];
-  let length = 0;
   let text = "";
   for await (const bytes of body) {
     text += decoder.decode(bytes, { stream: true });
@@ -38,14 +34,11 @@ export async function* sseEvents(body: ReadableStream<Uint8Array>): AsyncGenerat
       const event = eventOf(begun.join("") + text.slice(0, end), false);
       text = text.slice(end);
       begun = [];
-      length = 0;
       if (event !== undefined) yield event;
     }
     if (text.length <= OVERLAP) continue;
     begun.push(text.slice(0, -OVERLAP));
-    length += text.length - OVERLAP;
     text = text.slice(-OVERLAP);
-    if (length > MAX_ANSWER_BYTES) throw new StreamFault("malformed", "an event is longer than 64 MiB");
   }
   const event = eventOf(begun.join("") + text + decoder.decode(), true);
   if (event !== undefined) yield event;
