@@ -48,8 +48,8 @@ export class RescueStep implements RescueOperation {
     }
   }
 
-  again({ delayMs = 0 }: { readonly delayMs?: number } = {}): Promise<unknown> {
-    return this.#ask(() => this.#call.again(delayMs, this.signal));
+  again({ delayMs = 0, inTurn = false }: Parameters<RescueOperation["again"]>[0] = {}): Promise<unknown> {
+    return this.#ask(() => this.#call.again({ delayMs, inTurn }, this.signal));
   }
 
   next(): Promise<unknown> {
@@ -62,6 +62,10 @@ export class RescueStep implements RescueOperation {
 
   get targetsLeft(): number {
     return this.#call.targetsLeft();
+  }
+
+  get targetsInTurn(): number {
+    return this.#call.targetsInTurn();
   }
 
   get hasFallback(): boolean {
