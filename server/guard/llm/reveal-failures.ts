@@ -33,9 +33,14 @@ export function revealFailures(fetch: Fetch): Fetch {
     return new Response(revealed?.text ?? text, {
       status: revealed?.status ?? response.status,
       statusText: response.statusText,
-      headers: withoutLength(response.headers),
+      headers: isAsSent(response, revealed) ? response.headers : withoutLength(response.headers),
     });
   };
+}
+
+/** The body is the one that its headers tell of, and most are. */
+function isAsSent({ headers }: Response, revealed: unknown): boolean {
+  return revealed === undefined && !headers.has("content-encoding");
 }
 
 /** The body was read and decoded here, so its length and encoding are no longer what the headers say. */
