@@ -68,7 +68,7 @@ export interface RescueOperation {
   fallback(): Promise<unknown>;
   /** Targets that `next` could still try. */
   readonly targetsLeft: number;
-  /** Targets that would take turns now, the present one included. @default 1 */
+  /** Targets that would take turns now, at least 1. @default 1 */
   readonly targetsInTurn?: number | undefined;
   readonly hasFallback: boolean;
   /** The target that was asked last; strategies name it in what they report. */

@@ -51,7 +51,7 @@ export interface RescuableCall {
   targetsLeft(): number;
   /** The caller's own, beside the call's. */
   readonly signal: AbortSignal | undefined;
-  /** Targets that take turns once every one was asked; the present one is one of them. */
+  /** Targets that take turns once every one was asked, the present one included where its budget can pay; at least 1. */
   targetsInTurn(): number;
   /** Some target that is asked again can pay for it. */
   readonly canRetry: boolean;

@@ -181,7 +181,7 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
   }
 
   targetsInTurn(): number {
-    return 1 + this.#othersInTurn().length;
+    return Math.max(this.#othersInTurn().length + (canAfford(this, "again") ? 1 : 0), 1);
   }
 
   get canRetry(): boolean {
