@@ -57,14 +57,19 @@ export const ALERT_OPERATOR = "alert_operator";
  * its value or rejects with its error; none may be called after the strategy's `execute` has settled.
  */
 export interface RescueOperation {
-  /** Runs the same target again after `delayMs`. Rejects at once when deadline, budget or safety forbid it. */
-  again(options?: { readonly delayMs?: number }): Promise<unknown>;
+  /**
+   * Runs the same target again after `delayMs`. Rejects at once when deadline, budget or safety forbid it. With `inTurn`, once
+   * every target was asked, those take turns whose failure another try may mend and whose retry budget can pay.
+   */
+  again(options?: { readonly delayMs?: number; readonly inTurn?: boolean }): Promise<unknown>;
   /** Runs the next target in order of preference that admits calls. Rejects when none is left. */
   next(): Promise<unknown>;
   /** Runs the fallback. Rejects when there is none. */
   fallback(): Promise<unknown>;
   /** Targets that `next` could still try. */
   readonly targetsLeft: number;
+  /** Targets that would take turns now, at least 1. @default 1 */
+  readonly targetsInTurn?: number | undefined;
   readonly hasFallback: boolean;
   /** The target that was asked last; strategies name it in what they report. */
   readonly target?: string | undefined;

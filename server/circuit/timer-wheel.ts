@@ -7,6 +7,9 @@
  *
  * The timer stays set for the nearest deadline that was armed, also when that one was cancelled since; when it fires it
  * moves on to the nearest that is left. So an idle wheel holds no timer but those, which end by themselves.
+ *
+ * Where the event loop was blocked, answers wait that came in time, and timers have their turn before them. So a timer that
+ * fires late lets the loop go round once before anything is due: else one stall would end every call that is under way.
  */
 import type { Clock, Timer } from "../ports/clock.js";
 
@@ -25,6 +28,9 @@ const LOOSE_MS = 20;
 const LOOSE_FROM_MS = 50 * LOOSE_MS;
 /** Bounds the list of fresh entries where no timer gets its turn. */
 const MAX_FRESH = 64;
+
+/** A timer that fires so late was kept from its turn. */
+const STALLED_MS = 50;
 
 /** Something with a deadline. `onDeadline` must not throw. */
 export abstract class Deadline {
@@ -76,6 +82,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   let sweptUntil = Number.NEGATIVE_INFINITY;
   let wakeAt = Number.POSITIVE_INFINITY;
   let timer: Timer | undefined;
+  let hasGoneRound = false;
 
   const link = (deadline: Deadline, at: number): void => {
     if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);
@@ -142,9 +149,15 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   };
 
   function sweep(): void {
+    const now = clock.monotonic();
+    if (now - wakeAt >= STALLED_MS && !hasGoneRound) {
+      hasGoneRound = true;
+      timer = clock.setTimer(sweep, 0);
+      return;
+    }
+    hasGoneRound = false;
     timer = undefined;
     wakeAt = Number.POSITIVE_INFINITY;
-    const now = clock.monotonic();
     const due = takeDue(now);
     if (size > 0) wake(nearest(now));
     for (const deadline of due) {

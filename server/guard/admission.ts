@@ -125,6 +125,15 @@ export function circuitOf(asker: Asker, service: GuardedService, now: number): C
   return isWithin(asker, service) ? undefined : service.circuit(now);
 }
 
+/** Targets beside the present one that would be asked now, or once a rest is over that can be waited for, from the next one on. */
+export function indexesAround(asker: Asker, present: number, now: number): number[] {
+  if (!asker.engine.flags.failover) return [];
+  const { length } = asker.work.services;
+  const around = Array.from({ length: length - 1 }, (_, step) => (present + 1 + step) % length);
+  const restMs = bearableRestMs(asker, now);
+  return around.filter((index) => mayAsk(asker, index, now, restMs));
+}
+
 function indexesToAsk(asker: Asker, now: number, restMs: number): number[] {
   if (!asker.engine.flags.failover) return [];
   return [...asker.work.services.keys()].filter(

@@ -2,8 +2,8 @@
  * Tells when the network is to blame and not the services: one watch for all services of a kind (`llm:openai` and
  * `llm:gemini` are of the kind `llm`).
  *
- * clear  the services whose latest result is that the network failed are suspects. Two are suspects, and no other service of
- *        the kind has answered within `WINDOW_MS`                                                          → down
+ * clear  the services whose latest result is that the network failed are suspects. Two are suspects, each by three in a
+ *        row where any service of the kind has answered within `LATELY_MS`, and no other has within `WINDOW_MS` → down
  * down   suspects refuse every call until their hold is over, then admit one as a probe; other services are asked as ever.
  *        any answer of any service, good or bad                                                            → clear
  *        the probe fails on the network too                                                                → down, longer
@@ -14,6 +14,9 @@ import type { Random } from "../ports/random.js";
 
 /** Failures further apart than this are not one outage. */
 const WINDOW_MS = 10_000;
+/** Where somebody has answered within this time, a failure or two of each are chance. */
+const LATELY_MS = 1_000;
+const MORE_THAN_CHANCE = 3;
 /** Short, because most outages are: a restarted router, a changed address. */
 const FIRST_HOLD_MS = 500;
 const LONGEST_HOLD_MS = 5_000;
@@ -72,7 +75,10 @@ export function createNetworkWatch(
   const isDown = (now: number): boolean => {
     for (const [name, { failedAt }] of suspects) if (failedAt < now - WINDOW_MS) suspects.delete(name);
     if (suspects.size < 2) return false;
-    return services().every(({ name, answeredAt }) => suspects.has(name) || answeredAt < now - WINDOW_MS);
+    const all = services();
+    const telling = all.some(({ answeredAt }) => answeredAt >= now - LATELY_MS) ? MORE_THAN_CHANCE : 1;
+    for (const { failures } of suspects.values()) if (failures < telling) return false;
+    return all.every(({ name, answeredAt }) => suspects.has(name) || answeredAt < now - WINDOW_MS);
   };
 
   const holdsForMs = ({ name }: WatchedService, now: number): number => {

@@ -77,14 +77,21 @@ const OPERATION_OPTIONS: ReadonlySet<string> = new Set<keyof OperationDefinition
  * @throws ParamedicError `OPERATION_INVALID` naming the operation, what is wrong and what is legal.
  */
 export function validateOperation(name: string, definition: AnyDefinition): void {
+  validateWork(name, definition, Object.entries(definition.targets ?? {}), OPERATION_OPTIONS);
+}
+
+/** The same of any work that has a name and targets. @param legal the options that it may have */
+export function validateWork(
+  name: string,
+  definition: Readonly<Record<never, unknown>>,
+  targets: readonly (readonly [service: string, run: unknown])[],
+  legal: ReadonlySet<string>,
+): void {
   const owner = `operation "${String(name)}"`;
   if (typeof name !== "string" || name === "") throw invalid(owner, "an operation needs a name");
   for (const option of Object.keys(definition)) {
-    if (!OPERATION_OPTIONS.has(option)) {
-      throw invalid(owner, `${option} is unknown; the options are ${[...OPERATION_OPTIONS].join(", ")}`);
-    }
+    if (!legal.has(option)) throw invalid(owner, `${option} is unknown; the options are ${[...legal].join(", ")}`);
   }
-  const targets = Object.entries(definition.targets ?? {});
   if (targets.length === 0) throw invalid(owner, "it has no target; give at least one service with its function");
   for (const [service, run] of targets) {
     if (service === "") throw invalid(owner, "a target needs the name of its service, such as llm:openai");

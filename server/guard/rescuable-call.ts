@@ -51,8 +51,12 @@ export interface RescuableCall {
   targetsLeft(): number;
   /** The caller's own, beside the call's. */
   readonly signal: AbortSignal | undefined;
-  /** Runs the present target again. */
-  again(delayMs: number, signal: AbortSignal): Promise<unknown>;
+  /** Targets that take turns once every one was asked, the present one included where its budget can pay; at least 1. */
+  targetsInTurn(): number;
+  /** Some target that is asked again can pay for it. */
+  readonly canRetry: boolean;
+  /** Runs the present target again, or the one whose turn it is. */
+  again(how: { readonly delayMs: number; readonly inTurn: boolean }, signal: AbortSignal): Promise<unknown>;
   /** Runs the next target that admits the call, or will in time. */
   next(signal: AbortSignal): Promise<unknown>;
   fallback(failure: Failure): Promise<unknown>;

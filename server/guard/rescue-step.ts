@@ -9,6 +9,9 @@ import type { StepEnd } from "./rescue-record.js";
 /** Attempts have their own deadlines; this is for a strategy that does not answer at all. */
 const GRACE_MS = 50;
 
+/** Why what a strategy has left behind need not go on. One for all: each would cost a stack. */
+const SETTLED = Object.freeze(new Error("the strategy has answered"));
+
 export class RescueStep implements RescueOperation {
   readonly #call: RescuableCall;
   readonly #failure: Failure;
@@ -28,11 +31,14 @@ export class RescueStep implements RescueOperation {
     const gone = () => this.#controller.abort(call.gone?.reason);
     for (const signal of [info?.signal, work.signal]) signal?.addEventListener("abort", gone);
     if (call.gone !== undefined) gone();
-    const tooLate = new GuardError("deadline", call.service.name, `${strategy.name} did not answer in time`);
+    let tooLate: GuardError | undefined;
     try {
       const result = await withDeadline(engine.clock, this.#execute(strategy), {
         timeoutMs: call.graceMs() + GRACE_MS,
-        onTimeout: () => tooLate,
+        onTimeout() {
+          tooLate = new GuardError("deadline", call.service.name, `${strategy.name} did not answer in time`);
+          return tooLate;
+        },
         signal: this.signal,
       });
       // A value that no target gave is the strategy's own.
@@ -40,16 +46,16 @@ export class RescueStep implements RescueOperation {
       return { status: "answered", result };
     } catch (error) {
       if (call.gone !== undefined) return { status: "cancelled" };
-      return error === tooLate ? { status: "timed_out" } : { status: "threw", error };
+      return tooLate === undefined ? { status: "threw", error } : { status: "timed_out" };
     } finally {
       this.#settled = true;
       for (const signal of [info?.signal, work.signal]) signal?.removeEventListener("abort", gone);
-      this.#controller.abort(tooLate);
+      this.#controller.abort(tooLate ?? SETTLED);
     }
   }
 
-  again({ delayMs = 0 }: { readonly delayMs?: number } = {}): Promise<unknown> {
-    return this.#ask(() => this.#call.again(delayMs, this.signal));
+  again({ delayMs = 0, inTurn = false }: Parameters<RescueOperation["again"]>[0] = {}): Promise<unknown> {
+    return this.#ask(() => this.#call.again({ delayMs, inTurn }, this.signal));
   }
 
   next(): Promise<unknown> {
@@ -62,6 +68,10 @@ export class RescueStep implements RescueOperation {
 
   get targetsLeft(): number {
     return this.#call.targetsLeft();
+  }
+
+  get targetsInTurn(): number {
+    return this.#call.targetsInTurn();
   }
 
   get hasFallback(): boolean {

@@ -39,12 +39,14 @@ export async function rescue(call: RescuableCall, fault: unknown): Promise<unkno
 async function tryStrategies(call: RescuableCall): Promise<{ readonly value: unknown } | undefined> {
   const { engine, record } = call;
   const tried = new Set<string>();
+  const asked = new Set<GuardedService>();
   let target: GuardedService | undefined;
   for (let isFirst = true; ; isFirst = false) {
     const seen = record.last;
     if (call.gone !== undefined || seen?.failure === undefined || !engine.flags.autoRecovery) return undefined;
-    if (call.service !== target) tried.clear();
+    if (call.service !== target && !asked.has(call.service)) tried.clear();
     target = call.service;
+    if (call.attempts > 0) asked.add(target);
 
     const { failure, classification } = seen;
     const strategies = engine.strategies().filter(({ scope }) => scope === "call");
@@ -115,10 +117,11 @@ function decide(
       outputDelivered: call.outputDelivered,
       aborted: call.gone !== undefined,
       remainingMs: call.remainingMs(),
-      holdMs: classification.holdMs,
+      // Others are asked meanwhile.
+      holdMs: call.targetsInTurn() > 1 ? undefined : classification.holdMs,
       retryable: classification.retryable,
       failover: classification.failover,
-      budgetLeft: canAfford(call, "again"),
+      budgetLeft: call.canRetry,
       failoverBudgetLeft: canAfford(call, "next"),
       nested: call.nested,
     },

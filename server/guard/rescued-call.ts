@@ -12,6 +12,7 @@ import {
   type Asker,
   admitInTime,
   giveUp,
+  indexesAround,
   indexesInTime,
   indexesLeft,
   LONGEST_REST_MS,
@@ -32,7 +33,7 @@ import { hedgeAttempt, mayHedge, noteHedge } from "./hedging.js";
 import { applyFallback } from "./operation.js";
 import type { Refusal } from "./refusal.js";
 import { rescue } from "./rescue.js";
-import { overBudget, pay } from "./rescue-cost.js";
+import { canAfford, overBudget, pay } from "./rescue-cost.js";
 
 /** A timer may end this much early by the monotonic clock; a rest that was waited for must be over. */
 const TIMER_SLACK_MS = 1;
@@ -51,6 +52,8 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
   #index: number;
   /** One bit for each target that was asked, or would not be by now. */
   #done = 0;
+  /** One bit for each target that another try may help. */
+  #retryable = 0;
   /** Attempts that began beside another one. */
   #hedges = 0;
   #isHedged = false;
@@ -137,34 +140,74 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
     if (index < BITS) this.#done |= 1 << index;
   }
 
+  #noteRetryable(index: number, retryable: boolean): void {
+    if (index >= BITS) return;
+    this.#retryable = retryable ? this.#retryable | (1 << index) : this.#retryable & ~(1 << index);
+  }
+
+  #mayHelp(index: number): boolean {
+    return index < BITS && (this.#retryable & (1 << index)) !== 0;
+  }
+
   /** A target that rests may be asked later; one that refuses for another reason is not asked twice. */
   #noteRefusal({ classification }: Refusal, index: number): void {
     if (classification.reason !== "cooldown") this.#passOver(index);
   }
 
-  /** Runs the present target again; where it is sent to rest meanwhile, by what others heard of it, once that is over. */
-  async again(delayMs: number, signal: AbortSignal): Promise<unknown> {
+  /** Runs a target again; where it is sent to rest meanwhile, by what others heard of it, once that is over. */
+  async again(
+    { delayMs, inTurn }: { readonly delayMs: number; readonly inTurn: boolean },
+    signal: AbortSignal,
+  ): Promise<unknown> {
     const { clock } = this.engine;
-    const { service } = this;
     if (this.nested) throw this.refusal("unsafe", "is run again by the guard around it");
     this.#requireSafe();
+    const index = inTurn ? this.#indexInTurn(delayMs) : this.#index;
+    const service = serviceAt(this, index);
     const patienceEndsAt = clock.monotonic() + delayMs + LONGEST_REST_MS;
-    let waitMs = this.#waitMs(delayMs, patienceEndsAt);
-    pay(this, "again");
+    let waitMs = this.#waitMs(service, delayMs, patienceEndsAt);
+    pay(this, "again", service);
     for (;;) {
       if (waitMs > 0) await delayInCall(clock, waitMs, signal);
       this.#requireSafe();
-      const admission = await admitInTime(this, this.#index);
-      if (!admission.refused) return this.#finish(admission, service);
+      const admission = await admitInTime(this, index);
+      if (!admission.refused) {
+        this.#index = index;
+        return this.#finish(admission, service);
+      }
       if (admission.classification.reason !== "cooldown") throw admission.error;
-      waitMs = this.#waitMs(0, patienceEndsAt);
+      waitMs = this.#waitMs(service, 0, patienceEndsAt);
     }
   }
 
-  /** As long as the strategy, and the target's rest, want. */
-  #waitMs(delayMs: number, patienceEndsAt: number): number {
+  targetsInTurn(): number {
+    return Math.max(this.#othersInTurn().length + (canAfford(this, "again") ? 1 : 0), 1);
+  }
+
+  get canRetry(): boolean {
+    return canAfford(this, "again") || this.#othersInTurn().length > 0;
+  }
+
+  /** Once every target was asked: those beside the present one that another try may help and that can pay, in their turn. */
+  #othersInTurn(): number[] {
+    if (this.targetsLeft() > 0) return [];
+    return indexesAround(this, this.#index, this.engine.clock.monotonic()).filter(
+      (index) => this.#mayHelp(index) && canAfford(this, "again", serviceAt(this, index)),
+    );
+  }
+
+  /** The next of them, or the present target where the others rest for longer than it is waited anyway. */
+  #indexInTurn(delayMs: number): number {
     const now = this.engine.clock.monotonic();
-    const restMs = this.service.restsForMs(now);
+    const others = this.#othersInTurn();
+    const soon = others.find((index) => serviceAt(this, index).restsForMs(now) <= delayMs);
+    return soon ?? (canAfford(this, "again") ? this.#index : (others[0] ?? this.#index));
+  }
+
+  /** As long as the strategy, and the target's rest, want. */
+  #waitMs(service: GuardedService, delayMs: number, patienceEndsAt: number): number {
+    const now = this.engine.clock.monotonic();
+    const restMs = service.restsForMs(now);
     const waitMs = Math.max(delayMs, restMs > 0 ? restMs + TIMER_SLACK_MS : 0);
     const remainingMs = Math.min(this.remainingMs(), patienceEndsAt - now);
     if (waitMs < remainingMs && isHoldBearable(restMs, remainingMs)) return waitMs;
@@ -273,7 +316,10 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
     }
     this.lastThrown = { error: attempt.result };
     this.#account(attempt);
-    if (state !== "aborted" && this.record.last?.classification.nothingSent) this.#mayHaveRun -= 1;
+    if (state === "aborted") return false;
+    const means = this.record.last?.classification;
+    if (means?.nothingSent) this.#mayHaveRun -= 1;
+    this.#noteRetryable(attempt.index, means?.retryable ?? false);
     return false;
   }
 

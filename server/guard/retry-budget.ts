@@ -10,8 +10,8 @@ export const RETRY_COST = 1;
 export const FAILOVER_COST = 0.1;
 
 /**
- * The part of `minRetries` that is kept for failovers, and for retries of callers who have nowhere else to go: beside an
- * attempt that may still answer, or a target that waits, one more request is a convenience.
+ * The part of what a window brings that is kept for failovers, and for retries of callers who have nowhere else to go: beside
+ * an attempt that may still answer, or a target that waits, one more request is a convenience.
  */
 const KEPT_SHARE = 0.5;
 
@@ -20,7 +20,7 @@ const SAVINGS = 10;
 
 export interface RetryBudget {
   /** What a hedge leaves in the bucket, and a retry while another target waits. */
-  readonly kept: number;
+  kept(now: number): number;
   /** A call was made to the service. */
   earn(): void;
   /** @param now monotonic milliseconds */
@@ -36,6 +36,9 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   const most = Math.max(minRetries * SAVINGS, 1);
   let tokens = minRetries;
   let filledAt = now;
+  let earned = 0;
+  let earnedBefore = 0;
+  let earnedSince = now;
 
   // Time alone fills up to `minRetries` only; what is above it was earned by calls.
   const fill = (at: number): number => {
@@ -47,9 +50,21 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   // A tenth of a token ten times is a whole one, whatever binary fractions say.
   const covers = (cost: number, at: number): boolean => fill(at) >= cost - 1e-9;
 
+  // Nobody asks while all is well: then a window is as long as that, and counts by its mean.
+  const earnedInWindow = (at: number): number => {
+    const passedMs = at - earnedSince;
+    if (passedMs >= windowMs) {
+      earnedBefore = earned * (windowMs / passedMs);
+      earned = 0;
+      earnedSince = at;
+    }
+    return Math.max(earnedBefore, earned);
+  };
+
   return {
-    kept: minRetries * KEPT_SHARE,
+    kept: (at) => Math.min(minRetries + earnedInWindow(at), most) * KEPT_SHARE,
     earn() {
+      earned += ratio;
       if (tokens < most) tokens = Math.min(tokens + ratio, most);
     },
     has: covers,

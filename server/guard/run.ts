@@ -3,7 +3,7 @@ import type { Classification } from "../../shared/classification.js";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
 import type { GuardContext } from "./guard.js";
-import { validateOperation, validateWorkOptions } from "./operation.js";
+import { validateWork } from "./operation.js";
 import { type ServicePart, validateParts } from "./service-part.js";
 
 /** What a guard may be told of one target, beside how to use it. */
@@ -41,17 +41,27 @@ export interface RunDefinition<T> {
   readonly signal?: AbortSignal | undefined;
 }
 
+const RUN_OPTIONS: ReadonlySet<string> = new Set<keyof RunDefinition<unknown>>([
+  "targets",
+  "fallback",
+  "idempotent",
+  "timeoutMs",
+  "signal",
+]);
+
 /**
  * Checks a definition.
  *
  * @throws ParamedicError `OPERATION_INVALID`, as for an operation; and when two targets name one service.
  */
-export function validateRun<T>(name: string, { signal, targets, ...definition }: RunDefinition<T>): void {
-  validateOperation(name, {
-    ...definition,
-    targets: Object.fromEntries(targets.map(({ service, run }) => [service, run])),
-  });
-  validateWorkOptions(`operation "${name}"`, { signal });
+export function validateRun<T>(name: string, definition: RunDefinition<T>): void {
+  const { targets } = definition;
+  validateWork(
+    name,
+    definition,
+    targets.map(({ service, run }) => [service, run]),
+    RUN_OPTIONS,
+  );
   for (const { parts } of targets) validateParts(`operation "${name}"`, parts);
   const services = targets.map(({ service }) => service);
   const twice = services.find((service, index) => services.indexOf(service) !== index);

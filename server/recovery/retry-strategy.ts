@@ -13,9 +13,9 @@ import { backoffDelayMs } from "./backoff.js";
 import { needsOperation } from "./strategy-result.js";
 
 export interface RetryStrategyOptions {
-  /** Tries after the first attempt, for one failure; whole, 0 to 100. @default 3 */
+  /** Tries after the first attempt, for one failure, of each target that takes turns; whole, 0 to 100. @default 3 */
   readonly maxAttempts?: number;
-  /** The longest wait before the first try; doubled with each. 0 to 2^31-1 ms. @default 1_000 */
+  /** The longest wait before a target's first try; doubled with each. 0 to 2^31-1 ms. @default 1_000 */
   readonly baseDelayMs?: number;
   /** No wait is longer, unless the target asks for it. 0 to 2^31-1 ms. @default 30_000 */
   readonly maxDelayMs?: number;
@@ -28,15 +28,22 @@ const DEFAULTS = { maxAttempts: 3, baseDelayMs: SECOND_MS, maxDelayMs: 30 * SECO
 /** While another target waits, the same one gets one try, at most this late: the next target is the better hope. */
 const QUICK_RETRY_DELAY_MS = 100;
 
+/** A wait that would take too much of the caller's time is cut to this share of it, so that the target has time to answer. */
+const WAIT_SHARE = 0.5;
+/** Where that share is less, the time is too short for another try to be worth its cost. */
+const LEAST_SHARE_MS = 100;
+
 /** Callers who were all told to come back at the same moment come back spread over this share of the wait. */
 const HOLD_SPREAD = 0.1;
 
 /**
  * Runs the operation again until it succeeds, the tries are used up, or the operation refuses: for its deadline, its safety,
- * the retry budget, an open circuit or the caller's abort. A wait that the failure's `context.holdMs` gives (Retry-After and
- * its kin) wins over the backoff; a wait that does not fit the deadline is not begun, nor one of more than a minute that was
- * asked for where there is no deadline. A retry whose error says that another
- * try cannot help, such as a refused credential, is the last.
+ * the retry budget, an open circuit or the caller's abort. Once every target was asked they take turns: each has its tries and
+ * its backoff, and the caller waits no longer in all than for one.
+ *
+ * A wait that the failure's `context.holdMs` gives (Retry-After and its kin) wins over the backoff; it is not begun when it does
+ * not fit the deadline, nor when it is of more than a minute and there is no deadline. The backoff takes at most half of the
+ * time that is left. A retry whose error says that another try cannot help, such as a refused credential, is the last.
  *
  * @throws ParamedicError `CONFIGURATION_INVALID` for an option outside its range
  * @example
@@ -72,7 +79,7 @@ export class RetryStrategy implements RecoveryStrategy {
   }
 
   async execute(failure: Failure, operation?: RescueOperation): Promise<StrategyResult> {
-    const { clock, random, maxAttempts } = this.#options;
+    const { clock, maxAttempts } = this.#options;
     const startedAt = clock.monotonic();
     const delaysMs: number[] = [];
     let error: unknown;
@@ -86,12 +93,14 @@ export class RetryStrategy implements RecoveryStrategy {
 
     if (!operation) return ended({ success: false, message: needsOperation("retry") });
     const quick = operation.targetsLeft > 0;
-    const tries = quick ? 1 : maxAttempts;
-    let holdMs = holdOf(failure);
+    const turns = quick ? 1 : (operation.targetsInTurn ?? 1);
+    const tries = quick ? 1 : maxAttempts * turns;
+    // Where others take turns, whoever asked to be left alone is left alone by the guard.
+    let holdMs = turns > 1 ? undefined : holdOf(failure);
     for (let attempt = 0; attempt < tries; attempt += 1) {
-      const delayMs = this.#delayMs(attempt, holdMs, quick, random);
       if (operation.signal.aborted) return ended({ success: false, message: "the caller is gone", error });
       const remainingMs = operation.remainingMs();
+      const delayMs = this.#delayMs(Math.floor(attempt / turns), { holdMs, quick, turns, remainingMs });
       if (delayMs >= remainingMs || !isHoldBearable(holdMs ?? 0, remainingMs)) {
         return ended({
           success: false,
@@ -101,7 +110,7 @@ export class RetryStrategy implements RecoveryStrategy {
       }
       const attemptsBefore = operation.attempts;
       try {
-        const value = await operation.again({ delayMs });
+        const value = await operation.again({ delayMs, inTurn: !quick });
         delaysMs.push(delayMs);
         return ended({ success: true, message: `succeeded on try ${attempt + 1}`, value });
       } catch (thrown) {
@@ -111,20 +120,32 @@ export class RetryStrategy implements RecoveryStrategy {
         delaysMs.push(delayMs);
         error = thrown;
         const means = classify(thrown, operation.target ?? failure.affectedService, clock.now());
-        if (means.failureType !== "unknown" && !means.retryable) {
+        const isAlone = (operation.targetsInTurn ?? 1) === 1;
+        if (means.failureType !== "unknown" && !means.retryable && (isAlone || !means.failover)) {
           return ended({ success: false, message: `another try cannot help: ${means.reason}`, error });
         }
-        holdMs = means.holdMs;
+        holdMs = isAlone ? means.holdMs : undefined;
       }
     }
     return ended({ success: false, message: `failed ${tries === 1 ? "once" : `${tries} times`} more`, error });
   }
 
-  #delayMs(attempt: number, holdMs: number | undefined, quick: boolean, random: Random): number {
+  #delayMs(
+    round: number,
+    given: {
+      readonly holdMs: number | undefined;
+      readonly quick: boolean;
+      readonly turns: number;
+      readonly remainingMs: number;
+    },
+  ): number {
+    const { holdMs, quick, turns, remainingMs } = given;
+    const { baseDelayMs, maxDelayMs, random } = this.#options;
     if (holdMs !== undefined) return Math.ceil(holdMs * (1 + random() * HOLD_SPREAD));
-    const { baseDelayMs, maxDelayMs } = this.#options;
     if (quick) return Math.round(random() * Math.min(QUICK_RETRY_DELAY_MS, baseDelayMs));
-    return backoffDelayMs(attempt, { baseDelayMs, maxDelayMs }, random);
+    const shareMs = remainingMs * WAIT_SHARE;
+    const longestMs = Math.min(maxDelayMs / turns, shareMs < LEAST_SHARE_MS ? maxDelayMs : shareMs);
+    return backoffDelayMs(round, { baseDelayMs: baseDelayMs / turns, maxDelayMs: longestMs }, random);
   }
 }
 

@@ -202,3 +202,38 @@ describe("a timer wheel", () => {
     expect(wheel.roughNow()).toBe(30);
   });
 });
+
+describe("an event loop that was blocked", () => {
+  /** Timers fire when they are told to, however late; what came meanwhile has its turn after the first of them. */
+  function blockedFor(blockedMs: number, timeoutMs: number) {
+    const timers: (() => void)[] = [];
+    let now = 0;
+    const wheel = createTimerWheel({
+      now: () => now,
+      monotonic: () => now,
+      setTimer(run) {
+        timers.push(run);
+        return { cancel: () => void timers.splice(timers.indexOf(run), 1) };
+      },
+    });
+    const fired: string[] = [];
+    const answered = new Probe(() => fired.push("answered"));
+    const silent = new Probe(() => fired.push("silent"));
+    wheel.arm(answered, now, timeoutMs);
+    wheel.arm(silent, now, timeoutMs);
+    now = blockedMs;
+    timers.shift()?.();
+    wheel.cancel(answered);
+    timers.shift()?.();
+    return { fired, left: wheel.size, timers };
+  }
+
+  it("gives answers that wait their turn before it ends what has had no answer", () => {
+    expect(blockedFor(1_000, 500)).toEqual({ fired: ["silent"], left: 0, timers: [] });
+  });
+
+  it("is told from a timer that fires a little late, as they do", () => {
+    expect(blockedFor(549, 500).fired.toSorted()).toEqual(["answered", "silent"]);
+    expect(blockedFor(550, 500).fired).toEqual(["silent"]);
+  });
+});

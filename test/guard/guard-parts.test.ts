@@ -145,6 +145,19 @@ describe("the retry budget", () => {
     for (let call = 0; call < 1_000; call += 1) budget.earn();
     expect(budget.tokens(0)).toBe(100);
   });
+
+  it("keeps half of what a window brings, by time and by calls, for those with nowhere else to go", () => {
+    const budget = createRetryBudget({ ratio: 0.1, minRetries: 10, windowMs: 10_000 }, 0);
+    expect(budget.kept(0)).toBe(5);
+    for (let call = 0; call < 600; call += 1) budget.earn();
+    expect(budget.kept(60_000)).toBeCloseTo(10, 6);
+    for (let call = 0; call < 300; call += 1) budget.earn();
+    expect(budget.kept(65_000)).toBeCloseTo(20, 6);
+    expect(budget.kept(70_000)).toBeCloseTo(20, 6);
+    expect(budget.kept(80_000)).toBe(5);
+    for (let call = 0; call < 10_000; call += 1) budget.earn();
+    expect(budget.kept(80_001)).toBe(50);
+  });
 });
 
 describe("the bulkhead", () => {

@@ -84,6 +84,134 @@ describe("a target that rests a moment", () => {
     expect(await Promise.all(outcomes)).toEqual(Array.from({ length: 20 }, () => "well again"));
     expect(asked).toBe(21);
   });
+
+  it("is waited for once more when its rest grows meanwhile", async () => {
+    const { clock, guards } = createGuardHarness();
+    const askedAt: number[] = [];
+    const first = () => {
+      askedAt.push(clock.monotonic());
+      return askedAt.length === 1 ? Promise.reject(resting()) : Promise.resolve("well again");
+    };
+    const guard = guards.guard("llm:a");
+    const ask = guards.operation("ask", {
+      targets: { "llm:a": first, "llm:b": () => Promise.reject(httpError(401)) },
+      timeoutMs: 10_000,
+    });
+    const slow = () => new Promise<string>((_, reject) => clock.setTimer(() => reject(resting()), 1_500));
+    const late = settled(guard.execute(slow, { timeoutMs: 2_000 }));
+    const before = settled(ask());
+    await clock.advance(10);
+    await before;
+    const outcome = ask();
+    await clock.advance(4_000);
+    expect(await outcome).toBe("well again");
+    expect(askedAt[1]).toBeGreaterThanOrEqual(3_500);
+    expect(await late).toMatchObject({ error: { status: 429 } });
+  });
+});
+
+describe("targets that were all asked", () => {
+  /** `a` and `b` answer nothing but failures until the given try of either. */
+  const scripted = (
+    harness: ReturnType<typeof createGuardHarness>,
+    fates: Readonly<Record<string, readonly unknown[]>>,
+  ) => {
+    const asked: string[] = [];
+    const target = (name: string) => async () => {
+      const nth = asked.filter((one) => one === name).length;
+      asked.push(name);
+      const fate = fates[name]?.[nth] ?? "an answer";
+      if (fate instanceof Error) throw fate;
+      return fate;
+    };
+    const ask = harness.guards.operation("ask", {
+      targets: { "llm:a": target("a"), "llm:b": target("b") },
+      timeoutMs: 60_000,
+    });
+    return { ask, asked };
+  };
+  const overloaded = () => httpError(503);
+
+  it("take turns, each with its tries, while the caller waits no longer than for one", async () => {
+    const harness = createGuardHarness();
+    const { ask, asked } = scripted(harness, {
+      a: Array.from({ length: 9 }, overloaded),
+      b: Array.from({ length: 9 }, overloaded),
+    });
+    const outcome = settled(ask());
+    await harness.clock.advance(10_000);
+    expect(await outcome).toMatchObject({ error: { status: 503 } });
+    expect(asked.join("")).toBe("aab" + "ababab");
+    expect(harness.story()).toEqual([
+      "exponential_backoff_retry:failed",
+      "provider_failover:failed",
+      "exponential_backoff_retry:failed",
+    ]);
+    // A quick retry, then both at 500, 1,000 and 2,000 ms, at the longest.
+    expect(harness.rescues()[2]?.durationMs).toBeLessThanOrEqual(7_000);
+  });
+
+  it("say where the answer came from, and each pays for its own tries", async () => {
+    const harness = createGuardHarness();
+    for (const name of ["llm:a", "llm:b"]) harness.guards.guard(name, { retryBudget: { ratio: 0, windowMs: 1e9 } });
+    const { ask, asked } = scripted(harness, { a: [overloaded(), overloaded(), overloaded()], b: [overloaded()] });
+    const outcome = ask.detailed();
+    await harness.clock.advance(10_000);
+    expect(await outcome).toMatchObject({ value: "an answer", rescue: { kind: "failed_over", target: "llm:b" } });
+    expect(asked.join("")).toBe("aabab");
+    const spentBy = (name: string) => 10 - harness.guards.guard(name).snapshot().retryTokens;
+    // Two tries and a failover, and one try.
+    expect([spentBy("llm:a"), spentBy("llm:b")].map((tokens) => tokens.toFixed(1))).toEqual(["2.1", "1.0"]);
+  });
+
+  it("pass over one whose budget is spent, and one that another try cannot help", async () => {
+    const spent = createGuardHarness();
+    spent.guards.guard("llm:b", { retryBudget: { ratio: 0, minRetries: 0 } });
+    const alone = scripted(spent, { a: [overloaded(), overloaded(), overloaded()], b: [overloaded()] });
+    const value = alone.ask();
+    await spent.clock.advance(20_000);
+    expect([await value, alone.asked.join("")]).toEqual(["an answer", "aabaa"]);
+
+    const refused = createGuardHarness();
+    const { ask, asked } = scripted(refused, {
+      a: [overloaded(), overloaded(), overloaded()],
+      b: [overloaded(), httpError(401)],
+    });
+    const other = ask();
+    await refused.clock.advance(20_000);
+    expect([await other, asked.join("")]).toEqual(["an answer", "aababa"]);
+  });
+
+  it("have no more tries for it that only one of them is asked again", async () => {
+    const harness = createGuardHarness();
+    harness.guards.guard("llm:b", { retryBudget: { ratio: 0, minRetries: 0 } });
+    const { ask, asked } = scripted(harness, { a: Array.from({ length: 99 }, overloaded), b: [overloaded()] });
+    const outcome = settled(ask());
+    await harness.clock.advance(60_000);
+    expect([await outcome, asked.join("")]).toMatchObject([{ error: { status: 503 } }, "aabaaa"]);
+  });
+
+  it("let the one be who asked for longer than there is time, and ask the other again", async () => {
+    const harness = createGuardHarness();
+    const { ask, asked } = scripted(harness, {
+      a: [overloaded(), overloaded()],
+      b: [httpError(429, { "retry-after": "100" })],
+    });
+    const outcome = ask();
+    await harness.clock.advance(20_000);
+    expect([await outcome, asked.join("")]).toEqual(["an answer", "aaba"]);
+  });
+
+  it("stop at a request that is the caller's own mistake", async () => {
+    const harness = createGuardHarness();
+    const { ask, asked } = scripted(harness, {
+      a: [overloaded(), overloaded(), httpError(400)],
+      b: [overloaded()],
+    });
+    const outcome = settled(ask());
+    await harness.clock.advance(20_000);
+    expect([await outcome, asked.join("")]).toMatchObject([{ error: { status: 400 } }, "aaba"]);
+  });
 });
 
 describe("a retry budget", () => {

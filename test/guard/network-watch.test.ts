@@ -51,6 +51,28 @@ describe("the network is to blame", () => {
     expect(watch.failed(serviceAt(1), 15_001)).toBe(true);
   });
 
+  it("not when services fail once or twice that answered a moment ago, which is chance where many are asked", () => {
+    const { watch, serviceAt, wentDown } = createWatch(["llm:a", "llm:b"]);
+    serviceAt(0).answeredAt = 5_000;
+    const failures: [index: number, at: number][] = [
+      [0, 5_001],
+      [1, 5_002],
+      [0, 5_003],
+      [1, 5_004],
+      [0, 5_005],
+    ];
+    for (const [index, at] of failures) expect(watch.failed(serviceAt(index), at)).toBe(false);
+    expect(watch.failed(serviceAt(1), 5_006)).toBe(true);
+    expect(wentDown).toEqual([["llm:a", "llm:b"]]);
+  });
+
+  it("by one failure of each where nobody has answered for a second", () => {
+    const { watch, serviceAt } = createWatch(["llm:a", "llm:b"]);
+    serviceAt(0).answeredAt = 5_000;
+    watch.failed(serviceAt(0), 5_900);
+    expect(watch.failed(serviceAt(1), 6_001)).toBe(true);
+  });
+
   it("not for failures that are far apart", () => {
     const { watch, serviceAt } = createWatch(["llm:a", "llm:b"]);
     watch.failed(serviceAt(0), 0);

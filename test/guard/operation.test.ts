@@ -647,6 +647,52 @@ describe("a user's strategy in the call", () => {
     expect(await value).toBeGreaterThanOrEqual(2_000);
   });
 
+  it("waits out a rest too that begins while it waits, by what another caller heard", async () => {
+    const patient = userStrategy(async (_failure, operation) => ({
+      success: true,
+      value: await operation.again({ delayMs: 1_000 }),
+    }));
+    const { guards, clock } = createGuardHarness({ strategies: [patient] });
+    const guard = guards.guard("llm:a");
+    let runs = 0;
+    const value = guard.execute(() => {
+      runs += 1;
+      if (runs === 1) throw httpError(500);
+      return clock.monotonic();
+    });
+    await clock.advance(500);
+    const other = settled(
+      guard.execute(() => Promise.reject(httpError(429, { "retry-after": "2" })), { timeoutMs: 100 }),
+    );
+    await clock.advance(1_999);
+    expect(runs).toBe(1);
+    await clock.advance(10);
+    expect(await value).toBeGreaterThanOrEqual(2_500);
+    expect(runs).toBe(2);
+    expect(await other).toMatchObject({ error: { status: 429 } });
+  });
+
+  it("does not wait out such a rest beyond its deadline", async () => {
+    const heard: unknown[] = [];
+    const patient = userStrategy(
+      async (_failure, operation) => {
+        await operation.again({ delayMs: 1_000 }).catch((error: { reason: string }) => heard.push(error.reason));
+        return {};
+      },
+      { applicableFailureTypes: ["server_error"] },
+    );
+    const { guards, clock } = createGuardHarness({ strategies: [patient] });
+    const guard = guards.guard("llm:a");
+    const outcome = settled(guard.execute(() => Promise.reject(httpError(500)), { timeoutMs: 2_000 }));
+    await clock.advance(500);
+    await settled(guard.execute(() => Promise.reject(httpError(429, { "retry-after": "2" }))));
+    await clock.advance(499);
+    expect(heard).toEqual([]);
+    await clock.advance(1);
+    expect(heard).toEqual(["deadline"]);
+    expect(await outcome).toMatchObject({ error: { status: 500 } });
+  });
+
   it("hears at once that a target rests for longer than a caller without a deadline waits", async () => {
     const heard: unknown[] = [];
     const impatient = userStrategy(async (_failure, operation) => {

@@ -100,14 +100,23 @@ describe("RetryStrategy", () => {
     expect(operation.waits).toEqual([100]);
   });
 
+  it("waits for at most half of the time that is left, so that the target has time to answer", async () => {
+    const { result, operation } = await retry({ targets: { a: [down, down, down, "answer"] }, deadlineMs: 4_000 });
+    expect(operation.waits).toEqual([1_000, 1_500, 750]);
+    expect(result).toMatchObject({ success: true, durationMs: 3_250 });
+  });
+
   it("does not begin a wait that does not fit the deadline", async () => {
-    const { result, operation } = await retry({ targets: { a: [down, "answer"] }, deadlineMs: 900 });
-    expect(result).toMatchObject({
-      success: false,
-      durationMs: 0,
-      message: "a wait of 1000 ms is more than the caller has time for",
-    });
-    expect(operation.attempts).toBe(1);
+    const held = aFailure({ failureType: "rate_limit", context: { holdMs: 1_000 } });
+    for (const [deadlineMs, failure] of [
+      [199, aFailure()],
+      [900, held],
+    ] as const) {
+      const { result, operation } = await retry({ targets: { a: [down, "answer"] }, deadlineMs }, { failure });
+      expect(result).toMatchObject({ success: false, durationMs: 0 });
+      expect(result.message).toMatch(/^a wait of 1[01]00 ms is more than the caller has time for$/);
+      expect(operation.attempts).toBe(1);
+    }
   });
 
   it("waits a minute where there is no deadline, and no longer, however long the target asks for", async () => {

@@ -1,10 +1,10 @@
 /** Measures requests to LLM providers under OpenTelemetry's GenAI names: time, tokens and cost, never what was said. */
 import { classify } from "../../../shared/classify.js";
 import { readProperty } from "../../../shared/error-facts.js";
-import type { SeriesDescriptor, Tags } from "../../../shared/series.js";
+import type { Tags } from "../../../shared/series.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
-import type { MetricSink } from "../../ports/metric-sink.js";
+import type { MetricSink, SeriesHandle } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
 import type { LlmPrice } from "./provider.js";
 
@@ -34,41 +34,57 @@ export interface GenAiMeter {
 }
 
 export function startMeter(clock: Clock, sink: MetricSink, request: GenAiRequest): GenAiMeter {
-  const { service, price } = request;
+  return createMeters(clock, sink, request)(request.used);
+}
+
+/** Starts a meter for each of many requests that are alike: their series are looked up once. */
+export function createMeters(
+  clock: Clock,
+  sink: MetricSink,
+  { service, operation, provider, model, price }: Omit<GenAiRequest, "used">,
+): (used: GenAiRequest["used"]) => GenAiMeter {
   const tags: Tags = {
-    "gen_ai.operation.name": request.operation,
-    "gen_ai.provider.name": request.provider,
-    "gen_ai.request.model": request.model,
+    "gen_ai.operation.name": operation,
+    "gen_ai.provider.name": provider,
+    "gen_ai.request.model": model,
   };
-  const startedAt = clock.monotonic();
-  const record = (metricName: string, unit: string, value: number, more: Tags = {}): void => {
-    const descriptor: SeriesDescriptor = {
-      metricType: "operation",
-      metricName,
-      kind: "histogram",
-      unit,
-      source: service,
-      tags: { ...tags, ...more },
+  const known = new Map<string, SeriesHandle>();
+  const record = (metricName: string, unit: string, value: number, tag?: string, said = ""): void => {
+    const key = tag === undefined ? metricName : `${metricName} ${said}`;
+    let series = known.get(key);
+    if (series === undefined) {
+      series = sink.series({
+        metricType: "operation",
+        metricName,
+        kind: "histogram",
+        unit,
+        source: service,
+        tags: tag === undefined ? tags : { ...tags, [tag]: said },
+      });
+      known.set(key, series);
+    }
+    series.record(value);
+  };
+  return (used) => {
+    const startedAt = clock.monotonic();
+    const passedS = () => (clock.monotonic() - startedAt) / SECOND_MS;
+    return {
+      firstContent: () => record("gen_ai.client.operation.time_to_first_chunk", "s", passedS()),
+      succeeded(usage) {
+        record("gen_ai.client.operation.duration", "s", passedS());
+        const { input, output, cached } = tokensOf(usage);
+        if (input !== undefined) {
+          record("gen_ai.client.token.usage", "{token}", input, "gen_ai.token.type", "input");
+        }
+        if (output !== undefined) {
+          record("gen_ai.client.token.usage", "{token}", output, "gen_ai.token.type", "output");
+        }
+        const cost = price && costOf(price, { input, output, cached });
+        if (input !== undefined) used?.({ tokens: input + (output ?? 0), cost });
+        if (cost !== undefined) record("paramedic.llm.cost", price?.currency ?? "USD", cost);
+      },
+      failed: (errorType) => record("gen_ai.client.operation.duration", "s", passedS(), "error.type", errorType),
     };
-    sink.series(descriptor).record(value);
-  };
-  const passedS = () => (clock.monotonic() - startedAt) / SECOND_MS;
-  return {
-    firstContent: () => record("gen_ai.client.operation.time_to_first_chunk", "s", passedS()),
-    succeeded(usage) {
-      record("gen_ai.client.operation.duration", "s", passedS());
-      const tokens = tokensOf(usage);
-      if (tokens.input !== undefined) {
-        record("gen_ai.client.token.usage", "{token}", tokens.input, { "gen_ai.token.type": "input" });
-      }
-      if (tokens.output !== undefined) {
-        record("gen_ai.client.token.usage", "{token}", tokens.output, { "gen_ai.token.type": "output" });
-      }
-      const cost = price && costOf(price, tokens);
-      if (tokens.input !== undefined) request.used?.({ tokens: tokens.input + (tokens.output ?? 0), cost });
-      if (cost !== undefined) record("paramedic.llm.cost", price?.currency ?? "USD", cost);
-    },
-    failed: (errorType) => record("gen_ai.client.operation.duration", "s", passedS(), { "error.type": errorType }),
   };
 }
 

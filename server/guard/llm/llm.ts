@@ -23,8 +23,9 @@ import type {
   ParsedChatCompletion,
   ParseRequest,
 } from "./llm-requests.js";
+import { createModelsInUse, serviceOf } from "./models-in-use.js";
 import { createOpenAiClients, type OpenAiSdk } from "./openai-client.js";
-import { invalidLlm, type LlmProvider, requireTimeout, serviceOf, validateProviders } from "./provider.js";
+import { invalidLlm, type LlmProvider, requireTimeout, validateProviders } from "./provider.js";
 import { type Asking, askedFor, providerTargets } from "./provider-targets.js";
 import type { Fetch } from "./reveal-failures.js";
 import { ChatReader } from "./stream/chat-reader.js";
@@ -131,9 +132,10 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
   requireTimeout("stallTimeoutMs", stallTimeoutMs);
   if (fallback !== undefined && typeof fallback !== "function") throw invalidLlm("the fallback is not a function");
   for (const provider of providers) guards.guard(serviceOf(provider), policyOf(provider, options.policy));
-  const deps = { clients: createOpenAiClients(fetch, loadSdk), clock, sink };
+  const models = createModelsInUse({ clock, sink }, providers);
+  const deps = { clients: createOpenAiClients(fetch, loadSdk), models, clock };
   const targetsFor = <T>(request: ChatRequest, ask: (asking: Asking) => Promise<T>) =>
-    providerTargets(deps, providers, "chat", askedFor(providers, request.model), ask);
+    providerTargets(deps, "chat", askedFor(providers, request.model), ask);
   const bounds = (own: ChatOptions = {}) => ({ timeoutMs: own.timeoutMs ?? timeoutMs, signal: own.signal });
   const nowS = () => Math.floor(clock.now() / SECOND_MS);
 
@@ -231,21 +233,15 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
           : `no provider has the embeddingModel "${model}"`,
       );
     }
-    const targets = await providerTargets(
-      deps,
-      providers,
-      "embeddings",
-      asked,
-      async ({ client, service, context, meter }) => {
-        const params = { ...request, model, encoding_format: "float" } as const;
-        const answer = await client.embeddings.create(params as OpenAI.EmbeddingCreateParams, {
-          signal: context.signal,
-        });
-        requireEmbeddings(service, answer, request.input);
-        meter.succeeded(answer.usage);
-        return answer;
-      },
-    );
+    const targets = await providerTargets(deps, "embeddings", asked, async ({ client, service, context, meter }) => {
+      const params = { ...request, model, encoding_format: "float" } as const;
+      const answer = await client.embeddings.create(params as OpenAI.EmbeddingCreateParams, {
+        signal: context.signal,
+      });
+      requireEmbeddings(service, answer, request.input);
+      meter.succeeded(answer.usage);
+      return answer;
+    });
     return guards.run<EmbeddingResponse>(options.name ?? "llm.embed", { ...bounds(own), targets, idempotent: true });
   };
 

@@ -2,18 +2,16 @@
 import type OpenAI from "openai";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { Clock } from "../../ports/clock.js";
-import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
-import { type GenAiMeter, type GenAiOperation, measured, startMeter } from "./gen-ai-meter.js";
+import { type GenAiMeter, type GenAiOperation, measured } from "./gen-ai-meter.js";
 import { keyOfProvider } from "./key-in-use.js";
 import type { ModelChoice } from "./llm-requests.js";
 import { MalformedResponseError } from "./malformed-response-error.js";
+import type { ModelsInUse } from "./models-in-use.js";
 import type { OpenAiClients } from "./openai-client.js";
-import { type LlmProvider, serviceOf } from "./provider.js";
-import { providerNameAt } from "./provider-name.js";
-import { partsOf } from "./provider-parts.js";
+import type { LlmProvider } from "./provider.js";
 
 /** What one attempt at one provider works with. */
 export interface Asking {
@@ -32,8 +30,8 @@ export interface AskedProvider {
 
 export interface ProviderTargetsDeps {
   readonly clients: OpenAiClients;
+  readonly models: ModelsInUse;
   readonly clock: Clock;
-  readonly sink: MetricSink;
 }
 
 /** Each provider with the model that it is asked for. */
@@ -42,14 +40,12 @@ export function askedFor(providers: readonly LlmProvider[], model: ModelChoice |
 }
 
 /**
- * @param providers all of them, in order of preference
- * @param asked those that can answer this request
+ * @param asked those that can answer this request, in order of preference
  * @throws ParamedicError `PEER_MISSING`: a missing package is a mistake of setup, not a failure of a provider, and is told
  *   before anything is guarded
  */
 export function providerTargets<T>(
-  { clients, clock, sink }: ProviderTargetsDeps,
-  providers: readonly LlmProvider[],
+  { clients, models, clock }: ProviderTargetsDeps,
   operation: GenAiOperation,
   asked: readonly AskedProvider[],
   ask: (asking: Asking) => Promise<T>,
@@ -60,21 +56,13 @@ export function providerTargets<T>(
       const [shared, key] = await Promise.all([clients.of(provider), keyOfProvider(provider, clock)]);
       // The key that names the circuits is the one that is sent.
       const client = typeof provider.apiKey === "function" && key !== undefined ? withKey(shared, key) : shared;
-      const service = serviceOf(provider);
-      const price = model === provider.model ? provider.price : undefined;
+      const { service, parts, startMeter } = models(provider, model, operation, key);
       return {
         service,
         ...windows[index],
-        parts: partsOf({
-          service: serviceOf(sameProvider(providers, provider)),
-          model,
-          apiKey: key,
-          account: provider.account,
-        }),
+        parts,
         run(context) {
-          const used = context.used.bind(context);
-          const name = providerNameAt(provider.baseURL, provider.name);
-          const meter = startMeter(clock, sink, { service, operation, provider: name, model, price, used });
+          const meter = startMeter(context.used.bind(context));
           const { signal } = context;
           return measured(meter, { service, signal }, () =>
             ask({ provider, model, service, client, context, meter }).catch(revealed),
@@ -93,11 +81,6 @@ function revealed(error: unknown): never {
 
 function withKey(client: OpenAI, apiKey: string): OpenAI {
   return client.withOptions({ apiKey });
-}
-
-/** Providers behind one address are one: they share its keys and accounts. */
-function sameProvider(providers: readonly LlmProvider[], provider: LlmProvider): LlmProvider {
-  return providers.find(({ baseURL }) => baseURL === provider.baseURL) ?? provider;
 }
 
 /** It is known of the provider's own model only. */

@@ -30,9 +30,14 @@ export function revealFailures(service: string, fetch: Fetch): Fetch {
     return new Response(revealed?.text ?? text, {
       status: revealed?.status ?? status,
       statusText,
-      headers: withoutLength(headers),
+      headers: isAsSent(response, revealed) ? headers : withoutLength(headers),
     });
   };
+}
+
+/** The body is the one that its headers tell of, and most are. */
+function isAsSent({ headers }: Response, revealed: unknown): boolean {
+  return revealed === undefined && !headers.has("content-encoding");
 }
 
 /** The body was read and decoded here, so its length and encoding are no longer what the headers say. */
