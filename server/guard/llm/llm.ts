@@ -23,9 +23,9 @@ import type {
   ParsedChatCompletion,
   ParseRequest,
 } from "./llm-requests.js";
-import { createModelsInUse, serviceOf } from "./models-in-use.js";
+import { createModelsInUse } from "./models-in-use.js";
 import { createOpenAiClients, type OpenAiSdk } from "./openai-client.js";
-import { invalidLlm, type LlmProvider, requireTimeout, validateProviders } from "./provider.js";
+import { invalidLlm, type LlmProvider, requireTimeout, serviceOf, validateProviders } from "./provider.js";
 import { type Asking, askedFor, providerTargets } from "./provider-targets.js";
 import type { Fetch } from "./reveal-failures.js";
 import { ChatReader } from "./stream/chat-reader.js";

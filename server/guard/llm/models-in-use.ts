@@ -4,7 +4,7 @@ import type { MetricSink } from "../../ports/metric-sink.js";
 import type { GuardContext } from "../guard.js";
 import type { ServicePart } from "../service-part.js";
 import { createMeters, type GenAiMeter, type GenAiOperation } from "./gen-ai-meter.js";
-import type { LlmProvider } from "./provider.js";
+import { type LlmProvider, serviceOf } from "./provider.js";
 import { providerNameAt } from "./provider-name.js";
 import { partsOf } from "./provider-parts.js";
 
@@ -57,10 +57,6 @@ export function createModelsInUse(
     kept.set(name, made);
     return made;
   };
-}
-
-export function serviceOf({ name }: LlmProvider): string {
-  return `llm:${name}`;
 }
 
 /** Providers behind one address are one: they share its keys and accounts. */
