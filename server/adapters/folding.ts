@@ -83,10 +83,17 @@ export interface Rollup extends SeriesSummary {
   readonly lastAt: number;
 }
 
+/** Field by field, which a batch of a thousand series takes notice of. */
 export function foldRollup(rollup: Rollup, summary: SeriesSummary, windowEnd: number): Rollup {
-  const newer =
-    windowEnd > rollup.lastAt || (windowEnd === rollup.lastAt && summary.last > rollup.last)
-      ? { last: summary.last, lastAt: windowEnd }
-      : { last: rollup.last, lastAt: rollup.lastAt };
-  return { ...mergeSummaries(rollup, summary), ...newer };
+  const isNewer = windowEnd > rollup.lastAt || (windowEnd === rollup.lastAt && summary.last > rollup.last);
+  const { count, sum, min, max, buckets } = mergeSummaries(rollup, summary);
+  return {
+    count,
+    sum,
+    min,
+    max,
+    last: isNewer ? summary.last : rollup.last,
+    buckets,
+    lastAt: isNewer ? windowEnd : rollup.lastAt,
+  };
 }
