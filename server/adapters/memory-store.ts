@@ -256,12 +256,13 @@ export function createMemoryStore({ clock }: { clock: Clock }, options: MemorySt
   const commitBatch: Store["commitBatch"] = async (batch) => {
     if (!ledger.add(batch, clock.now())) return false;
     const bucket = bucketOf(batch.windowEnd);
-    for (const { count, sum, min, max, last, buckets, ...descriptor } of batch.series) {
+    for (const one of batch.series) {
+      const { metricType, metricName, kind, unit, source, tags, count, sum, min, max, last, buckets } = one;
+      const descriptor = { metricType, metricName, kind, unit, source, tags };
       const key = seriesKey(descriptor);
       const kept = series.get(key) ?? { descriptor, levels: emptyLevels() };
       series.set(key, kept);
-      const rollup = { count, sum, min, max, last, buckets, lastAt: batch.windowEnd };
-      foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, rollup);
+      foldInto(kept, ROLLUP_RESOLUTION_MS, bucket, { count, sum, min, max, last, buckets, lastAt: batch.windowEnd });
     }
     return true;
   };
