@@ -146,4 +146,10 @@ describe("HistogramRecorder", () => {
     recorder.record(500);
     expect(recorder.take()).toEqual([bucketIndex(500), 1]);
   });
+
+  it("counts beyond what an int holds", () => {
+    const recorder = new HistogramRecorder();
+    for (const [index, times] of [2 ** 31 - 1, 2 ** 31, 2 ** 40 + 1].entries()) recorder.add(index, times);
+    expect(recorder.take()).toEqual([0, 2 ** 31 - 1, 1, 2 ** 31, 2, 2 ** 40 + 1]);
+  });
 });
