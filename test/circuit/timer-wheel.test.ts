@@ -205,7 +205,7 @@ describe("a timer wheel", () => {
 
 describe("an event loop that was blocked", () => {
   /** Timers fire when they are told to, however late; what came meanwhile has its turn after the first of them. */
-  function blockedFor(blockedMs: number, timeoutMs: number) {
+  function blockedFor(blockedMs: number, timeoutMs: number, times = 1) {
     const timers: (() => void)[] = [];
     let now = 0;
     const wheel = createTimerWheel({
@@ -217,19 +217,24 @@ describe("an event loop that was blocked", () => {
       },
     });
     const fired: string[] = [];
-    const answered = new Probe(() => fired.push("answered"));
-    const silent = new Probe(() => fired.push("silent"));
-    wheel.arm(answered, now, timeoutMs);
-    wheel.arm(silent, now, timeoutMs);
-    now = blockedMs;
-    timers.shift()?.();
-    wheel.cancel(answered);
-    timers.shift()?.();
+    for (let time = 0; time < times; time += 1) {
+      const answered = new Probe(() => fired.push("answered"));
+      wheel.arm(answered, now, timeoutMs);
+      wheel.arm(new Probe(() => fired.push("silent")), now, timeoutMs);
+      now += blockedMs;
+      timers.shift()?.();
+      wheel.cancel(answered);
+      timers.shift()?.();
+    }
     return { fired, left: wheel.size, timers };
   }
 
   it("gives answers that wait their turn before it ends what has had no answer", () => {
     expect(blockedFor(1_000, 500)).toEqual({ fired: ["silent"], left: 0, timers: [] });
+  });
+
+  it("is waited for each time that it was", () => {
+    expect(blockedFor(1_000, 500, 3)).toEqual({ fired: ["silent", "silent", "silent"], left: 0, timers: [] });
   });
 
   it("is told from a timer that fires a little late, as they do", () => {
