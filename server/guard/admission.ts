@@ -127,18 +127,19 @@ export function circuitOf(asker: Asker, service: GuardedService, now: number): C
 
 /** Targets beside the present one that would be asked now, or once a rest is over that can be waited for, from the next one on. */
 export function indexesAround(asker: Asker, present: number, now: number): number[] {
-  if (!asker.engine.flags.failover) return [];
   const { length } = asker.work.services;
   const around = Array.from({ length: length - 1 }, (_, step) => (present + 1 + step) % length);
-  const restMs = bearableRestMs(asker, now);
-  return around.filter((index) => mayAsk(asker, index, now, restMs));
+  return willing(asker, around, now, bearableRestMs(asker, now));
 }
 
 function indexesToAsk(asker: Asker, now: number, restMs: number): number[] {
-  if (!asker.engine.flags.failover) return [];
-  return [...asker.work.services.keys()].filter(
-    (index) => !asker.passesOver(index) && mayAsk(asker, index, now, restMs),
-  );
+  const others = [...asker.work.services.keys()].filter((index) => !asker.passesOver(index));
+  return willing(asker, others, now, restMs);
+}
+
+/** Those that would be asked; none where nothing fails over. */
+function willing(asker: Asker, indexes: readonly number[], now: number, restMs: number): number[] {
+  return asker.engine.flags.failover ? indexes.filter((index) => mayAsk(asker, index, now, restMs)) : [];
 }
 
 /** Half of what is left, so that the target has time to answer. */

@@ -50,3 +50,12 @@ const BLANK_LINES = ["\n\n", "\r\n\r\n", "\r\r"] as const;
 export function textOf(bytes: Uint8Array): string {
   return new TextDecoder().decode(bytes);
 }
+
+/** Undefined for what is no JSON. */
+export function jsonOf(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

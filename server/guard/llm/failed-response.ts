@@ -2,9 +2,9 @@
 import { classify } from "../../../shared/classify.js";
 import { CircuitBreakerError } from "../../circuit/circuit-breaker-error.js";
 import { GuardError } from "../guard-error.js";
-import { bytesWithin, textOf } from "./bounded-body.js";
+import { bytesWithin, jsonOf, textOf } from "./bounded-body.js";
 import { MalformedResponseError } from "./malformed-response-error.js";
-import { statusOfClass } from "./reveal-failures.js";
+import { statusOfClass, withoutLength } from "./reveal-failures.js";
 import { StreamedError } from "./stream/chat-reader.js";
 import { StreamBrokenError } from "./stream/stream-broken-error.js";
 
@@ -25,7 +25,7 @@ export class FailedResponse extends Error {
     super(`HTTP ${status}`);
     this.status = status;
     this.headers = headers;
-    this.error = parse(textOf(body));
+    this.error = jsonOf(textOf(body));
     this.#body = body;
     this.#statusText = statusText;
     this.#url = url;
@@ -43,9 +43,7 @@ export class FailedResponse extends Error {
 
   /** As it came, marked as final. */
   get finalResponse(): Response {
-    const headers = new Headers(this.headers);
-    headers.delete("content-length");
-    headers.delete("content-encoding");
+    const headers = withoutLength(this.headers);
     headers.set(DO_NOT_RETRY, "false");
     return this.#with(headers);
   }
@@ -97,13 +95,5 @@ function statusOf({ code }: GuardError | CircuitBreakerError | StreamBrokenError
       return 429;
     default:
       return 503;
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

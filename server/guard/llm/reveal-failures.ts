@@ -5,7 +5,7 @@
 import { classify } from "../../../shared/classify.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
 import { listOf, providerError, readProperty } from "../../../shared/error-facts.js";
-import { bytesWithin, eventsWithin, textOf } from "./bounded-body.js";
+import { bytesWithin, eventsWithin, jsonOf, textOf } from "./bounded-body.js";
 
 export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise<Response>;
 
@@ -40,8 +40,8 @@ function isAsSent({ headers }: Response, revealed: unknown): boolean {
   return revealed === undefined && !headers.has("content-encoding");
 }
 
-/** The body was read and decoded here, so its length and encoding are no longer what the headers say. */
-function withoutLength(headers: Headers): Headers {
+/** Of a body that was read and decoded here: its length and encoding are no longer what the headers say. */
+export function withoutLength(headers: Headers): Headers {
   const kept = new Headers(headers);
   kept.delete("content-length");
   kept.delete("content-encoding");
@@ -50,7 +50,7 @@ function withoutLength(headers: Headers): Headers {
 
 /** What the answer should have been, or undefined when it is what it says. */
 function revealedFailure(status: number, text: string): { status: number; text: string } | undefined {
-  const parsed = parse(text);
+  const parsed = jsonOf(text);
   const body = listOf(parsed)[0] ?? parsed;
   const error = errorWithin(body);
   if (error === undefined) return undefined;
@@ -96,11 +96,3 @@ export const RAN_OUT_ERROR = Object.freeze({
   type: "service_unavailable_error",
   message: "the provider ran out of resources while answering",
 });
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}
