@@ -69,6 +69,7 @@ export function createNetworkWatch(
 
   const clear = () => {
     suspects.clear();
+    watch.isWatching = false;
     down = undefined;
   };
 
@@ -86,20 +87,19 @@ export function createNetworkWatch(
     return Math.max(down.until - now, down.probeUntil - now, 0);
   };
 
-  return {
-    get isWatching() {
-      return suspects.size > 0;
-    },
+  const watch = {
+    isWatching: false,
     holdsForMs,
-    admit(service, now) {
+    admit(service: WatchedService, now: number): NetworkAdmission {
       if (down === undefined || !suspects.has(service.name)) return "free";
       if (holdsForMs(service, now) > 0) return "refused";
       down.probeUntil = now + PROBE_LEASE_MS;
       return "probe";
     },
-    failed(service, now) {
+    failed(service: WatchedService, now: number): boolean {
       const failures = (suspects.get(service.name)?.failures ?? 0) + 1;
       suspects.set(service.name, { failures, failedAt: now });
+      watch.isWatching = true;
       if (down !== undefined) {
         // Others that were on their way when it went down tell nothing new; the probe does.
         if (now < down.probeUntil) hold(now, Math.min(2 * down.holdMs, LONGEST_HOLD_MS));
@@ -115,6 +115,7 @@ export function createNetworkWatch(
       if (down !== undefined) down.probeUntil = Number.NEGATIVE_INFINITY;
     },
   };
+  return watch;
 }
 
 /** @example kindOf("llm:openai/gpt-4.1") // "llm" */

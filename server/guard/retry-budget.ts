@@ -36,12 +36,21 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   const most = Math.max(minRetries * SAVINGS, 1);
   let tokens = minRetries;
   let filledAt = now;
+  /** Calls whose tokens are not in the bucket yet: every call counts here, and few ask what is in it. */
+  let calls = 0;
   let earned = 0;
   let earnedBefore = 0;
   let earnedSince = now;
 
+  const collect = (): void => {
+    earned += calls * ratio;
+    if (tokens < most) tokens = Math.min(tokens + calls * ratio, most);
+    calls = 0;
+  };
+
   // Time alone fills up to `minRetries` only; what is above it was earned by calls.
   const fill = (at: number): number => {
+    collect();
     const refilled = tokens + (Math.max(at - filledAt, 0) / windowMs) * minRetries;
     if (tokens < minRetries) tokens = Math.min(refilled, minRetries);
     filledAt = at;
@@ -52,6 +61,7 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
 
   // Nobody asks while all is well: then a window is as long as that, and counts by its mean.
   const earnedInWindow = (at: number): number => {
+    collect();
     const passedMs = at - earnedSince;
     if (passedMs >= windowMs) {
       earnedBefore = earned * (windowMs / passedMs);
@@ -64,8 +74,7 @@ export function createRetryBudget(policy: RetryBudgetPolicy, now: number): Retry
   return {
     kept: (at) => Math.min(minRetries + earnedInWindow(at), most) * KEPT_SHARE,
     earn() {
-      earned += ratio;
-      if (tokens < most) tokens = Math.min(tokens + ratio, most);
+      calls += 1;
     },
     has: covers,
     take(cost, at) {
