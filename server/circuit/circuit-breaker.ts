@@ -7,7 +7,7 @@ import type { CircuitConfig } from "../../shared/circuit-config.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import { type Random, systemRandom } from "../ports/random.js";
 import type { StoredCircuit } from "../ports/store.js";
-import type { CircuitAbove, PermitAbove } from "./call-ticket.js";
+import type { CallTicket, CircuitAbove, PermitAbove } from "./call-ticket.js";
 import type { CircuitBreakerError } from "./circuit-breaker-error.js";
 import { type CircuitCallContext, type CircuitCallOptions, runCall, runForCaller } from "./circuit-call.js";
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
@@ -169,6 +169,24 @@ export class CircuitBreaker {
   tryAcquire(now?: number): Permit | undefined {
     const ticket = this.#core.admit(now);
     return ticket === undefined ? undefined : new Permit(this.#core, ticket);
+  }
+
+  /**
+   * As `tryAcquire`, for a caller who will most likely have a success to tell and makes a permit only where not: the ticket
+   * that all calls share while nothing can keep them away; undefined while something may.
+   */
+  get freeTicket(): CallTicket | undefined {
+    return this.#core.freeTicket;
+  }
+
+  /** A call on the free ticket has succeeded. @param at monotonic milliseconds */
+  succeeded(ticket: CallTicket, at: number): void {
+    this.#core.succeeded(ticket, at);
+  }
+
+  /** The permit of a call that began on the free ticket. */
+  permitOf(ticket: CallTicket): Permit {
+    return new Permit(this.#core, ticket);
   }
 
   /** The error for a caller whom `tryAcquire` refused. */

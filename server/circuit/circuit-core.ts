@@ -117,6 +117,12 @@ export class CircuitCore {
     return { ...ticket, above: permits };
   }
 
+  /** What `admit` gives without asking anybody; undefined where it has to ask. */
+  get freeTicket(): CallTicket | undefined {
+    const above = this.deps.above?.();
+    return above === undefined || above.admitsAll ? this.#freeTicket : undefined;
+  }
+
   get admitsAll(): boolean {
     return this.#isFree && (this.deps.above?.()?.admitsAll ?? true);
   }

@@ -102,7 +102,8 @@ function isNetworkToBlame(call: RescuableCall, attempt: Attempt, found: Classifi
   return false;
 }
 
-function hearAnswer(service: GuardedService, at: number): void {
+/** The service answered, whatever it said. @param at monotonic milliseconds */
+export function hearAnswer(service: GuardedService, at: number): void {
   service.answeredAt = at;
   if (service.network?.isWatching) service.network.answered();
 }

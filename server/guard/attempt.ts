@@ -157,10 +157,8 @@ export class Attempt implements Deadline, EnclosingAttempt {
 
   run(owner: AttemptOwner, fn: TargetFunction, args: readonly unknown[]): void {
     const { info, signal } = owner;
-    const { reach, timers } = this.#deps;
-    this.#owner = owner;
-    this.service.inFlight += 1;
-    if (info === undefined) reach.unlinked += 1;
+    const { timers } = this.#deps;
+    this.begin(owner);
     // A caller's own deadline is exact; the policy's may be up to 20 ms late.
     if (info === undefined && this.timeoutMs === this.service.policy.timeoutMs) timers.armLoosely(this, this.timeoutMs);
     else timers.arm(this, this.now, this.timeoutMs);
@@ -170,19 +168,41 @@ export class Attempt implements Deadline, EnclosingAttempt {
       const given = this.invoke(info, fn, args);
       // What is no promise may be a thenable or a plain value: `resolve` adopts both.
       (given instanceof Promise ? given : Promise.resolve(given)).then(
-        (value) => {
-          this.workEnded();
-          this.end("succeeded", value);
-        },
-        (error: unknown) => {
-          this.workEnded();
-          this.end("failed", error);
-        },
+        (value) => this.workSucceeded(value),
+        (error: unknown) => this.workFailed(error),
       );
     } catch (error) {
-      this.workEnded();
-      this.end("failed", error);
+      this.workFailed(error);
     }
+  }
+
+  /** Its work runs already: whoever began it tells how it ends. @param controller of the signal that it was given, if it was */
+  goOn(owner: AttemptOwner, controller: AbortController | undefined): void {
+    this.#controller = controller;
+    this.begin(owner);
+    this.#deps.timers.arm(this, this.now, this.timeoutMs);
+  }
+
+  workSucceeded(value: unknown): void {
+    this.workEnded();
+    this.end("succeeded", value);
+  }
+
+  workFailed(error: unknown): void {
+    this.workEnded();
+    this.end("failed", error);
+  }
+
+  /** A place in the bulkhead is taken for as long as work goes on, also after the caller was told that its time is up. */
+  workEnded(): void {
+    this.service.inFlight -= 1;
+    this.place?.leave();
+  }
+
+  private begin(owner: AttemptOwner): void {
+    this.#owner = owner;
+    this.service.inFlight += 1;
+    if (owner.info === undefined) this.#deps.reach.unlinked += 1;
   }
 
   onDeadline(): void {
@@ -202,12 +222,6 @@ export class Attempt implements Deadline, EnclosingAttempt {
     const { callContext } = this.#deps;
     if (info === undefined || !callContext.enabled) return applyTarget(fn, this, args);
     return callContext.run(new AttemptCall(info, this), () => applyTarget(fn, this, args));
-  }
-
-  /** A place in the bulkhead is taken for as long as work goes on, also after the caller was told that its time is up. */
-  private workEnded(): void {
-    this.service.inFlight -= 1;
-    this.place?.leave();
   }
 
   private end(state: Exclude<AttemptState, "running">, result: unknown): void {

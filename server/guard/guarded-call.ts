@@ -29,8 +29,9 @@ export class GuardedCall extends AskedWork implements AttemptOwner, Asker, Runna
     functions: TargetFunctions,
     args: readonly unknown[],
     info: CallInfo | undefined,
+    startedAt: number,
   ) {
-    super(engine, work, functions, args, info, engine.clock.monotonic());
+    super(engine, work, functions, args, info, startedAt);
     this.#index = 0;
     this.#hasBegun = false;
     this.#rescued = undefined;
@@ -44,7 +45,19 @@ export class GuardedCall extends AskedWork implements AttemptOwner, Asker, Runna
       this.#resolve = resolve;
       this.#reject = reject;
       this.begin();
-    }).then(undefined, (fault: unknown) => this.rescued.rescue(fault));
+    }).then(undefined, (fault: unknown) => this.rescue(fault));
+  }
+
+  /** Goes on with a call whose attempt has begun already: settles it when that ends. */
+  goOn(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {
+    this.#hasBegun = true;
+    this.#resolve = resolve;
+    this.#reject = reject;
+  }
+
+  /** Every other way to an answer, once the first attempt has ended without one. @param fault as of `rescue` */
+  rescue(fault: unknown): Promise<unknown> {
+    return this.rescued.rescue(fault);
   }
 
   async runDetailed(): Promise<Detailed<unknown>> {

@@ -32,6 +32,7 @@ import {
   validateWorkOptions,
 } from "./operation.js";
 import { passThrough, type Runnable, rejectWith, unguardedContext } from "./pass-through.js";
+import { runPlainly } from "./plain-call.js";
 import { ServiceReach } from "./reach/service-reach.js";
 import type { Work } from "./rescuable-call.js";
 import { type RunDefinition, type TargetTraits, validateRun } from "./run.js";
@@ -114,7 +115,7 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
     args: readonly unknown[],
     call: CallInfo | undefined,
   ): Runnable => {
-    if (flags.enabled) return new GuardedCall(engine, work, functions, args, call);
+    if (flags.enabled) return new GuardedCall(engine, work, functions, args, call, clock.monotonic());
     const context = unguardedContext(work.signal ?? call?.signal);
     const [{ name: target }] = work.services;
     return passThrough(() => applyTarget(functions[0], context, args), { target, clock });
@@ -134,9 +135,14 @@ export function createGuards(deps: GuardsDeps, defaults: GuardPolicy = {}): Guar
       if (around !== undefined) return passThrough(() => fn(around.attempt), { target: service.name, clock });
       return begin(options === undefined ? plain : workOf([service], options), [fn], NOTHING, call);
     };
+    const runPlain = <T>(fn: GuardedFunction<T>, options: ExecuteOptions<T> | undefined) =>
+      flags.enabled && options === undefined && callContext.current() === undefined
+        ? runPlainly(engine, plain, fn, clock.monotonic())
+        : undefined;
     return Object.freeze({
       name: service.name,
-      execute: <T>(fn: GuardedFunction<T>, options?: ExecuteOptions<T>) => typed<T>(beginOne(fn, options).run()),
+      execute: <T>(fn: GuardedFunction<T>, options?: ExecuteOptions<T>) =>
+        typed<T>(runPlain(fn, options) ?? beginOne(fn, options).run()),
       executeDetailed: <T>(fn: GuardedFunction<T>, options?: ExecuteOptions<T>) =>
         typed<Detailed<T>>(beginOne(fn, options).runDetailed()),
       snapshot: () => service.snapshot(),

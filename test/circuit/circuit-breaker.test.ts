@@ -660,6 +660,56 @@ describe("a circuit that only measures", () => {
   });
 });
 
+describe("the free ticket", () => {
+  const hold = { state: "disabled", by: "ada", reason: "x", until: undefined } as const;
+  const options = { failureThreshold: 2, successThreshold: 1, resetTimeoutMs: 1_000, rampMs: 1_000 };
+
+  it("is there exactly while nothing may keep a call away, and no call is measured", async () => {
+    const { breaker, clock } = circuit(options);
+    const isFree = () => breaker.freeTicket !== undefined;
+    expect(isFree()).toBe(true);
+    breaker.tryAcquire()?.failure();
+    expect(isFree()).toBe(true);
+    breaker.tryAcquire()?.failure();
+    expect([breaker.state, isFree()]).toEqual(["open", false]);
+    await clock.advance(1_000);
+    const probe = breaker.tryAcquire();
+    expect([breaker.state, isFree()]).toEqual(["half_open", false]);
+    probe?.success();
+    expect([breaker.state, isFree()]).toEqual(["closed", false]);
+    breaker.reset("operator");
+    breaker.hold(hold);
+    expect(isFree()).toBe(false);
+    breaker.release();
+    expect(isFree()).toBe(true);
+    breaker.shadow({ failureThreshold: 1 });
+    expect(isFree()).toBe(false);
+    breaker.shadow(undefined);
+    breaker.reconfigure({ window: "count", slowCallMs: 10 });
+    expect(isFree()).toBe(false);
+  });
+
+  it("lets a success count as one of a permit does", async () => {
+    const { breaker, clock } = circuit({ failureThreshold: 2 });
+    const ticket = breaker.freeTicket;
+    breaker.tryAcquire()?.failure();
+    await clock.advance(7);
+    if (ticket !== undefined) breaker.succeeded(ticket, clock.monotonic());
+    expect(breaker.snapshot()).toMatchObject({ failureCount: 0, lastSuccessAt: clock.now() });
+  });
+
+  it("becomes a permit, whose result counts in the generation in which it began", () => {
+    const { breaker } = circuit({ failureThreshold: 1 });
+    const ticket = breaker.freeTicket;
+    const permits = ticket === undefined ? [] : [breaker.permitOf(ticket), breaker.permitOf(ticket)];
+    permits[0]?.failure({ error: boom });
+    expect(breaker.state).toBe("open");
+    breaker.reset("operator");
+    permits[1]?.failure();
+    expect(breaker.state).toBe("closed");
+  });
+});
+
 describe("a circuit that was taken over", () => {
   it("has the times that were stored, on any clock, and is open since then unless it is closed", async () => {
     const { breaker, clock } = circuit();

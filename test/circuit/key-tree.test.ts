@@ -212,6 +212,16 @@ describe("a circuit that refuses", () => {
     expect(get("a/b/c").tryAcquire()).toBeDefined();
   });
 
+  it("leaves no free ticket below it", () => {
+    const { get } = tree();
+    const [parent, child] = [get("a"), get("a/b")];
+    expect(child.freeTicket).toBeDefined();
+    parent.forceOpen("operator");
+    expect(child.freeTicket).toBeUndefined();
+    parent.reset("operator");
+    expect(child.freeTicket).toBeDefined();
+  });
+
   it("reopens for its own time when the service asked a call below for another, and says why", () => {
     const { clock, get } = tree();
     const [parent, child] = [get("a"), get("a/x")];

@@ -859,7 +859,20 @@ describe("a fault of our own", () => {
     circuit.tryAcquire = () => {
       throw fault;
     };
-    expect(await settled(guard.execute(() => 1))).toEqual({ error: fault });
+    expect(await settled(guard.execute(() => 1, {}))).toEqual({ error: fault });
+    expect(faults).toEqual([fault]);
+  });
+
+  it("on the short way into a call sends it the long way", async () => {
+    const { guards, faults, registry } = createGuardHarness();
+    const guard = guards.guard("llm:openai");
+    const fault = new Error("a bug");
+    Object.defineProperty(registry.get("llm:openai"), "freeTicket", {
+      get: () => {
+        throw fault;
+      },
+    });
+    expect(await settled(guard.execute(() => 1))).toEqual({ value: 1 });
     expect(faults).toEqual([fault]);
   });
 
