@@ -61,6 +61,7 @@ class PlainCall implements Deadline, GuardContext {
   #reject: (error: unknown) => void;
   #given: Promise<unknown> | undefined;
   #controller: AbortController | undefined;
+  #ended: boolean;
   /** What goes on with it, once anything does. */
   #general: { readonly call: GuardedCall; readonly attempt: Attempt } | undefined;
 
@@ -87,6 +88,7 @@ class PlainCall implements Deadline, GuardContext {
     this.#reject = ignore;
     this.#given = undefined;
     this.#controller = undefined;
+    this.#ended = false;
     this.#general = undefined;
   }
 
@@ -105,11 +107,11 @@ class PlainCall implements Deadline, GuardContext {
   }
 
   delivered(options?: { readonly timeoutMs?: number }): void {
-    this.general.attempt.delivered(options);
+    if (!this.#ended) this.general.attempt.delivered(options);
   }
 
   used(usage: Usage): void {
-    this.general.attempt.used(usage);
+    if (!this.#ended) this.general.attempt.used(usage);
   }
 
   onDeadline(): void {
@@ -142,6 +144,7 @@ class PlainCall implements Deadline, GuardContext {
     const service = this.#service;
     if (this.#general !== undefined) this.#general.attempt.workSucceeded(value);
     else {
+      this.#ended = true;
       this.leave();
       try {
         const endedAt = this.#engine.clock.monotonic();

@@ -14,6 +14,8 @@ interface Run {
   readonly ends: "value" | "thenable" | "server_error" | "not_found" | "limited" | "refused" | "never";
   readonly readsSignal: boolean;
   readonly uses: boolean;
+  /** Says the same again when it has long ended. */
+  readonly speaksLate: boolean;
   /** Says so at its begin. */
   readonly delivers: { readonly timeoutMs?: number } | undefined;
 }
@@ -28,6 +30,7 @@ const run: fc.Arbitrary<Run> = fc.record({
   ends: fc.constantFrom("value", "value", "thenable", "server_error", "not_found", "limited", "refused", "never"),
   readsSignal: fc.boolean(),
   uses: fc.boolean(),
+  speaksLate: fc.boolean(),
   delivers: fc.constantFrom(undefined, undefined, {}, { timeoutMs: 50 }, { timeoutMs: 3_000 }),
 });
 
@@ -49,7 +52,7 @@ async function storyOf(calls: readonly Asked[], options: ExecuteOptions<string> 
   const work = (name: string, todo: readonly Run[]) => {
     let ran = 0;
     return (context: GuardContext): Promise<string> | string => {
-      const { endsAfterMs, ends, readsSignal, uses, delivers } =
+      const { endsAfterMs, ends, readsSignal, uses, speaksLate, delivers } =
         todo[Math.min(ran, todo.length - 1)] ?? todo[0] ?? never;
       ran += 1;
       const label = `${name} run ${ran}`;
@@ -59,6 +62,12 @@ async function storyOf(calls: readonly Asked[], options: ExecuteOptions<string> 
       }
       if (uses) context.used({ tokens: 7 });
       if (delivers !== undefined) context.delivered(delivers);
+      if (speaksLate) {
+        clock.setTimer(() => {
+          context.used({ tokens: 1 });
+          context.delivered({ timeoutMs: 100 });
+        }, 7_000);
+      }
       const end = (): string => {
         log.push(`${label} ends, its signal ${context.signal.aborted ? "aborted" : "open"}`);
         if (ends === "server_error") throw httpError(503);
@@ -108,7 +117,14 @@ async function storyOf(calls: readonly Asked[], options: ExecuteOptions<string> 
   };
 }
 
-const never: Run = { endsAfterMs: undefined, ends: "never", readsSignal: false, uses: false, delivers: undefined };
+const never: Run = {
+  endsAfterMs: undefined,
+  ends: "never",
+  readsSignal: false,
+  uses: false,
+  speaksLate: false,
+  delivers: undefined,
+};
 
 describe("a plain call", () => {
   it("is to everybody what a call with options is, however its work ends", async () => {
