@@ -1,7 +1,7 @@
 /** A batch as a stream entry and back. What comes back is untrusted: another version, another writer or a torn entry. */
-import { z } from "zod";
-import { countOf, MAX_BUCKET_INDEX, MIN_BUCKET_INDEX, type SparseBuckets } from "./histogram.js";
-import { type Batch, batchId, METRIC_TYPES, SERIES_KINDS } from "./series.js";
+import { batchDataOf } from "./batch-data.js";
+import { textOfBuckets } from "./buckets-text.js";
+import { type Batch, batchId } from "./series.js";
 
 export const BATCH_VERSION = 1;
 
@@ -25,7 +25,7 @@ export type DecodedBatch =
  * @example await redis.xadd(key, "*", ...Object.entries(encodeBatch(batch)).flat());
  */
 export function encodeBatch(batch: Batch): BatchFields {
-  const data: z.input<typeof dataSchema> = {
+  const data = {
     from: batch.windowStart,
     to: batch.windowEnd,
     recorded: batch.recordedTotal,
@@ -42,7 +42,7 @@ export function encodeBatch(batch: Batch): BatchFields {
       min: series.min,
       max: series.max,
       last: series.last,
-      buckets: series.buckets.length === 0 ? undefined : series.buckets,
+      buckets: series.buckets.length === 0 ? undefined : textOfBuckets(series.buckets),
     })),
   };
   return { v: String(BATCH_VERSION), batch: batchId(batch), data: JSON.stringify(data) };
@@ -76,113 +76,12 @@ export function decodeBatch(fields: Readonly<Record<string, string>>): DecodedBa
   } catch {
     return failed("not_json", `data is no JSON, it begins with "${data.slice(0, 40)}"`);
   }
-  const parsed = dataSchema.safeParse(json);
-  if (!parsed.success) {
-    const issue = parsed.error.issues[0];
-    return failed("invalid", `data.${issue?.path.join(".") ?? ""}: ${issue?.message ?? "not a batch"}`);
-  }
-  const { from, to, recorded, dropped, series } = parsed.data;
-  return {
-    ok: true,
-    batch: {
-      version: BATCH_VERSION,
-      instance,
-      boot,
-      seq: Number(seq),
-      windowStart: from,
-      windowEnd: to,
-      recordedTotal: recorded,
-      droppedTotal: dropped,
-      series: series.map(({ type, name, kind, unit, source, tags, count, sum, min, max, last, buckets }) => ({
-        metricType: type,
-        metricName: name,
-        kind,
-        unit,
-        source,
-        tags,
-        count,
-        sum,
-        min,
-        max,
-        last,
-        buckets: buckets ?? [],
-      })),
-    },
-  };
+  const read = batchDataOf(json);
+  if (typeof read === "string") return failed("invalid", `data.${read}`);
+  return { ok: true, batch: { version: BATCH_VERSION, instance, boot, seq: Number(seq), ...read } };
 }
 
 const MAX_ID_LENGTH = 512;
-const MAX_TEXT_LENGTH = 1_024;
-const MAX_TAGS = 64;
-const MAX_SERIES = 10_000;
-/** The last millisecond that a Date can hold. */
-const MAX_TIME_MS = 8.64e15;
-
-const whole = z.int().nonnegative();
-const time = whole.max(MAX_TIME_MS);
-/** NUL and half a surrogate pair: some database refuses them or keeps something else, and a series must stay the series it is. */
-const UNSTORABLE = /[\p{Surrogate}\0]/u;
-const isText = (value: unknown): value is string =>
-  typeof value === "string" && value.length <= MAX_TEXT_LENGTH && !UNSTORABLE.test(value);
-const text = z.custom<string>(isText, `expected at most ${MAX_TEXT_LENGTH} characters that every database keeps`);
-
-/** Keys are whatever the writer chose, `__proto__` too, which zod's own records leave out; so the entries are checked. */
-function mapOf<T>(accepts: (value: unknown) => value is T, what: string) {
-  return z.custom<Readonly<Record<string, T>>>((input) => {
-    if (typeof input !== "object" || input === null || Array.isArray(input)) return false;
-    const entries = Object.entries(input);
-    return entries.length <= MAX_TAGS && entries.every(([key, value]) => isText(key) && accepts(value));
-  }, `expected at most ${MAX_TAGS} ${what}`);
-}
-
-const isWhole = (value: unknown): value is number => Number.isSafeInteger(value);
-const isCount = (value: unknown): value is number => isWhole(value) && value >= 0;
-
-const sparseBuckets = z.custom<SparseBuckets>((input) => {
-  if (!Array.isArray(input) || input.length % 2 !== 0) return false;
-  let previous = MIN_BUCKET_INDEX - 1;
-  for (let at = 0; at < input.length; at += 2) {
-    const index: unknown = input[at];
-    if (!isWhole(index) || index <= previous || index > MAX_BUCKET_INDEX) return false;
-    const count: unknown = input[at + 1];
-    if (!isWhole(count) || count < 1) return false;
-    previous = index;
-  }
-  return true;
-}, "expected index, count, index, count … with rising indexes");
-
-const dataSchema = z
-  .object({
-    from: time,
-    to: time,
-    recorded: whole,
-    dropped: mapOf(isCount, "reasons with whole counts"),
-    series: z
-      .array(
-        z
-          .object({
-            type: z.enum(METRIC_TYPES),
-            name: text.refine((name) => name !== "", "expected a name"),
-            kind: z.enum(SERIES_KINDS),
-            unit: text,
-            source: text,
-            tags: mapOf(isText, `tags of at most ${MAX_TEXT_LENGTH} characters`),
-            count: whole.min(1),
-            sum: z.number(),
-            min: z.number(),
-            max: z.number(),
-            last: z.number(),
-            buckets: sparseBuckets.optional(),
-          })
-          .refine((series) => series.min <= series.max, "min is above max")
-          .refine(
-            (series) => countOf(series.buckets ?? []) === (series.kind === "histogram" ? series.count : 0),
-            "the buckets of a histogram hold as many points as count says; other kinds have none",
-          ),
-      )
-      .max(MAX_SERIES),
-  })
-  .refine((data) => data.from <= data.to, "from is after to");
 
 function failed(reason: DecodeFailure, detail: string): DecodedBatch {
   return { ok: false, reason, detail };

@@ -100,10 +100,11 @@ function endOfVarint(bytes: Uint8Array, from: number): number {
   return at + 1;
 }
 
-function zigzag(value: number): number {
+/** Whole numbers of either sign as whole numbers from zero on: 0, -1, 1, -2, 2 … */
+export function zigzag(value: number): number {
   return value < 0 ? -2 * value - 1 : 2 * value;
 }
 
-function unzigzag(value: number): number {
+export function unzigzag(value: number): number {
   return value % 2 === 0 ? value / 2 : -(value + 1) / 2;
 }

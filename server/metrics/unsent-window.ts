@@ -86,7 +86,7 @@ function measured(descriptor: SeriesDescriptor, summary: SeriesSummary): Measure
 
 /** About how many characters a series takes in an entry. */
 function weightOf(descriptor: SeriesDescriptor, summary: SeriesSummary): number {
-  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 8;
+  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 4;
   for (const name in descriptor.tags) weight += name.length + (descriptor.tags[name]?.length ?? 0) + 6;
   return weight;
 }
