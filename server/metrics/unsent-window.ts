@@ -84,9 +84,9 @@ function measured(descriptor: SeriesDescriptor, summary: SeriesSummary): Measure
   return { metricType, metricName, kind, unit, source, tags, count, sum, min, max, last, buckets };
 }
 
-/** About how many characters a series takes in an entry. */
+/** About how many characters a series takes in an entry at most. */
 function weightOf(descriptor: SeriesDescriptor, summary: SeriesSummary): number {
-  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 4;
+  let weight = 300 + descriptor.metricName.length + descriptor.source.length + summary.buckets.length * 8;
   for (const name in descriptor.tags) weight += name.length + (descriptor.tags[name]?.length ?? 0) + 6;
   return weight;
 }
