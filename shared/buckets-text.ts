@@ -10,11 +10,15 @@ import { MAX_BUCKET_INDEX, MIN_BUCKET_INDEX, type SparseBuckets } from "./histog
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 const BASE = 32;
 const CODES = Uint8Array.from(ALPHABET, (digit) => digit.charCodeAt(0));
-const DIGITS = new Int8Array(128).fill(-1);
+const DIGITS = new Int8Array(256).fill(-1);
 for (const [digit, code] of CODES.entries()) DIGITS[code] = digit;
-/** Where a text is put together: room for every bucket there is, with three digits for a step and eleven for 2^53. */
-const codes = new Uint8Array((MAX_BUCKET_INDEX - MIN_BUCKET_INDEX + 1) * 14);
-const ascii = new TextDecoder();
+/**
+ * Where a text is put together and taken apart: room for every bucket there is, with three digits for a step and eleven for
+ * 2^53, and for an end.
+ */
+const codes = new Uint8Array((MAX_BUCKET_INDEX - MIN_BUCKET_INDEX + 1) * 14 + 1);
+const encoder = new TextEncoder();
+const decoder = new TextDecoder();
 
 /**
  * @param buckets sorted by index, no index twice; counts are whole and at least 1, up to 2^53 - 1
@@ -29,30 +33,33 @@ export function textOfBuckets(buckets: SparseBuckets): string {
     end = writeNumber(end, buckets[at + 1] ?? 0);
     previous = index;
   }
-  return ascii.decode(codes.subarray(0, end));
+  return decoder.decode(codes.subarray(0, end));
 }
 
 /** Reads what a stranger may have written: `undefined` unless it is a text of buckets that exist, by rising index, none empty. */
 export function bucketsOfText(text: string): SparseBuckets | undefined {
-  const end = text.length;
+  const { read, written: end } = encoder.encodeInto(text, codes);
+  if (read < text.length || end === codes.length) return undefined;
+  // No digit: a number that is cut off ends here.
+  codes[end] = 0;
   const buckets = new Array<number>(end);
   let length = 0;
   let index = MIN_BUCKET_INDEX - 1;
   let at = 0;
   while (at < end) {
-    let step = digitAt(text, at);
+    let step = digitAt(at);
     if (step < BASE) at += 1;
     else {
       const from = at;
-      at = endOfNumber(text, from);
-      step = numberIn(text, from, at);
+      at = endOfNumber(from);
+      step = numberIn(from, at);
     }
-    let count = digitAt(text, at);
+    let count = digitAt(at);
     if (count < BASE) at += 1;
     else {
       const from = at;
-      at = endOfNumber(text, from);
-      count = numberIn(text, from, at);
+      at = endOfNumber(from);
+      count = numberIn(from, at);
     }
     const next = length === 0 ? unzigzag(step) : index + step;
     if (step < 0 || next <= index || next > MAX_BUCKET_INDEX || count < 1) return undefined;
@@ -78,22 +85,22 @@ function writeNumber(from: number, value: number): number {
 }
 
 /** -1 for a character that is none, and at the end. */
-function digitAt(text: string, at: number): number {
-  return DIGITS[text.charCodeAt(at)] ?? -1;
+function digitAt(at: number): number {
+  return DIGITS[codes[at] ?? 0] ?? -1;
 }
 
 /** Past the first digit that is the last of its number. */
-function endOfNumber(text: string, from: number): number {
+function endOfNumber(from: number): number {
   let at = from;
-  while (digitAt(text, at) >= BASE) at += 1;
+  while (digitAt(at) >= BASE) at += 1;
   return at + 1;
 }
 
 /** A number of several digits; -1 where one of them is none, or they are more than a number holds. */
-function numberIn(text: string, from: number, end: number): number {
+function numberIn(from: number, end: number): number {
   let value = 0;
   for (let at = end - 1; at >= from; at -= 1) {
-    const digit = digitAt(text, at);
+    const digit = digitAt(at);
     if (digit < 0) return -1;
     value = value * BASE + (digit % BASE);
   }
