@@ -1,6 +1,7 @@
 /**
  * How long 1,000 series hold the event loop of the app once a second: their flush into the stream, and their commit, handed over
- * entry by entry, as the aggregator does it. Beside it the same commit on the main thread itself.
+ * entry by entry, as the aggregator does it. Beside it the same commit on the main thread itself, and as a control as many turns
+ * of plain arithmetic of the same length: what is longer in those is the machine's, and so is as much of the commit's.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -48,6 +49,8 @@ export const commit: Scenario = {
       const handedOver: number[] = [];
       const inProcess: number[] = [];
       const idle: number[] = [];
+      const control: number[] = [];
+      const calculate = calculation();
       for (let round = -WARM_UP_COMMITS; round < COMMITS; round += 1) {
         const entries = batchesOf(round + WARM_UP_COMMITS).map(encodeBatch);
         const startedAt = performance.now();
@@ -59,6 +62,15 @@ export const commit: Scenario = {
           }
         });
         const committedFor = performance.now() - startedAt;
+        const asLong = median([...handedOver, block]);
+        const { ofWork: calculated } = await turnsOf(async (hasPart) => {
+          for (const _ of entries) {
+            hasPart();
+            calculate(asLong);
+            await sleep(committedFor / entries.length);
+            hasPart();
+          }
+        });
         const { ofAll: itself } = await turnsOf(async () => {
           for (const fields of entries) writer.commands.commitEntry(fields, systemClock.now());
         });
@@ -67,6 +79,7 @@ export const commit: Scenario = {
         const { ofAll: flush } = await turnsOf(() => flushes.flush());
         await flushes.clear();
         if (round < 0) continue;
+        control.push(calculated);
         flushed.push(flush);
         handedOver.push(block);
         inProcess.push(itself);
@@ -86,8 +99,9 @@ export const commit: Scenario = {
         ],
         notes: [
           "commit: longest turn of the event loop, less what it waited for a processor, among those in which an entry was handed " +
-            `over or its answer came: ${show(handedOver)}; on the main thread: ${show(inProcess)}; of a timer alone, as long as a ` +
-            `commit takes: ${show(idle)}; of a flush: ${show(flushed)}; ${COMMITS} commits of ${SERIES} series each.`,
+            `over or its answer came: ${show(handedOver)}; with a calculation of the same length in place of each: ` +
+            `${show(control)}; on the main thread: ${show(inProcess)}; of a timer alone, as long as a commit takes: ` +
+            `${show(idle)}; of a flush: ${show(flushed)}; ${COMMITS} commits of ${SERIES} series each.`,
         ],
       };
     } finally {
@@ -97,6 +111,23 @@ export const commit: Scenario = {
     }
   },
 };
+
+/** Arithmetic that takes about so many milliseconds, and neither memory nor the outside: nothing in it can be mended. */
+function calculation(): (ms: number) => void {
+  const calculate = (times: number) => {
+    let value = 1;
+    for (let at = 0; at < times; at += 1) value = (value * 48_271) % 2_147_483_647;
+    if (value === 0) throw new Error("the remainder of a prime is not 0");
+  };
+  const times = 10_000;
+  const taken = Array.from({ length: 200 }, () => {
+    const startedAt = performance.now();
+    calculate(times);
+    return performance.now() - startedAt;
+  });
+  const timesInMs = times / median(taken);
+  return (ms) => calculate(timesInMs * ms);
+}
 
 /** A collector of as many series, and a stream inside the process. */
 function createFlushes() {
