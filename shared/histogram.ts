@@ -175,8 +175,9 @@ export function quantiles(
 
 /** Counts of one window, dense around what was seen, so that counting is one addition and allocates nothing. */
 export class HistogramRecorder {
-  private counts = new Float64Array(0);
-  private first = 0;
+  /** Of the buckets from `first` on: never of one that is none. Whoever has many to add may count here. */
+  counts = new Float64Array(0);
+  first = 0;
 
   /** Counts a finite value >= 0. */
   record(value: number): void {
@@ -193,7 +194,7 @@ export class HistogramRecorder {
   add(index: number, times: number): void {
     const at = index - this.first;
     const counts = this.counts;
-    if (at < 0 || at >= counts.length || index < MIN_BUCKET_INDEX || index > MAX_BUCKET_INDEX) {
+    if (at < 0 || at >= counts.length) {
       this.addAnywhere(index, times);
     } else {
       counts[at] = (counts[at] ?? 0) + times;
@@ -226,9 +227,9 @@ export class HistogramRecorder {
   private coverAlso(index: number): void {
     const doubling = Math.floor(index / PER_DOUBLING) * PER_DOUBLING;
     const empty = this.counts.length === 0;
-    const first = empty ? doubling : Math.min(this.first, doubling);
+    const first = Math.max(empty ? doubling : Math.min(this.first, doubling), MIN_BUCKET_INDEX);
     const end = empty ? doubling : this.first + this.counts.length;
-    const grown = new Float64Array(Math.max(end, doubling + PER_DOUBLING) - first);
+    const grown = new Float64Array(Math.min(Math.max(end, doubling + PER_DOUBLING), MAX_BUCKET_INDEX + 1) - first);
     grown.set(this.counts, empty ? 0 : this.first - first);
     this.counts = grown;
     this.first = first;

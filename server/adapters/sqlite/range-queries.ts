@@ -12,7 +12,8 @@ import type { RangeStore, SeriesQuery } from "../../ports/store.js";
 import { checkLimit } from "../page-cursor.js";
 import { type Pass, passesOf, rowsOfOne, slicesOf } from "../range-plan.js";
 import { carriesTags, checkBands, checkStep } from "../series-steps.js";
-import type { Db } from "./sqlite-connection.js";
+import { prepareValues } from "./prepared-values.js";
+import type { ConnectedDb, Db } from "./sqlite-connection.js";
 
 export interface RangeQueries {
   readSeries(query: SeriesQuery): readonly SeriesPoint[];
@@ -32,7 +33,7 @@ const SMALL_SERIES = 16;
 /** A step of so many rows is read by a statement of its own: SQLite would sort all rows of a series into their steps. */
 const ROWS_WORTH_A_STATEMENT = 4;
 
-export function createRangeQueries(db: Db): RangeQueries {
+export function createRangeQueries(db: ConnectedDb): RangeQueries {
   const { id, metricType, metricName, tags } = metricSeries;
   const seriesOfMetric = db
     .select({ id, tags })
@@ -49,7 +50,7 @@ export function createRangeQueries(db: Db): RangeQueries {
   const readMarks = db.select().from(rollupMarks).prepare();
   const steps = { all: stepQuery(db, false).prepare(), pending: stepQuery(db, true).prepare() };
   const totals = { all: totalQuery(db, false).prepare(), pending: totalQuery(db, true).prepare() };
-  const stepOfOne = stepOfOneQuery(db).prepare();
+  const stepOfOne = prepareValues(db, stepOfOneQuery(db));
 
   const countPending = db.select({ rows: count() }).from(rollupsOf(true)).where(isRead(true)).prepare();
 
@@ -72,7 +73,7 @@ export function createRangeQueries(db: Db): RangeQueries {
       for (const seriesId of ids) {
         for (let start = bucketStart(from, stepMs); start < to; start += stepMs) {
           const within = { from: Math.max(start, from), to: Math.min(start + stepMs, to) };
-          for (const row of stepOfOne.values({ seriesId, resolutionMs, ...within }).map(addedUpOf)) {
+          for (const row of stepOfOne({ seriesId, resolutionMs, ...within }).map(addedUpOf)) {
             if (row.count > 0) folding.add(start, row);
           }
         }

@@ -5,6 +5,8 @@ import { isBusy } from "./sqlite-errors.js";
 
 export type RawConnection = Database.Database;
 export type Db = BetterSQLite3Database;
+/** With the connection that it speaks through. */
+export type ConnectedDb = Db & { readonly $client: RawConnection };
 
 /**
  * The writer's connection. `synchronous=FULL`: what was acknowledged, the audit above all, survives a power cut, at the price
@@ -35,7 +37,7 @@ export function openForReading(path: string, busyTimeoutMs: number): RawConnecti
   }
 }
 
-export function drizzleOf(raw: RawConnection): Db {
+export function drizzleOf(raw: RawConnection): ConnectedDb {
   return drizzle(raw);
 }
 
