@@ -1,7 +1,7 @@
 /**
  * How long 1,000 series hold the event loop of the app once a second: their flush into the stream, and their commit, handed over
  * entry by entry, as the aggregator does it. Beside it the same commit on the main thread itself, and as a control as many turns
- * of plain arithmetic of the same length: what is longer in those is the machine's, and so is as much of the commit's.
+ * of plain arithmetic of about that length, of which the longest tell what the machine adds.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -99,7 +99,7 @@ export const commit: Scenario = {
         ],
         notes: [
           "commit: longest turn of the event loop, less what it waited for a processor, among those in which an entry was handed " +
-            `over or its answer came: ${show(handedOver)}; with a calculation of the same length in place of each: ` +
+            `over or its answer came: ${show(handedOver)}; with a calculation of about that length in place of each: ` +
             `${show(control)}; on the main thread: ${show(inProcess)}; of a timer alone, as long as a commit takes: ` +
             `${show(idle)}; of a flush: ${show(flushed)}; ${COMMITS} commits of ${SERIES} series each.`,
         ],
