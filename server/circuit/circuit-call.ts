@@ -3,6 +3,7 @@
 import type { CallTicket } from "./call-ticket.js";
 import { CircuitTimeoutError } from "./circuit-breaker-error.js";
 import type { CircuitCore } from "./circuit-core.js";
+import { isOwnDelay } from "./own-delay.js";
 import { type Deadline, UNARMED } from "./timer-wheel.js";
 
 /** What the function of `execute` receives. */
@@ -22,6 +23,7 @@ export interface CircuitCallOptions {
  */
 export class CircuitCall<T> implements Deadline, CircuitCallContext {
   deadlineAt: number;
+  lateBefore: number;
   slot: number;
   previous: Deadline | undefined;
   next: Deadline | undefined;
@@ -35,6 +37,7 @@ export class CircuitCall<T> implements Deadline, CircuitCallContext {
 
   constructor(core: CircuitCore, ticket: CallTicket, resolve: (value: T) => void, reject: (error: unknown) => void) {
     this.deadlineAt = 0;
+    this.lateBefore = 0;
     this.slot = UNARMED;
     this.previous = undefined;
     this.next = undefined;
@@ -65,13 +68,14 @@ export class CircuitCall<T> implements Deadline, CircuitCallContext {
     }
   }
 
-  onDeadline(): void {
+  onDeadline(lateMs: number): void {
     const ticket = this.settle();
     // A deadline that was cancelled does not fire: only the type asks.
     if (ticket === undefined) return;
     const { name, deps } = this.#core;
     const error = new CircuitTimeoutError({ circuitName: name, timeoutMs: this.#timeoutMs, stack: deps.stacks });
-    this.#core.failed(ticket, { error });
+    if (isOwnDelay(lateMs, this.#timeoutMs)) this.#core.ignored(ticket);
+    else this.#core.failed(ticket, { error });
     this.leave(error);
   }
 

@@ -1,12 +1,13 @@
 /**
- * All deadlines of a process on two timers. Arming and cancelling link an entry into a slot and out of it, and set a timer
- * only when the deadline is the nearest one. None fires early.
+ * All deadlines of a process on one timer. Arming and cancelling link an entry into a slot and out of it, and set the timer
+ * only where the deadline comes before its next beat. None fires early.
  *
- * Most calls end within milliseconds, so `armLoosely` does not even read the clock: the entry waits in a list of fresh ones,
- * which is looked through once in 20 ms, and only what is still there then gets its time and its slot.
+ * While anything is armed the timer beats every 20 ms; an idle wheel holds none. How late the beats come tells how late the
+ * event loop is, and each deadline that fires is told by how much it was while that one was armed: so a timeout can be told
+ * from a process that got no processor to hear the answer.
  *
- * The timer stays set for the nearest deadline that was armed, also when that one was cancelled since; when it fires it
- * moves on to the nearest that is left. So an idle wheel holds no timer but those, which end by themselves.
+ * Most calls end within milliseconds, so `armLoosely` does not even read the clock: the entry waits in a list of fresh ones
+ * until the next beat, and only what is still there then gets its time and its slot.
  *
  * Where the event loop was blocked, answers wait that came in time, and timers have their turn before them. So a timer that
  * fires late lets the loop go round once before anything is due: else one stall would end every call that is under way.
@@ -22,10 +23,10 @@ export const UNARMED = -1;
 const FIRING = -2;
 const FRESH = -3;
 
-/** How late a loosely armed deadline may fire, while the event loop keeps up. */
-const LOOSE_MS = 20;
+/** How often the timer fires, and how late a loosely armed deadline may, while the event loop keeps up. */
+const BEAT_MS = 20;
 /** Below this, 20 ms would be more than 2 % late: such a deadline is armed exactly. */
-const LOOSE_FROM_MS = 50 * LOOSE_MS;
+const LOOSE_FROM_MS = 50 * BEAT_MS;
 /** Bounds the list of fresh entries where no timer gets its turn. */
 const MAX_FRESH = 64;
 
@@ -36,6 +37,8 @@ const STALLED_MS = 50;
 export abstract class Deadline {
   /** Monotonic; of a fresh entry, its delay. */
   deadlineAt: number;
+  /** Of the wheel: how late the loop had been in all, when this one was armed. */
+  lateBefore: number;
   slot: number;
   previous: Deadline | undefined;
   next: Deadline | undefined;
@@ -43,12 +46,14 @@ export abstract class Deadline {
   /** Assigned here, because initialisers of fields cost several times more and every call makes one of these. */
   constructor() {
     this.deadlineAt = 0;
+    this.lateBefore = 0;
     this.slot = UNARMED;
     this.previous = undefined;
     this.next = undefined;
   }
 
-  abstract onDeadline(): void;
+  /** @param lateMs by which the event loop was late in all since it was armed */
+  abstract onDeadline(lateMs: number): void;
 }
 
 export interface TimerWheel {
@@ -74,17 +79,23 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   /** Filled when the first deadline is armed: an idle circuit's wheel holds nothing. */
   let heads: (Deadline | undefined)[] = [];
   const fresh: Deadline[] = [];
-  /** When the first entry of `fresh` was armed. */
+  /** When the first entry of `fresh` was armed, and how late the loop had been by then. */
   let freshSince = 0;
-  let freshTimerSet = false;
+  let lateBeforeFresh = 0;
   let size = 0;
   /** Everything due before this has fired: what is armed for an earlier time goes into this time's slot. */
   let sweptUntil = Number.NEGATIVE_INFINITY;
   let wakeAt = Number.POSITIVE_INFINITY;
   let timer: Timer | undefined;
   let hasGoneRound = false;
+  /** By how much all beats so far came late. */
+  let lateMs = 0;
 
-  const link = (deadline: Deadline, at: number): void => {
+  /** With what the next beat is overdue by: whoever arms in the middle of a block is not told of its beginning. */
+  const lateUntil = (now: number): number => lateMs + Math.max(0, now - wakeAt);
+
+  const link = (deadline: Deadline, at: number, lateBefore: number): void => {
+    deadline.lateBefore = lateBefore;
     if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);
     const slot = slotOf(Math.max(at, sweptUntil));
     const head = heads[slot];
@@ -96,9 +107,17 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     size += 1;
   };
 
-  const arm = (deadline: Deadline, at: number): void => {
-    link(deadline, at);
-    if (at < wakeAt) wake(at);
+  const wakeBy = (at: number): void => {
+    if (at >= wakeAt) return;
+    const now = clock.monotonic();
+    timer?.cancel();
+    wakeAt = Math.max(now, Math.min(at, now + BEAT_MS));
+    timer = clock.setTimer(sweep, wakeAt - now);
+  };
+
+  const arm = (deadline: Deadline, now: number, delayMs: number): void => {
+    link(deadline, now + delayMs, lateUntil(now));
+    wakeBy(now + delayMs);
   };
 
   const unlink = (deadline: Deadline): void => {
@@ -109,12 +128,6 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     deadline.previous = undefined;
     deadline.next = undefined;
     size -= 1;
-  };
-
-  const wake = (at: number): void => {
-    timer?.cancel();
-    wakeAt = at;
-    timer = clock.setTimer(sweep, at - clock.monotonic());
   };
 
   const takeDue = (now: number): Deadline[] => {
@@ -135,17 +148,15 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     return due.sort((a, b) => a.deadlineAt - b.deadlineAt);
   };
 
+  /** The first deadline before the next beat. */
   const nearest = (now: number): number => {
-    const first = tickOf(now);
-    for (let tick = first; tick < first + SLOTS; tick += 1) {
-      const endsAt = (tick + 1) * SLOT_MS;
-      let at = endsAt;
+    let at = now + BEAT_MS;
+    for (let tick = tickOf(now); tick <= tickOf(now + BEAT_MS); tick += 1) {
       for (let entry = heads[tick & (SLOTS - 1)]; entry !== undefined; entry = entry.next) {
         if (entry.deadlineAt < at) at = entry.deadlineAt;
       }
-      if (at < endsAt) return at;
     }
-    return now + (SLOTS - 1) * SLOT_MS;
+    return at;
   };
 
   function sweep(): void {
@@ -157,48 +168,46 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     }
     hasGoneRound = false;
     timer = undefined;
+    placeFresh(now);
+    lateMs = lateUntil(now);
     wakeAt = Number.POSITIVE_INFINITY;
     const due = takeDue(now);
-    if (size > 0) wake(nearest(now));
+    if (size > 0) wakeBy(nearest(now));
     for (const deadline of due) {
       // An earlier one in this list may have cancelled it or armed it anew.
       if (deadline.slot !== FIRING) continue;
       deadline.slot = UNARMED;
-      deadline.onDeadline();
+      deadline.onDeadline(lateUntil(now) - deadline.lateBefore);
     }
   }
 
-  function placeFresh(): void {
-    const now = clock.monotonic();
+  function placeFresh(now: number): void {
     // Of the first one the time is known; the others were armed at some time since, and must not fire early.
     let armedAt = freshSince;
+    let lateBefore = lateBeforeFresh;
     for (const deadline of fresh) {
-      if (deadline.slot === FRESH) arm(deadline, armedAt + deadline.deadlineAt);
+      if (deadline.slot === FRESH) link(deadline, armedAt + deadline.deadlineAt, lateBefore);
       armedAt = now;
+      lateBefore = lateUntil(now);
     }
     fresh.length = 0;
   }
 
-  function onFreshTimer(): void {
-    freshTimerSet = false;
-    placeFresh();
-  }
-
   return {
-    arm: (deadline, now, delayMs) => arm(deadline, now + delayMs),
+    arm,
     armLoosely(deadline, delayMs) {
       if (delayMs < LOOSE_FROM_MS) {
-        arm(deadline, clock.monotonic() + delayMs);
+        arm(deadline, clock.monotonic(), delayMs);
         return;
       }
       if (fresh.length === 0) {
         freshSince = clock.monotonic();
-        if (!freshTimerSet) clock.setTimer(onFreshTimer, LOOSE_MS);
-        freshTimerSet = true;
+        lateBeforeFresh = lateUntil(freshSince);
+        wakeBy(freshSince + BEAT_MS);
       }
       deadline.deadlineAt = delayMs;
       deadline.slot = FRESH;
-      if (fresh.push(deadline) >= MAX_FRESH) placeFresh();
+      if (fresh.push(deadline) >= MAX_FRESH) placeFresh(clock.monotonic());
     },
     roughNow: () => (fresh.length > 0 ? freshSince : clock.monotonic()),
     cancel(deadline) {

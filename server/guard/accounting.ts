@@ -63,9 +63,10 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
 function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const { result: error, state, service, permit, parts, timeoutMs, now, durationMs } = attempt;
   const found = judged(call, attempt, call.engine.classify(error, service.name));
-  const ownTime = state === "timed_out" && (attempt.prolonged || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
+  const tooShort = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
+  const tellsNothing = attempt.prolonged || attempt.isOwnDelay || tooShort;
   const unreachable = isNetworkToBlame(call, attempt, found);
-  const classification: Classification = ownTime || unreachable ? { ...found, verdict: "ignored" } : found;
+  const classification: Classification = tellsNothing || unreachable ? { ...found, verdict: "ignored" } : found;
   // Answered with an error, or not reached: nothing was used. Of what broke off nobody knows, so its booking stands.
   if (attempt.usage === undefined && !USES_UNKNOWN.has(found.failureType)) attempt.booking?.settle(NOTHING_USED);
   const blamed = classification.verdict === "failure" ? partOf(parts, classification.failureType) : undefined;

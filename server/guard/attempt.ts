@@ -1,4 +1,5 @@
 /** One run of a guarded function: ends once, by its result, by its deadline or by the caller's abort, whichever is first. */
+import { isOwnDelay } from "../circuit/own-delay.js";
 import type { Permit } from "../circuit/permit.js";
 import { type Deadline, type TimerWheel, UNARMED } from "../circuit/timer-wheel.js";
 import type { CallContext, CallInfo } from "../ports/call-context.js";
@@ -47,6 +48,8 @@ export interface AttemptDeps {
 export class Attempt implements Deadline, EnclosingAttempt {
   /** Of the wheel: when this attempt's time is up. */
   deadlineAt: number;
+  /** Of the wheel, too. */
+  lateBefore: number;
   slot: number;
   previous: Deadline | undefined;
   next: Deadline | undefined;
@@ -72,6 +75,8 @@ export class Attempt implements Deadline, EnclosingAttempt {
   durationMs: number;
   /** It got more time once a part of its result had reached the caller: how long the rest takes is the caller's affair. */
   prolonged: boolean;
+  /** Its time was up because this process was late, which tells nothing of the service. */
+  isOwnDelay: boolean;
   /** What the work said that it used; undefined while it said nothing. */
   usage: Usage | undefined;
   readonly #deps: AttemptDeps;
@@ -87,6 +92,7 @@ export class Attempt implements Deadline, EnclosingAttempt {
     now: number,
   ) {
     this.deadlineAt = 0;
+    this.lateBefore = 0;
     this.slot = UNARMED;
     this.previous = undefined;
     this.next = undefined;
@@ -103,6 +109,7 @@ export class Attempt implements Deadline, EnclosingAttempt {
     this.result = undefined;
     this.durationMs = 0;
     this.prolonged = false;
+    this.isOwnDelay = false;
     this.usage = undefined;
     this.#deps = deps;
     this.#owner = undefined;
@@ -205,10 +212,12 @@ export class Attempt implements Deadline, EnclosingAttempt {
     if (owner.info === undefined) this.#deps.reach.unlinked += 1;
   }
 
-  onDeadline(): void {
+  onDeadline(lateMs: number): void {
     const { name } = this.service;
     const limit = Math.round(this.timeoutMs);
-    this.end("timed_out", new GuardError("attempt_timeout", name, `${name} took longer than ${limit} ms`));
+    this.isOwnDelay = isOwnDelay(lateMs, this.timeoutMs);
+    const ours = this.isOwnDelay ? `, while this process itself was late by ${Math.round(lateMs)} ms` : "";
+    this.end("timed_out", new GuardError("attempt_timeout", name, `${name} took longer than ${limit} ms${ours}`));
   }
 
   /** The caller is gone. Named by the platform: a listener that is an object costs no closure. */

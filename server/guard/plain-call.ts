@@ -47,6 +47,7 @@ export function runPlainly(
 /** As for attempts: fields are assigned in the constructor, and methods are private by their type alone. */
 class PlainCall implements Deadline, GuardContext {
   deadlineAt: number;
+  lateBefore: number;
   slot: number;
   previous: Deadline | undefined;
   next: Deadline | undefined;
@@ -74,6 +75,7 @@ class PlainCall implements Deadline, GuardContext {
     startedAt: number,
   ) {
     this.deadlineAt = 0;
+    this.lateBefore = 0;
     this.slot = UNARMED;
     this.previous = undefined;
     this.next = undefined;
@@ -114,8 +116,8 @@ class PlainCall implements Deadline, GuardContext {
     if (!this.#ended) this.general.attempt.used(usage);
   }
 
-  onDeadline(): void {
-    this.general.attempt.onDeadline();
+  onDeadline(lateMs: number): void {
+    this.general.attempt.onDeadline(lateMs);
   }
 
   private begin(resolve: (value: unknown) => void, reject: (error: unknown) => void): void {

@@ -6,11 +6,11 @@ import { createFakeClock } from "../support/fake-clock.js";
 import { runs } from "../support/property-runs.js";
 
 class Probe extends Deadline {
-  constructor(readonly fired: () => void) {
+  constructor(readonly fired: (lateMs: number) => void) {
     super();
   }
-  override onDeadline(): void {
-    this.fired();
+  override onDeadline(lateMs: number): void {
+    this.fired(lateMs);
   }
 }
 
@@ -156,7 +156,7 @@ describe("a timer wheel", () => {
     expect(fired).toEqual([64, 65, 70, 100, 300, 40_000]);
   });
 
-  it("keeps its time for a deadline that is a little more than one round away, and sets few timers on the way", async () => {
+  it("keeps its time for a deadline that is a little more than one round away, and beats every 20 ms on the way", async () => {
     const clock = createFakeClock();
     let timers = 0;
     const wheel = createTimerWheel({
@@ -170,7 +170,9 @@ describe("a timer wheel", () => {
     for (const ms of [1, 32_770]) wheel.arm(new Probe(() => fired.push(clock.monotonic())), 0, ms);
     await clock.advance(40_000);
     expect(fired).toEqual([1, 32_770]);
-    expect(timers).toBeLessThan(5);
+    expect(timers).toBeGreaterThanOrEqual(1 + Math.floor(32_770 / 20));
+    expect(timers).toBeLessThanOrEqual(3 + Math.floor(32_770 / 20));
+    expect(clock.pendingTimers).toBe(0);
   });
 
   it("keeps its list of fresh deadlines short where no timer gets its turn", () => {
@@ -238,7 +240,151 @@ describe("an event loop that was blocked", () => {
   });
 
   it("is told from a timer that fires a little late, as they do", () => {
-    expect(blockedFor(549, 500).fired.toSorted()).toEqual(["answered", "silent"]);
-    expect(blockedFor(550, 500).fired).toEqual(["silent"]);
+    expect(blockedFor(59, 10).fired.toSorted()).toEqual(["answered", "silent"]);
+    expect(blockedFor(60, 10).fired).toEqual(["silent"]);
+  });
+});
+
+describe("how late the event loop was, as a deadline that fires is told", () => {
+  /** A loop whose every timer fires at the end of the block it falls into: `[from, until]`, in order and apart. */
+  function loopWith(blocks: readonly (readonly [number, number])[]) {
+    let now = 0;
+    let timers: { readonly at: number; readonly run: () => void }[] = [];
+    const endOfBlock = (at: number) => blocks.find(([from, until]) => from <= at && at < until)?.[1] ?? at;
+    const wheel = createTimerWheel({
+      now: () => now,
+      monotonic: () => now,
+      setTimer(run, delayMs) {
+        const timer = { at: now + Math.max(delayMs, 0), run };
+        timers.push(timer);
+        return {
+          cancel: () => {
+            timers = timers.filter((one) => one !== timer);
+          },
+        };
+      },
+    });
+    /** What is done by others at a time happens then, also within a block: it is what blocks. */
+    const runUntil = (end: number) => {
+      for (;;) {
+        const [next] = timers.toSorted((a, b) => a.at - b.at);
+        if (next === undefined || endOfBlock(next.at) > end) break;
+        timers = timers.filter((one) => one !== next);
+        now = Math.max(now, endOfBlock(next.at));
+        next.run();
+      }
+      now = end;
+    };
+    return { wheel, runUntil };
+  }
+
+  /** By what a deadline armed at `at`, one way or the other, was told that the loop was late. */
+  function toldLate(blocks: readonly (readonly [number, number])[], at: number, timeoutMs: number, loosely: boolean) {
+    const { wheel, runUntil } = loopWith(blocks);
+    const told: number[] = [];
+    runUntil(at);
+    const deadline = new Probe((lateMs) => told.push(lateMs));
+    if (loosely) wheel.armLoosely(deadline, timeoutMs);
+    else wheel.arm(deadline, at, timeoutMs);
+    runUntil(1_000_000);
+    expect(told).toHaveLength(1);
+    return told[0];
+  }
+
+  it.each([
+    ["exactly", false],
+    ["loosely", true],
+  ])("is nothing for one armed %s while the loop keeps up", (_how, loosely) => {
+    expect(toldLate([], 0, 1_000, loosely)).toBe(0);
+  });
+
+  it.each([
+    ["exactly", false],
+    ["loosely", true],
+  ])("is what blocks took from one armed %s, but for what falls between two beats", (_how, loosely) => {
+    // Beats are due at 20, 40, …: the first block makes that of 20 wait until 320, the second that of 420 until 820.
+    const blocks = [
+      [10, 320],
+      [415, 820],
+    ] as const;
+    expect(toldLate(blocks, 0, 1_000, loosely)).toBe(300 + 400);
+  });
+
+  it("is what a block took until the deadline fires, though that is after its time", () => {
+    expect(toldLate([[10, 5_000]], 0, 1_000, false)).toBe(4_980);
+    expect(toldLate([[10, 5_000]], 0, 1_000, true)).toBe(4_980);
+  });
+
+  it("is of its own time alone: not of a block before it, nor of the part of one that was over when it was armed", () => {
+    const blocks = [
+      [10, 500],
+      [1_010, 1_600],
+    ] as const;
+    const { wheel, runUntil } = loopWith(blocks);
+    const told = new Map<string, number>();
+    const probe = (name: string) => new Probe((lateMs) => told.set(name, lateMs));
+    wheel.arm(probe("from the start"), 0, 3_000);
+    runUntil(300);
+    wheel.arm(probe("within the first, exactly"), 300, 3_000);
+    wheel.armLoosely(probe("within the first, loosely"), 3_000);
+    runUntil(1_600);
+    wheel.arm(probe("after both"), 1_600, 3_000);
+    runUntil(10_000);
+    expect(Object.fromEntries(told)).toEqual({
+      "from the start": 480 + 580,
+      "within the first, exactly": 200 + 580,
+      "within the first, loosely": 200 + 580,
+      "after both": 0,
+    });
+  });
+
+  it("is never more than its time and what it fired late by, nor less than the blocks took beyond a beat each", () => {
+    const gapsAndBlocks = fc.array(fc.record({ gap: fc.integer({ min: 1, max: 400 }), block: fc.nat(700) }), {
+      size: "max",
+      maxLength: 30,
+    });
+    fc.assert(
+      fc.property(
+        gapsAndBlocks,
+        fc.nat(2_000),
+        fc.integer({ min: 1, max: 4_000 }),
+        fc.boolean(),
+        (plan, at, timeoutMs, loosely) => {
+          let end = at;
+          const blocks = plan.map(({ gap, block }) => {
+            const from = end + gap;
+            end = from + block;
+            return [from, end] as const;
+          });
+          const { wheel, runUntil } = loopWith(blocks);
+          const told: { readonly lateMs: number; readonly at: number }[] = [];
+          runUntil(at);
+          const deadline = new Probe((lateMs) => told.push({ lateMs, at: wheel.roughNow() }));
+          if (loosely) wheel.armLoosely(deadline, timeoutMs);
+          else wheel.arm(deadline, at, timeoutMs);
+          runUntil(1_000_000);
+          const [fired] = told;
+          if (fired === undefined) return expect.unreachable("it fires");
+          const took = blocks.filter(([, until]) => until <= fired.at).map(([from, until]) => until - from);
+          const sum = (durations: readonly number[]) => durations.reduce((all, one) => all + one, 0);
+          expect(fired.lateMs).toBeLessThanOrEqual(sum(took));
+          expect(fired.lateMs).toBeGreaterThanOrEqual(sum(took.map((ms) => Math.max(0, ms - 20))));
+          expect(fired.lateMs).toBeLessThanOrEqual(fired.at - at);
+        },
+      ),
+      { numRuns: runs(200) },
+    );
+  });
+
+  it("keeps no timer once nothing is armed, and is not counted meanwhile", async () => {
+    const { wheel, runUntil } = loopWith([[110, 900]]);
+    const cancelled = new Probe(() => expect.unreachable("cancelled"));
+    wheel.arm(cancelled, 0, 5_000);
+    wheel.cancel(cancelled);
+    runUntil(1_000);
+    const told: number[] = [];
+    wheel.arm(new Probe((lateMs) => told.push(lateMs)), 1_000, 100);
+    runUntil(2_000);
+    expect(told).toEqual([0]);
   });
 });
