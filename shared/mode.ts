@@ -2,7 +2,7 @@
  * How much Paramedic may do by itself.
  *
  * shadow    decides and records with `dry_run`, has no effect: one attempt, circuits only measure
- * monitor   shadow, and alerts
+ * monitor   shadow, and alerts: what only a human can put right is told to one
  * limited   also opens circuits and rescues, for the services in `limitedServices` only
  * full      does everything
  */
@@ -14,6 +14,7 @@ export const LIMITED_SERVICES_DEFAULT: readonly string[] = ["llm:*"];
 
 /** What one mode permits for one service. */
 export interface ModePermits {
+  /** A human may be told. */
   readonly alerts: boolean;
   /** Circuits refuse calls; otherwise they only report when they would have. */
   readonly circuits: boolean;

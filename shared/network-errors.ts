@@ -1,6 +1,6 @@
 /** Names the class of an error that Node's sockets, undici or an SDK's transport raised: by code first, by words last. */
 import type { ErrorClass } from "./error-classes.js";
-import type { ErrorFacts } from "./error-facts.js";
+import { type ErrorFacts, readProperty } from "./error-facts.js";
 
 const CLASS_BY_CODE: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClass>([
   ["ECONNREFUSED", "connection_refused"],
@@ -38,10 +38,19 @@ const CLASS_BY_CODE: ReadonlyMap<string, ErrorClass> = new Map<string, ErrorClas
 ]);
 
 export function networkClassByCode(facts: ErrorFacts): ErrorClass | undefined {
+  if (isCutAnswer(facts)) return "stream_broken";
   if (facts.code === undefined) return undefined;
   // A connection that timed out while it was made carried nothing; one that timed out later may have.
   if (facts.code === "ETIMEDOUT") return facts.read("syscall") === "connect" ? "connect_timeout" : "timeout";
   return CLASS_BY_CODE.get(facts.code);
+}
+
+/** The connection went down once the answer had begun, as `fetch` and as `node:http` say it: the service was reached, and acted. */
+function isCutAnswer({ message, code, read }: ErrorFacts): boolean {
+  if (message === "aborted") return code === "ECONNRESET";
+  return (
+    message === "terminated" && CLASS_BY_CODE.get(String(readProperty(read("cause"), "code"))) === "connection_reset"
+  );
 }
 
 /** An abort or a timeout is told by its name: neither has a code of its own everywhere. */

@@ -115,8 +115,10 @@ export interface Plan {
   /** Strategies to try, first one first. */
   readonly steps: readonly string[];
   readonly refused: readonly { readonly strategy: string; readonly reason: Refusal }[];
-  /** The mode records what would have been done and does not do it. */
+  /** The mode records what would have been done and does not do it, at least of one step. */
   readonly dryRun: boolean;
+  /** Steps that the mode lets be carried out. */
+  readonly permitted: readonly string[];
   /** The level of the steps; undefined without any. */
   readonly level: RecoveryLevel | undefined;
   /** Lower levels that were tried lately and did not help. */
@@ -160,7 +162,8 @@ export function plan(failure: Failure, history: PlanHistory, config: PlanConfig,
     .filter((strategy) => strategy.scope === history.scope)
     .toSorted((a, b) => a.priority - b.priority || (a.name < b.name ? -1 : 1))
     .map((strategy) => ({ strategy, reason: refusalOf(failure, strategy, history, config, now) }));
-  const permitted = history.scope === "call" ? config.permits.rescues : config.permits.repairs;
+  const permits = (strategy: Pick<StrategyDescriptor, "level">) =>
+    history.scope === "call" ? config.permits.rescues : mayCarryOut(strategy, config.permits);
   const escalation = history.scope === "call" ? undefined : escalationOf(candidates, history, config, now);
 
   const steps: StrategyDescriptor[] = [];
@@ -173,11 +176,17 @@ export function plan(failure: Failure, history: PlanHistory, config: PlanConfig,
   return {
     steps: steps.map(({ name }) => name),
     refused,
-    dryRun: !permitted,
+    dryRun: steps.length === 0 ? !permits({}) : !steps.every(permits),
+    permitted: steps.filter(permits).map(({ name }) => name),
     level: steps[0] && levelOf(steps[0]),
     exhausted: escalation?.exhausted ?? [],
     approvals: steps.filter(({ policy }) => policy?.type === "needs_approval").map(({ name }) => name),
   };
+}
+
+/** Whether the mode lets a repair be carried out, or only written down. To tell a human changes nothing: it is an alert. */
+export function mayCarryOut({ level }: Pick<StrategyDescriptor, "level">, permits: ModePermits): boolean {
+  return level === "human" ? permits.alerts : permits.repairs;
 }
 
 type ServiceHistory = Extract<PlanHistory, { scope: "service" }>;

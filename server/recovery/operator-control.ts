@@ -3,7 +3,7 @@
  * calls one off. The same leases, policies and modes bind it; only cooldown and budget are the operator's own to judge.
  */
 import type { Failure, FailureType } from "../../shared/failure.js";
-import { plan } from "../../shared/plan.js";
+import { mayCarryOut, plan } from "../../shared/plan.js";
 import type { RecoveryAction, RecoveryStrategy } from "../../shared/recovery.js";
 import type { PolicyVerdict } from "../../shared/recovery-policy.js";
 import { safeText } from "../../shared/redaction.js";
@@ -91,7 +91,7 @@ export function createOperatorControl(
       if (refusal) return refusal;
       const landed = await landOne(failure);
       const { permits } = planning.planConfig(failure, clock.now(), by);
-      if (!permits.repairs) {
+      if (!mayCarryOut(strategy, permits)) {
         const planned = plan(landed.failure, NOTHING_DONE, planning.planConfig(landed.failure, clock.now(), by), 0);
         const origin = { actionId: ids(), failureEventId: landed.failure.eventId, instance };
         const row = {
@@ -119,7 +119,7 @@ export function createOperatorControl(
       const refusal = mayRun(strategy, failure, by);
       if (refusal) return refusal;
       const service = failure.affectedService;
-      if (!planning.planConfig(failure, clock.now(), by).permits.repairs) {
+      if (!mayCarryOut(strategy, planning.planConfig(failure, clock.now(), by).permits)) {
         return refused("mode", "the mode decides and records only");
       }
       const terms = { alone: true, endedBefore: clock.now() + 1 };

@@ -100,7 +100,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     const strategy: RecoveryStrategy | undefined = isOwnFailure(failure)
       ? undefined
       : registry.get(planned.steps[0] ?? "");
-    if (strategy !== undefined && !planned.dryRun) return { type: "repair", plan: planned };
+    if (strategy !== undefined && planned.permitted.length > 0) return { type: "repair", plan: planned };
     return { type: "skip", plan: planned, row: skippedRow(failure, planned, landed, originOf(failure), strategy) };
   };
 
@@ -146,9 +146,8 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     const planned = planning.planRepair(failure, { rows, stopped: settings.stopped() }, now);
     const actions: HandledAction[] = [];
     if (planned.dryRun) {
-      const strategy = registry.get(planned.steps[0] ?? "");
+      const strategy = registry.get(planned.steps.find((step) => !planned.permitted.includes(step)) ?? "");
       if (strategy) actions.push(await keep(skippedRow(failure, planned, landed, originOf(failure), strategy)));
-      return { plan: planned, actions };
     }
     const gate = repairGate(
       rows.filter(({ target }) => target === failure.affectedService),
@@ -160,7 +159,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       (gate === "budget_spent" && planned.level === "human") ||
       (gate === "settling" && registry.get(planned.steps[0] ?? "")?.completes === true);
     if (!goesOn) return { plan: planned, actions };
-    for (const step of planned.steps) {
+    for (const step of planned.permitted) {
       const strategy = registry.get(step);
       if (strategy === undefined || !mayBegin()) break;
       // What was held back is not mended: somebody is told all the same.

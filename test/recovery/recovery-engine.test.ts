@@ -754,6 +754,55 @@ describe("mode and stop", () => {
     },
   );
 
+  it.each([
+    ["shadow", [["circuit_break", "skipped", true]]],
+    [
+      "monitor",
+      [
+        ["circuit_break", "skipped", true],
+        ["page", "succeeded", false],
+      ],
+    ],
+    [
+      "limited",
+      [
+        ["circuit_break", "skipped", true],
+        ["page", "succeeded", false],
+      ],
+    ],
+    [
+      "full",
+      [
+        ["circuit_break", "succeeded", false],
+        ["page", "succeeded", false],
+      ],
+    ],
+  ] as const)(
+    "in %s tells a human what only a human can put right, where it may, and repairs where it may",
+    async (mode, expected) => {
+      const applicableFailureTypes = ["auth_failed"] as const;
+      const open = aStrategy({ name: "circuit_break", actionType: "circuit_break", applicableFailureTypes });
+      const page = aStrategy({
+        name: "page",
+        actionType: "custom",
+        level: "human",
+        priority: 100,
+        cooldownMs: 3_600_000,
+        applicableFailureTypes,
+      });
+      const { engine, journal, rows } = setUp({ settings: settingsOf(mode), strategies: [open, page] });
+      for (let seen = 0; seen < 2; seen += 1) {
+        const failure = aFailure({ failureType: "auth_failed", failureCategory: "configuration" });
+        journal.append({ type: "failure.observed", failure, rescued: false });
+        await engine.drainOnce();
+      }
+      const told = (await rows()).map(({ actionStrategy, status, dryRun }) => [actionStrategy, status, dryRun]);
+      expect(told.toSorted()).toEqual(expected);
+      expect(page.executed).toHaveLength(mode === "shadow" ? 0 : 1);
+      expect(open.executed).toHaveLength(mode === "full" ? 1 : 0);
+    },
+  );
+
   it("marks a circuit that only would have opened", async () => {
     const { engine, journal, rows } = setUp({ settings: settingsOf("shadow") });
     journal.append({ type: "circuit.transitioned", transition: anOpening() });

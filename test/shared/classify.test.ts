@@ -163,7 +163,7 @@ describe("an LLM provider's answer", () => {
       });
     expect(classify(read(new Error("no idea")), LLM).reason).toBe("malformed_response");
     const socket = withCode("UND_ERR_SOCKET");
-    expect(classify(read(new TypeError("terminated", { cause: socket })), LLM).reason).toBe("connection_reset");
+    expect(classify(read(new TypeError("terminated", { cause: socket })), LLM).reason).toBe("stream_broken");
     expect(classify(read(new TypeError("terminated")), LLM).reason).toBe("stream_broken");
   });
 
@@ -203,12 +203,9 @@ describe("the network", () => {
     [fetchFailed({ code: "CERT_HAS_EXPIRED" }), "tls_certificate", "connection_refused", true],
     [new TypeError("fetch failed"), "network", "connection_refused", false],
     [new TypeError("terminated"), "stream_broken", "stream_broken", false],
-    [
-      new TypeError("terminated", { cause: { code: "UND_ERR_SOCKET" } }),
-      "connection_reset",
-      "connection_refused",
-      false,
-    ],
+    [new TypeError("terminated", { cause: { code: "UND_ERR_SOCKET" } }), "stream_broken", "stream_broken", false],
+    [new TypeError("terminated", { cause: { code: "UND_ERR_BODY_TIMEOUT" } }), "timeout", "api_timeout", false],
+    [Object.assign(new Error("aborted"), { code: "ECONNRESET" }), "stream_broken", "stream_broken", false],
     [
       new OpenAI.APIConnectionError({ message: undefined, cause: fetchFailed({ code: "ECONNREFUSED" }) }),
       "connection_refused",

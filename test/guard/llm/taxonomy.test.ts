@@ -1,4 +1,5 @@
 /** Every failure that providers are known to answer, over real HTTP through the real SDK: who is asked, what is counted, held and recorded. */
+import http from "node:http";
 import OpenAI from "openai";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { CircuitBreaker } from "../../../server/circuit/circuit-breaker.js";
@@ -13,7 +14,7 @@ import {
 import type { ErrorClass } from "../../../shared/error-classes.js";
 import { listOf, readProperty } from "../../../shared/error-facts.js";
 import type { RetryHint } from "../../../shared/retry-hint.js";
-import { createLlmUnderTest, providerOf, read, request } from "./llm-harness.js";
+import { createGuardsUnderTest, createLlmUnderTest, providerOf, read, request } from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -321,7 +322,7 @@ describe("a failure on the way to a provider", () => {
     ["a refused connection", () => dead, { kind: "hang" }, "connection_refused", [0, 1]],
     ["a name that does not exist", () => nobody, { kind: "hang" }, "dns_error", [0, 1]],
     ["a connection dropped before the answer", () => first, { kind: "reset" }, "connection_refused", [1, 1]],
-    ["an answer cut in half", () => first, { kind: "cut" }, "connection_refused", [1, 1]],
+    ["an answer cut in half", () => first, { kind: "cut" }, "stream_broken", [2, 1]],
     ["no answer in time", () => first, { kind: "hang" }, "api_timeout", [1, 1]],
   ] as const)("%s counts, and the next provider answers", async (_name, target, behaviour, type, asked) => {
     first.behaves(behaviour);
@@ -330,8 +331,34 @@ describe("a failure on the way to a provider", () => {
     });
     expect((await llm.chatDetailed(request)).rescue).toMatchObject({ kind: "failed_over", target: "llm:deepseek" });
     expect(failures()[0]).toMatchObject({ failureType: type });
-    expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(1);
+    // What was answered, if only half of it, was asked once more before somebody else.
+    expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(Math.max(asked[0], 1));
     expect([first.requests.length, second.requests.length]).toEqual(asked);
+  });
+});
+
+describe("an answer cut in half", () => {
+  const throughNode = (url: string) =>
+    new Promise((resolve, reject) => {
+      http
+        .request(url, { method: "POST" }, (response) => response.on("end", resolve).on("error", reject).resume())
+        .on("error", reject)
+        .end("{}");
+    });
+  const throughFetch = async (url: string) => (await fetch(url, { method: "POST", body: "{}" })).json();
+
+  it.each([
+    ["fetch", throughFetch],
+    ["node:http", throughNode],
+  ])("through %s proves that work was begun: what must not run twice does not", async (_how, post) => {
+    first.behaves({ kind: "cut" });
+    const { guards, failures } = createGuardsUnderTest();
+    const guard = guards.guard("http:orders");
+    await expect(
+      guard.execute(() => post(`${first.baseURL}/chat/completions`), { idempotent: false }),
+    ).rejects.toThrow();
+    expect(first.requests).toHaveLength(1);
+    expect(failures()).toMatchObject([{ failureType: "stream_broken", affectedService: "http:orders" }]);
   });
 });
 
