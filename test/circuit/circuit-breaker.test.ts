@@ -8,6 +8,7 @@ import type { CircuitBreakerOptions } from "../../server/circuit/circuit-config.
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { isRejection } from "../../shared/rejection.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
+import { createStarvedClock } from "../support/starved-clock.js";
 import { createStillClock } from "./still-clock.js";
 
 function circuit(options: CircuitBreakerOptions = {}, deps: CircuitBreakerDeps = {}) {
@@ -1049,5 +1050,43 @@ describe("two circuits of one options object", () => {
     await a.execute(fail).catch(() => {});
     expect([a.getState().state, b.getState().state]).toEqual(["open", "closed"]);
     await expect(b.execute(() => "b")).resolves.toBe("b");
+  });
+});
+
+describe("a deadline that passed while the process got too little processor", () => {
+  const starved = (options: CircuitBreakerOptions = {}) => {
+    const clock = createStarvedClock(createFakeClock());
+    return { ...circuit({ timeoutMs: 1_000, failureThreshold: 1, ...options }, { clock }), clock };
+  };
+  const hang = () => new Promise(() => {});
+
+  it.each([
+    ["counts while the event loop keeps up", 0, "open"],
+    ["counts on a busy one: a service that hangs does not hide behind load", 10, "open"],
+    ["says nothing of the service where it was late for most of the time", 80, "closed"],
+  ])("%s", async (_what, lateMs, state) => {
+    const { breaker, clock } = starved();
+    clock.lateMs = lateMs;
+    const call = breaker.execute(hang);
+    const refused = expect(call).rejects.toBeInstanceOf(CircuitTimeoutError);
+    await clock.advance(1_100);
+    await refused;
+    expect(breaker.state).toBe(state);
+  });
+
+  it("gives a probe's permit back, so that the next call is one", async () => {
+    const { breaker, clock } = starved({ resetTimeoutMs: 10_000, successThreshold: 1 });
+    await breaker.execute(fail).catch(() => {});
+    await clock.advance(11_000);
+    clock.lateMs = 100;
+    const probe = breaker.execute(hang);
+    const refused = expect(probe).rejects.toBeInstanceOf(CircuitTimeoutError);
+    await clock.advance(1_100);
+    await refused;
+    expect(breaker.state).toBe("half_open");
+    expect(breaker.probes.inFlight).toBe(0);
+    clock.lateMs = 0;
+    await breaker.execute(() => "well again");
+    expect(breaker.state).toBe("closed");
   });
 });

@@ -41,10 +41,11 @@ export interface GuardHarnessOptions {
   readonly reach?: ServiceReach;
   readonly classify?: (error: unknown, service: string) => Classification;
   readonly mode?: Mode;
+  readonly clock?: FakeClock;
 }
 
 export function createGuardHarness(options: GuardHarnessOptions = {}): GuardHarness {
-  const clock = createFakeClock();
+  const { clock = createFakeClock() } = options;
   const entries: JournalEntry[] = [];
   const points: { name: string; outcome: string | undefined; value: number }[] = [];
   const faults: unknown[] = [];

@@ -2,7 +2,8 @@ import { describe, expect, it, vi } from "vitest";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
 import type { ExecuteOptions } from "../../server/guard/guard.js";
 import { GuardError } from "../../server/guard/guard-error.js";
-import { settle } from "../support/fake-clock.js";
+import { createFakeClock, settle } from "../support/fake-clock.js";
+import { createStarvedClock } from "../support/starved-clock.js";
 import { callOf, createGuardHarness, httpError, refusedConnection, settled } from "./guard-harness.js";
 
 describe("a guard whose service is well", () => {
@@ -340,6 +341,51 @@ describe("the deadline", () => {
     await clock.advance(500);
     expect(await hurried).toMatchObject({ error: { reason: "attempt_timeout" } });
     expect(registry.get("http:billing")?.getState().state).toBe("closed");
+  });
+
+  it.each([
+    ["as a failure while the event loop keeps up", 0, "open", ""],
+    [
+      "as a failure on a busy loop, late by a third of the time: a service that hangs does not hide behind load",
+      10,
+      "open",
+      "",
+    ],
+    [
+      "as telling nothing of the service where the process was starved",
+      80,
+      "closed",
+      ", while this process itself was late by 960 ms",
+    ],
+  ])("judges a timeout %s", async (_when, lateMs, state, words) => {
+    const clock = createStarvedClock(createFakeClock());
+    const { guards, registry, failures, points } = createGuardHarness({ clock, strategies: [] });
+    const guard = guards.guard("http:billing", { timeoutMs: 1_000, failureThreshold: 1 });
+    clock.lateMs = lateMs;
+    const call = settled(guard.execute(() => new Promise(() => {})));
+    await clock.advance(1_100);
+    expect(await call).toMatchObject({ error: { reason: "attempt_timeout", code: "GATEWAY_TIMEOUT" } });
+    expect(registry.get("http:billing")?.getState().state).toBe(state);
+    expect(failures()).toMatchObject([
+      { failureType: "api_timeout", errorMessage: `http:billing took longer than 1000 ms${words}` },
+    ]);
+    expect(points.map(({ outcome }) => outcome)).toEqual(["timeout"]);
+  });
+
+  it("rescues a call whose time was up because the process was starved, like any other", async () => {
+    const clock = createStarvedClock(createFakeClock());
+    const { guards, registry, story } = createGuardHarness({ clock });
+    const operation = guards.operation("ask", {
+      idempotent: true,
+      targets: { "http:first": () => new Promise<string>(() => {}), "http:second": () => "second" },
+    });
+    guards.guard("http:first", { timeoutMs: 1_000, failureThreshold: 1 });
+    clock.lateMs = 100;
+    const call = operation();
+    await clock.advance(1_100);
+    expect(await call).toBe("second");
+    expect(story()).toEqual(["provider_failover:succeeded"]);
+    expect(registry.get("http:first")?.getState()).toMatchObject({ state: "closed", failureCount: 0 });
   });
 
   it("refuses at once what has no time left, and still lets the fallback answer", async () => {
