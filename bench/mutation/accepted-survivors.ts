@@ -156,11 +156,10 @@ export const ACCEPTED: readonly Accepted[] = [
       ],
       ["if (heads.length === 0) heads = Array.from({ length: SLOTS }, () => undefined);", "{ length: SLOTS }", "{}"],
       ["const due: Deadline[] = [];", "[]", '["Stryker was here"]'],
-      ["for (let tick = first; tick < first + SLOTS; tick += 1) {", "tick < first + SLOTS", "tick <= first + SLOTS"],
       ["if (entry.deadlineAt < at) at = entry.deadlineAt;", "entry.deadlineAt < at", "entry.deadlineAt <= at"],
       ["if (delayMs < LOOSE_FROM_MS) {", "delayMs < LOOSE_FROM_MS", "delayMs <= LOOSE_FROM_MS"],
       [
-        "if (fresh.push(deadline) >= MAX_FRESH) placeFresh();",
+        "if (fresh.push(deadline) >= MAX_FRESH) placeFresh(clock.monotonic());",
         "fresh.push(deadline) >= MAX_FRESH",
         "fresh.push(deadline) > MAX_FRESH",
       ],

@@ -1,9 +1,9 @@
 /** One call of `execute`: settles once, by the function's result or by its deadline, and tells the circuit which. */
 
+import { isOwnDelay } from "../../shared/own-delay.js";
 import type { CallTicket } from "./call-ticket.js";
 import { CircuitTimeoutError } from "./circuit-breaker-error.js";
 import type { CircuitCore } from "./circuit-core.js";
-import { isOwnDelay } from "./own-delay.js";
 import { type Deadline, UNARMED } from "./timer-wheel.js";
 
 /** What the function of `execute` receives. */

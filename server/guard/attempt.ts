@@ -1,5 +1,5 @@
 /** One run of a guarded function: ends once, by its result, by its deadline or by the caller's abort, whichever is first. */
-import { isOwnDelay } from "../circuit/own-delay.js";
+import { isOwnDelay } from "../../shared/own-delay.js";
 import type { Permit } from "../circuit/permit.js";
 import { type Deadline, type TimerWheel, UNARMED } from "../circuit/timer-wheel.js";
 import type { CallContext, CallInfo } from "../ports/call-context.js";

@@ -2,6 +2,7 @@
 import { describeError, readSafely } from "../../shared/describe-error.js";
 import { isJsonObject, type JsonObject } from "../../shared/failure.js";
 import { HEALTH_STATUSES, type HealthCheckOutcome, type HealthStatus } from "../../shared/health.js";
+import { isOwnDelay } from "../../shared/own-delay.js";
 import { boundText, redactJson, redactText } from "../../shared/redaction.js";
 import type { Clock } from "../ports/clock.js";
 
@@ -20,15 +21,25 @@ export interface HealthCheckRun {
   readonly metadata: JsonObject | undefined;
 }
 
+/** A timer that fires so late was kept from its turn. */
+const BLOCKED_MS = 50;
 const MESSAGE_LENGTH = 500;
 
-/** Resolves within `timeoutMs`; never rejects. */
+/**
+ * Resolves within `timeoutMs`; never rejects. A check without an answer is `unknown` where this process was kept from hearing
+ * one: that says nothing of what was checked.
+ */
 export async function runHealthCheck(clock: Clock, check: HealthCheck, timeoutMs: number): Promise<HealthCheckRun> {
   const controller = new AbortController();
   const startedAt = clock.monotonic();
+  const lateBy = () => clock.monotonic() - startedAt - timeoutMs;
   let answer: { readonly outcome: unknown } | { readonly error: unknown } | undefined;
   await new Promise<void>((resolve) => {
-    const timer = clock.setTimer(resolve, timeoutMs);
+    // What answered in time while the event loop was blocked has its turn before the time is up.
+    let timer = clock.setTimer(() => {
+      if (lateBy() < BLOCKED_MS) resolve();
+      else timer = clock.setTimer(resolve, 0);
+    }, timeoutMs);
     const settle = (settled: typeof answer) => {
       answer ??= settled;
       timer.cancel();
@@ -46,7 +57,10 @@ export async function runHealthCheck(clock: Clock, check: HealthCheck, timeoutMs
   const latency = clock.monotonic() - startedAt;
   if (answer === undefined) {
     controller.abort();
-    return unhealthy(latency, `no answer within ${timeoutMs} ms`);
+    const message = `no answer within ${timeoutMs} ms`;
+    if (!isOwnDelay(lateBy(), timeoutMs)) return unhealthy(latency, message);
+    const ours = `${message}, while this process itself was late by ${Math.round(lateBy())} ms`;
+    return { ...unhealthy(latency, ours), status: "unknown" };
   }
   if ("error" in answer) return unhealthy(latency, describeError(answer.error).message);
   return readOutcome(answer.outcome, latency);

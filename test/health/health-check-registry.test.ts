@@ -1,7 +1,9 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { HealthCheckRegistry } from "../../server/health/health-check-registry.js";
+import type { HealthCheckOutcome } from "../../shared/health.js";
 import { createFakeClock } from "../support/fake-clock.js";
+import { createStarvedClock } from "../support/starved-clock.js";
 
 function setUp(options?: ConstructorParameters<typeof HealthCheckRegistry>[1]) {
   const clock = createFakeClock();
@@ -63,6 +65,32 @@ describe("HealthCheckRegistry", () => {
     expect(aborted).toBe(true);
     await clock.advance(2_000);
     expect((await report).overall).toBe("unhealthy");
+  });
+
+  it.each([
+    [200, "unhealthy", "no answer within 1000 ms"],
+    [300, "unknown", "no answer within 1000 ms, while this process itself was late by 600 ms"],
+  ])("of which nothing was heard while timers fired %i ms late is %s", async (lateMs, status, message) => {
+    const clock = createStarvedClock(createFakeClock());
+    const registry = new HealthCheckRegistry({ clock }, { timeoutMs: 1_000 });
+    registry.register("hangs", () => new Promise(() => {}));
+    clock.lateMs = lateMs;
+    const report = registry.executeAll();
+    await clock.advance(1_000);
+    expect((await report).checks).toMatchObject([{ status, message }]);
+    expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("hears an answer that came while the event loop was blocked", async () => {
+    const clock = createStarvedClock(createFakeClock());
+    const registry = new HealthCheckRegistry({ clock }, { timeoutMs: 1_000 });
+    let answer = (_outcome: HealthCheckOutcome): void => {};
+    registry.register("answers", () => new Promise((resolve) => (answer = resolve)));
+    const report = registry.executeAll();
+    clock.setTimer(() => answer({ status: "healthy" }), 1_000);
+    clock.lateMs = 5_000;
+    await clock.advance(1_000);
+    expect((await report).checks).toMatchObject([{ status: "healthy" }]);
   });
 
   it("joins a run that is under way", async () => {

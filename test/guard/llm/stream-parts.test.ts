@@ -10,6 +10,7 @@ import type { StreamReader } from "../../../server/guard/llm/stream/stream-reade
 import { watchStream } from "../../../server/guard/llm/stream/watch-stream.js";
 import { answerTo, event } from "../../../server/testing.js";
 import { createFakeClock, settle } from "../../support/fake-clock.js";
+import { createStarvedClock } from "../../support/starved-clock.js";
 import { settled } from "../guard-harness.js";
 
 function bodyOf(chunks: readonly Uint8Array[]): ReadableStream<Uint8Array> {
@@ -148,7 +149,7 @@ describe("a handover", () => {
 
 describe("a watched stream", () => {
   function watch(reader: StreamReader<unknown> = new ChatReader()) {
-    const clock = createFakeClock();
+    const clock = createStarvedClock(createFakeClock());
     const source = new Handover<unknown>();
     const given: unknown[] = [];
     const marks: string[] = [];
@@ -199,6 +200,20 @@ describe("a watched stream", () => {
     await clock.advance(1);
     expect(await outcome).toMatchObject({ error: { how: "stalled" } });
     expect(marks).toEqual(["delivered", "first", "hung up"]);
+  });
+
+  it("is not silent where content waits that came while the event loop was blocked", async () => {
+    const { clock, send, outcome, marks } = watch();
+    await send({ content: "a" });
+    clock.setTimer(() => {
+      clock.lateMs = 0;
+      void send({ content: "b" });
+    }, 1_000);
+    clock.lateMs = 5_000;
+    await clock.advance(1_000);
+    expect(marks).toEqual(["delivered", "first"]);
+    await clock.advance(1_000);
+    expect(await outcome).toMatchObject({ error: { how: "stalled" } });
   });
 
   it("is not kept alive by what has no content", async () => {

@@ -1,7 +1,7 @@
 /** A timeout is our own where the loop was late for more than half of the time, and else the service's. */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { isOwnDelay } from "../../server/circuit/own-delay.js";
+import { isOwnDelay } from "../../shared/own-delay.js";
 
 describe("a timeout", () => {
   it("is no excuse for a service while this process heard it for half of its time or more", () => {
