@@ -63,8 +63,9 @@ export function accountRefusal(call: RescuableCall, { error, classification }: R
 function accountFailure(call: RescuableCall, attempt: Attempt): void {
   const { result: error, state, service, permit, parts, timeoutMs, now, durationMs } = attempt;
   const found = judged(call, attempt, call.engine.classify(error, service.name));
-  const tooShort = state === "timed_out" && isTooShortToTell(timeoutMs, service.policy.timeoutMs);
-  const tellsNothing = attempt.prolonged || attempt.isOwnDelay || tooShort;
+  const tellsNothing =
+    state === "timed_out" &&
+    (attempt.prolonged || attempt.isOwnDelay || isTooShortToTell(timeoutMs, service.policy.timeoutMs));
   const unreachable = isNetworkToBlame(call, attempt, found);
   const classification: Classification = tellsNothing || unreachable ? { ...found, verdict: "ignored" } : found;
   // Answered with an error, or not reached: nothing was used. Of what broke off nobody knows, so its booking stands.
