@@ -9,10 +9,9 @@
  * Most calls end within milliseconds, so `armLoosely` does not even read the clock: the entry waits in a list of fresh ones
  * until the next beat, and only what is still there then gets its time and its slot.
  *
- * Where the event loop was blocked, answers wait that came in time, and timers have their turn before them. So a timer that
- * fires late lets the loop go round once before anything is due: else one stall would end every call that is under way.
+ * The timer is a patient one: else one stall of the event loop would end every call that is under way.
  */
-import type { Clock, Timer } from "../ports/clock.js";
+import { type Clock, setPatientTimer, type Timer } from "../ports/clock.js";
 
 const SLOT_MS = 64;
 /** A power of two. One round of 32 s holds the default timeouts; a later deadline waits in its slot for its round. */
@@ -29,9 +28,6 @@ const BEAT_MS = 20;
 const LOOSE_FROM_MS = 50 * BEAT_MS;
 /** Bounds the list of fresh entries where no timer gets its turn. */
 const MAX_FRESH = 64;
-
-/** A timer that fires so late was kept from its turn. */
-const STALLED_MS = 50;
 
 /** Something with a deadline. `onDeadline` must not throw. */
 export abstract class Deadline {
@@ -87,7 +83,6 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   let sweptUntil = Number.NEGATIVE_INFINITY;
   let wakeAt = Number.POSITIVE_INFINITY;
   let timer: Timer | undefined;
-  let hasGoneRound = false;
   /** By how much all beats so far came late. */
   let lateMs = 0;
 
@@ -112,7 +107,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     const now = clock.monotonic();
     timer?.cancel();
     wakeAt = Math.max(now, Math.min(at, now + BEAT_MS));
-    timer = clock.setTimer(sweep, wakeAt - now);
+    timer = setPatientTimer(clock, sweep, wakeAt - now);
   };
 
   const arm = (deadline: Deadline, now: number, delayMs: number): void => {
@@ -161,12 +156,6 @@ export function createTimerWheel(clock: Clock): TimerWheel {
 
   function sweep(): void {
     const now = clock.monotonic();
-    if (now - wakeAt >= STALLED_MS && !hasGoneRound) {
-      hasGoneRound = true;
-      timer = clock.setTimer(sweep, 0);
-      return;
-    }
-    hasGoneRound = false;
     timer = undefined;
     placeFresh(now);
     lateMs = lateUntil(now);

@@ -4,7 +4,7 @@ import { isJsonObject, type JsonObject } from "../../shared/failure.js";
 import { HEALTH_STATUSES, type HealthCheckOutcome, type HealthStatus } from "../../shared/health.js";
 import { isOwnDelay } from "../../shared/own-delay.js";
 import { boundText, redactJson, redactText } from "../../shared/redaction.js";
-import type { Clock } from "../ports/clock.js";
+import { type Clock, setPatientTimer } from "../ports/clock.js";
 
 /**
  * Answers how something is. Throwing means unhealthy. `signal` aborts when nobody waits any more: a check that ignores it may
@@ -21,8 +21,6 @@ export interface HealthCheckRun {
   readonly metadata: JsonObject | undefined;
 }
 
-/** A timer that fires so late was kept from its turn. */
-const BLOCKED_MS = 50;
 const MESSAGE_LENGTH = 500;
 
 /**
@@ -35,11 +33,7 @@ export async function runHealthCheck(clock: Clock, check: HealthCheck, timeoutMs
   const lateBy = () => clock.monotonic() - startedAt - timeoutMs;
   let answer: { readonly outcome: unknown } | { readonly error: unknown } | undefined;
   await new Promise<void>((resolve) => {
-    // What answered in time while the event loop was blocked has its turn before the time is up.
-    let timer = clock.setTimer(() => {
-      if (lateBy() < BLOCKED_MS) resolve();
-      else timer = clock.setTimer(resolve, 0);
-    }, timeoutMs);
+    const timer = setPatientTimer(clock, resolve, timeoutMs);
     const settle = (settled: typeof answer) => {
       answer ??= settled;
       timer.cancel();

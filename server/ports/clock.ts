@@ -28,6 +28,22 @@ export const systemClock: Clock = Object.freeze({
   },
 });
 
+/** A timer that fires so late was kept from its turn. */
+const STALLED_MS = 50;
+
+/**
+ * As the clock's `setTimer`, for a time that is up: where the event loop was blocked, answers wait that came in time, and timers
+ * have their turn before them. So a timer that fires late lets the loop go round once first.
+ */
+export function setPatientTimer(clock: Clock, run: () => void, delayMs: number): Timer {
+  const dueAt = clock.monotonic() + delayMs;
+  let timer = clock.setTimer(() => {
+    if (clock.monotonic() - dueAt < STALLED_MS) run();
+    else timer = clock.setTimer(run, 0);
+  }, delayMs);
+  return { cancel: () => timer.cancel() };
+}
+
 /** Resolves once the event loop has gone round: calls that wait get their turn in between. Takes no time that a clock knows. */
 export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));

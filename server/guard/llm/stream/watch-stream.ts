@@ -3,7 +3,7 @@
  * answer; then passes on, and measures silence by content, because bytes prove nothing: providers send comments for minutes.
  */
 import { readProperty } from "../../../../shared/error-facts.js";
-import type { Clock, Timer } from "../../../ports/clock.js";
+import { type Clock, setPatientTimer, type Timer } from "../../../ports/clock.js";
 import type { GuardContext } from "../../guard.js";
 import { StreamFault } from "./stream-fault.js";
 import type { StreamReader } from "./stream-reader.js";
@@ -24,9 +24,6 @@ export interface WatchedStream<T> {
   /** Ends the request; also where its end was noticed here first. */
   readonly hangUp: () => void;
 }
-
-/** A timer that fires so late was kept from its turn. */
-const BLOCKED_MS = 50;
 
 /** What comes before the first content is a handful; a provider that sends more is out of order. */
 const MAX_HELD = 1_000;
@@ -152,12 +149,7 @@ class Silence {
   }
 
   #wait(delayMs: number): void {
-    const dueAt = this.#clock.monotonic() + delayMs;
-    this.#timer = this.#clock.setTimer(() => {
-      // Where the event loop was blocked, content waits that came in time: it is read before anybody looks.
-      if (this.#clock.monotonic() - dueAt < BLOCKED_MS) this.#look();
-      else this.#timer = this.#clock.setTimer(() => this.#look(), 0);
-    }, delayMs);
+    this.#timer = setPatientTimer(this.#clock, () => this.#look(), delayMs);
   }
 
   #look(): void {
