@@ -180,6 +180,22 @@ describe("paramedic migrate", () => {
     expect(second.output()).toContain("up to date");
   });
 
+  it("goes back to a version after a copy of the file, says where that is, and comes up again", async () => {
+    const file = join(folder, "paramedic.db");
+    migrateSqlite(file);
+    const back = paramedic(["migrate", "--to", "1"]);
+    expect(await back.exit).toBe(0);
+    const [, undone, copy = ""] = /: (\d+) migration\(s\) undone; the copy is (\S+)$/.exec(back.output().trim()) ?? [];
+    expect(Number(undone)).toBeGreaterThan(0);
+    expect(statSync(copy).size).toBeGreaterThan(0);
+    expect(migrateSqlite(file).applied).toBe(Number(undone));
+    const further = paramedic(["migrate", "--to", "999"]);
+    const odd = paramedic(["migrate", "--to", "yesterday"]);
+    expect([await further.exit, await odd.exit]).toEqual([1, 78]);
+    expect(further.output().trim().split("\n")).toHaveLength(1);
+    expect(odd.output()).toContain("--to and a number, got --to yesterday");
+  }, 60_000);
+
   it("ends with one line when the folder is missing, and names no command it does not know", async () => {
     const missing = paramedic(["migrate"], { PARAMEDIC_DATABASE_URL: `file:${join(folder, "no", "paramedic.db")}` });
     expect(await missing.exit).toBe(1);
