@@ -1,4 +1,6 @@
 import { spawn } from "node:child_process";
+import { mkdirSync, rmdirSync } from "node:fs";
+import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { afterEach, describe, expect, inject, it } from "vitest";
@@ -84,6 +86,15 @@ describe("a command always settles", () => {
     expect(seqsOf(await readNow(stream))).toEqual([2]);
   });
 
+  it("at once while a read waits in Redis, which has a connection of its own", async () => {
+    const redis = await ownRedis();
+    const stream = streamOn(connectTo(redis.url));
+    const waiting = stream.read({ count: 10, waitMs: 10_000, signal: new AbortController().signal });
+    await eventually(() => adminOf(redis.url).info("clients")).toContain("blocked_clients:1");
+    await stream.append(batchOf(1));
+    expect(seqsOf(await waiting)).toEqual([1]);
+  });
+
   it("when the reply is lost, and the command is not sent again by itself", async () => {
     const server = await ownRedis();
     const { proxy, url } = await proxyTo(server.port);
@@ -152,6 +163,24 @@ describe("a command always settles", () => {
     await eventually(() => read().then(seqsOf, () => [])).toEqual([2]);
   });
 
+  it("at once while a connection is being made, and is not kept to be sent later", async () => {
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
+    const key = ownKey("stream");
+    const stream = streamOn(connectTo(url, 8_000), key);
+    await stream.append(batchOf(1));
+    proxy.blackhole("to_client");
+    proxy.cut();
+    await eventually(() => adminOf(server.url).client("LIST")).toContain("cmd=info");
+    const begunAt = performance.now();
+    await expect(stream.append(batchOf(2))).rejects.toMatchObject(unavailable);
+    expect(performance.now() - begunAt).toBeLessThan(6_000);
+    proxy.resume();
+    proxy.cut();
+    await eventually(() => stream.append(batchOf(3)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toEqual([1, 3]);
+  });
+
   it("when a connection breaks twice over, which ends no process", async () => {
     const twins: Redis[] = [];
     class Watched extends Redis {
@@ -195,9 +224,15 @@ describe("what Redis refuses", () => {
   it("is waited for when it may pass: a replica, and we connect anew", async () => {
     const redis = await ownRedis();
     const stream = streamOn(connectTo(redis.url));
-    await adminOf(redis.url).call("REPLICAOF", "127.0.0.1", "1");
+    const admin = adminOf(redis.url);
+    await admin.call("REPLICAOF", "127.0.0.1", "1");
+    await stream.backlog();
+    const connections = async () => /total_connections_received:(\d+)/.exec(await admin.info("stats"))?.[1];
+    const before = Number(await connections());
     await expect(stream.append(batchOf(1))).rejects.toMatchObject(unavailable);
-    await adminOf(redis.url).call("REPLICAOF", "NO", "ONE");
+    // Behind the same name there may be another master by now.
+    await eventually(connections).toBe(String(before + 1));
+    await admin.call("REPLICAOF", "NO", "ONE");
     await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
   });
 
@@ -226,6 +261,26 @@ describe("what Redis refuses", () => {
     await back;
     await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
     expect(seqsOf(await readNow(stream))).toContain(1);
+  });
+
+  it("is waited for when it may pass: it cannot save its data", async () => {
+    const redis = await ownRedis(["--save", "3600 1", "--dbfilename", "taken"]);
+    const stream = streamOn(connectTo(redis.url));
+    await stream.append(batchOf(1));
+    const admin = adminOf(redis.url);
+    // Where its file is to be there is a folder, which no file can replace.
+    const [, folder = ""] = (await admin.config("GET", "dir")) as string[];
+    mkdirSync(join(folder, "taken"));
+    await admin.bgsave();
+    await eventually(() => admin.info("persistence")).toContain("rdb_last_bgsave_status:err");
+    await expect(stream.append(batchOf(2))).rejects.toMatchObject({
+      ...unavailable,
+      message: expect.stringContaining("MISCONF"),
+    });
+    rmdirSync(join(folder, "taken"));
+    await admin.bgsave();
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toEqual([1, 2]);
   });
 
   it("is waited for when it may pass: a script that does not end", async () => {
