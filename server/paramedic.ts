@@ -79,7 +79,7 @@ import { StateMachineStrategy } from "./recovery/state-machine-strategy.js";
 import { shutDown } from "./shutdown.js";
 import { openStore } from "./store-opening.js";
 import { createStore } from "./store-target.js";
-import { createTallies } from "./tallies.js";
+import { countAlerts, createTallies } from "./tallies.js";
 import { createHealEverything } from "./watchdog/heal-everything.js";
 import { createLiveSettings, type LiveSettings } from "./watchdog/live-settings.js";
 import { createStuckTasks } from "./watchdog/stuck-tasks.js";
@@ -112,7 +112,8 @@ export function createParamedic<Context extends object = object>(
   const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
   const logger = limitLogger({ clock, logger: given });
   const faults = createFaults({ logger });
-  const notifier = overrides.notifier ?? createLogNotifier({ logger });
+  const tallies = createTallies();
+  const notifier = countAlerts(overrides.notifier ?? createLogNotifier({ logger }), tallies);
   // Counting: collector → stream → aggregator → store.
   const store = overrides.store ?? createStore({ clock, logger, onFault: faults.at("store") }, settled.storeTarget);
   const redisTarget = options.redis ?? environment.redisUrl ?? false;
@@ -168,7 +169,6 @@ export function createParamedic<Context extends object = object>(
   const reach = new ServiceReach();
   const coverage = createGuardCoverage({ clock, callContext, reach, onFault: faults.at("coverage") });
   const journal = createJournal({ ids, onFault: faults.at("journal") });
-  const tallies = createTallies();
   const withTrace = (failure: Failure): Failure => {
     const traceId = bridge?.traceId();
     return traceId === undefined ? failure : { ...failure, context: { ...failure.context, traceId } };
@@ -326,7 +326,12 @@ export function createParamedic<Context extends object = object>(
       },
       operators: {
         store,
-        alert: options.onOperatorAlert ?? ((alert) => notifier.notify(operatorNotification(alert))),
+        alert(alert) {
+          const notification = operatorNotification(alert);
+          if (options.onOperatorAlert === undefined) return notifier.notify(notification);
+          tallies.alert(notification);
+          return options.onOperatorAlert(alert);
+        },
       },
       reconnectable(name) {
         const own = reconnectables.get(name);

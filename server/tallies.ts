@@ -1,9 +1,10 @@
-/** Counts what has no series of its own: failures, rescues, repairs and transitions, bounded by distinct labels. */
+/** Counts what has no series of its own: failures, rescues, repairs, transitions and alerts, bounded by distinct labels. */
 import type { CircuitTransition } from "../shared/circuit.js";
 import type { NumberSample } from "../shared/exposition.js";
 import type { RecoveryAction } from "../shared/recovery.js";
 import type { Tags } from "../shared/series.js";
 import type { JournalEntry } from "./ports/journal.js";
+import type { Notification, Notifier } from "./ports/notifier.js";
 
 export interface Tallies {
   /** Counts failures and rescues. */
@@ -11,6 +12,8 @@ export interface Tallies {
   /** Of a row that landed; rescues are counted as they end, not again as rows. */
   action(row: RecoveryAction): void;
   transition(transition: CircuitTransition): void;
+  /** Of an alert that somebody is told of, whether or not that arrives. */
+  alert(notification: Pick<Notification, "rule" | "severity" | "status">): void;
   read(): TalliesRead;
 }
 
@@ -18,6 +21,7 @@ export interface TalliesRead {
   readonly failures: readonly NumberSample[];
   readonly actions: readonly NumberSample[];
   readonly transitions: readonly NumberSample[];
+  readonly alerts: readonly NumberSample[];
 }
 
 /** Services can be named by whoever calls: beyond this many label sets of one family, the rest is counted as one. */
@@ -29,6 +33,7 @@ export function createTallies(): Tallies {
   const failures = createTally();
   const actions = createTally();
   const transitions = createTally();
+  const alerts = createTally();
   return Object.freeze<Tallies>({
     entry(entry) {
       switch (entry.type) {
@@ -57,8 +62,24 @@ export function createTallies(): Tallies {
     transition({ circuitName, from, to, reason }) {
       transitions.add({ circuit: circuitName, from, to, reason });
     },
-    read: () => ({ failures: failures.read(), actions: actions.read(), transitions: transitions.read() }),
+    alert: ({ rule, severity, status }) => alerts.add({ rule, severity, status }),
+    read: () => ({
+      failures: failures.read(),
+      actions: actions.read(),
+      transitions: transitions.read(),
+      alerts: alerts.read(),
+    }),
   });
+}
+
+/** The same notifier, with each alert counted. */
+export function countAlerts(notifier: Notifier, tallies: Pick<Tallies, "alert">): Notifier {
+  return {
+    notify(notification) {
+      tallies.alert(notification);
+      return notifier.notify(notification);
+    },
+  };
 }
 
 function createTally() {

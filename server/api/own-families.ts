@@ -16,6 +16,7 @@ export interface PipelineCounts {
   readonly series: number;
   readonly overflowed: number;
   readonly forgotten: number;
+  readonly clockSteps: number;
   readonly oldestUnsentAt: number | undefined;
 }
 
@@ -65,6 +66,7 @@ export interface OwnState {
   };
   readonly failures: readonly NumberSample[];
   readonly actions: readonly NumberSample[];
+  readonly alerts: readonly NumberSample[];
   readonly transitions: readonly NumberSample[];
   /** Faults of our own, by part. */
   readonly faults: Readonly<Record<string, number>>;
@@ -79,6 +81,11 @@ export function ownFamilies(state: OwnState): readonly MetricFamily[] {
     ...healthFamilies(state),
     ...pipelineFamilies(state),
     ...recoveryFamilies(state),
+    counter(
+      "paramedic_alerts",
+      "Alerts that this process told, by rule and whether they fired or resolved.",
+      state.alerts,
+    ),
   ];
 }
 
@@ -197,6 +204,11 @@ function pipelineFamilies({ now, pipeline, entries, accounting, backlog }: OwnSt
     },
     gauge("paramedic_pipeline_series", "Series that live in this process.", one(pipeline.series)),
     counter("paramedic_pipeline_overflowed_series", "Requests for series beyond the cap.", one(pipeline.overflowed)),
+    counter(
+      "paramedic_pipeline_clock_steps",
+      "How often the wall clock stepped, or the machine slept, by more than a second.",
+      one(pipeline.clockSteps),
+    ),
     counter("paramedic_pipeline_forgotten_series", "Series whose totals made room.", one(pipeline.forgotten)),
     gauge(
       "paramedic_pipeline_lost_points",

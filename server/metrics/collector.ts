@@ -67,6 +67,8 @@ export interface CollectorAccounting {
   readonly overflowed: number;
   /** Series whose totals were let go for want of room; their points were counted and sent all the same. */
   readonly forgotten: number;
+  /** How often the wall clock stepped, or the machine slept: windows follow the clock, and points keep their window. */
+  readonly clockSteps: number;
   /** When the oldest harvested point that the stream has not confirmed was recorded, UTC milliseconds. */
   readonly oldestUnsentAt: number | undefined;
 }
@@ -74,6 +76,8 @@ export interface CollectorAccounting {
 /** A misconfigured stream does not heal by itself within a second: it is asked this seldom. */
 const MISCONFIGURED_RETRY_MS = 30 * SECOND_MS;
 const SWEEP_MS = MINUTE_MS;
+/** What NTP slews within a window is less. */
+const CLOCK_STEP_MS = SECOND_MS;
 /** A few tenths of a millisecond of work. */
 const SERIES_PER_TURN = 100;
 /** A process of which nothing is heard for days is taken for ended, and what it sends then for a new one's. */
@@ -98,6 +102,9 @@ export class Collector implements MetricSink {
   /** Series with points in the current window. */
   private begun: LiveSeries[] = [];
   private windowStart: number;
+  /** Wall time less monotonic time, of the last look. */
+  private clockOffset: number;
+  private clockSteps = 0;
   /** A window that is over: so many of the first series in `begun` still hold its points. */
   private ended: { readonly series: number; readonly from: number; readonly to: number } | undefined;
   /** Batches with an id: they stay as they are until the stream has them. */
@@ -136,6 +143,7 @@ export class Collector implements MetricSink {
     this.totals = new CumulativeView({ maxSeries: this.options.maxSeries });
     this.outage = createOutage(deps, "metric stream");
     this.windowStart = this.aligned(this.clock.now());
+    this.clockOffset = this.clock.now() - this.clock.monotonic();
     this.sweptAt = this.clock.monotonic();
     this.frozenAt = this.clock.monotonic();
     const { flushIntervalMs } = this.options;
@@ -227,6 +235,7 @@ export class Collector implements MetricSink {
       series: this.registry.size,
       overflowed: this.registry.refused,
       forgotten: this.totals.forgotten,
+      clockSteps: this.clockSteps,
       oldestUnsentAt: this.frozen[0]?.windowStart ?? this.unsent.since,
     };
   }
@@ -291,6 +300,9 @@ export class Collector implements MetricSink {
 
   private endWindow(): void {
     const now = this.clock.now();
+    const offset = now - this.clock.monotonic();
+    if (Math.abs(offset - this.clockOffset) > CLOCK_STEP_MS) this.clockSteps += 1;
+    this.clockOffset = offset;
     const boundary = this.aligned(now);
     if (now < this.windowStart) this.windowStart = boundary;
     const to = boundary > this.windowStart ? boundary : now;

@@ -178,6 +178,26 @@ describe("what /metrics says", () => {
     );
   });
 
+  it("counts the alerts that somebody is told", async () => {
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    const refused = Object.assign(new Error("no such key"), { status: 401 });
+    const openai = paramedic.guard("llm:openai");
+    await expect(openai.execute(() => Promise.reject(refused))).rejects.toThrow("no such key");
+    await expect
+      .poll(async () => (await get(as(READ))).text(), { timeout: 10_000 })
+      .toMatch(/^paramedic_alerts_total\{rule="alert_operator",severity="high",status="firing"\} 1$/m);
+  });
+
+  it("shows health and recovery as they stand", async () => {
+    const { get } = await start({ PARAMEDIC_READ_TOKEN: READ });
+    const page = async () => (await get(as(READ))).text();
+    await expect.poll(page, { timeout: 10_000 }).toMatch(/^paramedic_health_check_status\{.*status="healthy"\} 1$/m);
+    const body = await page();
+    expect(body).toMatch(/^paramedic_health_status\{status="healthy"\} 1$/m);
+    expect(body).toMatch(/^paramedic_health_check_duration_seconds\{check="[^"]+"\} \d/m);
+    expect(body).toMatch(/^paramedic_recovery_repairs\{state="running"\} 0$/m);
+  });
+
   it("shows circuits under resilience4j's names on request", async () => {
     const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
     await paramedic.guard("http:weather").execute(async () => "sunny");
