@@ -1,5 +1,5 @@
 /** The process itself, under the names that users of prom-client know, with its real limits beside them. */
-import { readdirSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { type IntervalHistogram, monitorEventLoopDelay, PerformanceObserver } from "node:perf_hooks";
 import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8";
 import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
@@ -79,6 +79,7 @@ function cpuFamilies(startedAtS: number, limits: ProcessLimits): readonly Metric
     ),
     gauge("process_start_time_seconds", "When the process began, Unix time.", startedAtS, "seconds"),
     gauge("process_open_fds", "Open file descriptors.", openFileDescriptors()),
+    gauge("process_max_fds", "File descriptors that may be open.", fromProc("limits", /^Max open files\s+(\d+)/m)),
   ];
 }
 
@@ -97,6 +98,8 @@ function memoryFamilies(limits: ProcessLimits): readonly MetricFamily[] {
   });
   return [
     gauge("process_resident_memory_bytes", "Resident memory.", rss, "bytes"),
+    gauge("process_virtual_memory_bytes", "Virtual memory.", kilobytes(/^VmSize:\s+(\d+) kB/m), "bytes"),
+    gauge("process_heap_bytes", "Data that the process may write.", kilobytes(/^VmData:\s+(\d+) kB/m), "bytes"),
     gauge("process_memory_limit_bytes", "What the container allows.", limits.memoryBytes(), "bytes"),
     gauge("nodejs_heap_size_total_bytes", "Heap that V8 has taken.", heapTotal, "bytes"),
     gauge("nodejs_heap_size_used_bytes", "Heap in use.", heapUsed, "bytes"),
@@ -223,6 +226,21 @@ function openFileDescriptors(): number | undefined {
   } catch {
     return undefined;
   }
+}
+
+/** What Linux tells of this process; undefined elsewhere, and where there is no limit. */
+function fromProc(file: "limits" | "status", number: RegExp): number | undefined {
+  try {
+    const found = number.exec(readFileSync(`/proc/self/${file}`, "utf8"))?.[1];
+    return found === undefined ? undefined : Number(found);
+  } catch {
+    return undefined;
+  }
+}
+
+function kilobytes(number: RegExp): number | undefined {
+  const found = fromProc("status", number);
+  return found === undefined ? undefined : found * 1_024;
 }
 
 function gauge(name: string, help: string, value: number | undefined, unit?: string): MetricFamily {
