@@ -8,6 +8,7 @@ import type { CumulativeSeries } from "../../shared/cumulative-series.js";
 import { EXPOSITION_CONTENT_TYPES, type MetricFamily, renderExposition } from "../../shared/exposition.js";
 import { SERIES_KINDS } from "../../shared/series.js";
 import { type PrometheusServer, promtoolProblems, startPrometheus } from "../services/prometheus.js";
+import { runs } from "../support/property-runs.js";
 
 /** Anything a message or a label could be: lone surrogates, controls, quotes, newlines and all planes. */
 const anyText = fc.oneof(
@@ -73,7 +74,7 @@ describe("exposition, checked by promtool", () => {
       fc.property(fc.tuple(anyFamily("first"), anyFamily("second")), (families) => {
         expect(parseErrors(renderExposition(families, "text"))).toBeUndefined();
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60, 0.02) },
     );
   });
 
@@ -82,7 +83,7 @@ describe("exposition, checked by promtool", () => {
       fc.property(fc.array(anySeries, { maxLength: 30 }), (series) => {
         expect(parseErrors(renderExposition(seriesFamilies(series, ["up"]), "text"))).toBeUndefined();
       }),
-      { numRuns: 60 },
+      { numRuns: runs(60, 0.02) },
     );
   });
 });

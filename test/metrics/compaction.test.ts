@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
-import { type CompactionOptions, createCompaction } from "../../server/metrics/compaction.js";
+import { type CompactionOptions, createCompaction, RETENTION_DEFAULTS } from "../../server/metrics/compaction.js";
 import type { Store } from "../../server/ports/store.js";
 import { ParamedicError } from "../../shared/errors.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS } from "../../shared/units.js";
@@ -35,6 +35,13 @@ describe("compaction in the background", () => {
     await commit();
     await compaction.runOnce();
     expect(await read(HOUR_MS)).toHaveLength(73);
+  });
+
+  it("keeps hours for more than a year unless it is told otherwise, finer rows for less and days for longer", () => {
+    const { tenSecondsMs, minutesMs, hoursMs, daysMs } = RETENTION_DEFAULTS;
+    const kept = [tenSecondsMs, minutesMs, hoursMs, daysMs];
+    expect(kept).toEqual([...kept].sort((a, b) => a - b));
+    expect(hoursMs).toBeGreaterThanOrEqual(366 * DAY_MS);
   });
 
   it("runs by itself once started, and no more once stopped", async () => {
