@@ -571,7 +571,7 @@ export function createParamedic<Context extends object = object>(
       instance,
       mode: settings.mode(),
       storeOpen: opening?.isOpen() ?? false,
-      circuits: snapshots(),
+      circuits: circuits.getAll().map((circuit) => ({ ...circuit.snapshot(), counts: circuit.counts() })),
       health: health.latest(),
       pipeline: collector.accounting(),
       entries: aggregator.stats(),

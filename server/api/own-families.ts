@@ -32,13 +32,25 @@ export interface EntryCounts {
   readonly blocks: BoundedCounts & { readonly sum: number };
 }
 
+/** A circuit with what it judges by now. */
+export interface CountedCircuit extends CircuitSnapshot {
+  readonly counts: {
+    readonly calls: number;
+    readonly failures: number;
+    readonly slow: number;
+    /** Undefined while the calls are too few to judge by. */
+    readonly failureRatio: number | undefined;
+    readonly slowCallRatio: number | undefined;
+  };
+}
+
 export interface OwnState {
   /** UTC milliseconds. */
   readonly now: number;
   readonly instance: string;
   readonly mode: Mode;
   readonly storeOpen: boolean;
-  readonly circuits: readonly CircuitSnapshot[];
+  readonly circuits: readonly CountedCircuit[];
   /** How this instance and the others get along; undefined where nothing is shared. */
   readonly sharing:
     | {

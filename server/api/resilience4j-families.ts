@@ -1,8 +1,9 @@
 /** Circuits under the names that resilience4j gives its own, so that dashboards made for those show ours. Pure. */
-import { CIRCUIT_STATES, type CircuitSnapshot, HELD_STATES } from "../../shared/circuit.js";
+import { CIRCUIT_STATES, HELD_STATES } from "../../shared/circuit.js";
 import type { CumulativeSeries } from "../../shared/cumulative-series.js";
 import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
 import { SECOND_MS } from "../../shared/units.js";
+import type { CountedCircuit } from "./own-families.js";
 
 type Kind = "successful" | "failed" | "ignored";
 
@@ -17,9 +18,15 @@ const KIND_OF_OUTCOME: ReadonlyMap<string, Kind> = new Map([
 
 const PREFIX = "resilience4j_circuitbreaker";
 
-/** `_state`, `_calls_seconds` with `_max`, and `_not_permitted_calls_total`. */
+/** What resilience4j says of a rate while the calls are too few. */
+const NO_RATE = -1;
+
+/**
+ * `_state`, `_calls_seconds` with `_max`, `_not_permitted_calls_total`, `_buffered_calls`, `_slow_calls`, and in percent
+ * `_failure_rate` and `_slow_call_rate`.
+ */
 export function resilience4jFamilies(
-  circuits: readonly CircuitSnapshot[],
+  circuits: readonly CountedCircuit[],
   series: readonly CumulativeSeries[],
 ): readonly MetricFamily[] {
   const calls = guardedCalls(series);
@@ -32,6 +39,12 @@ export function resilience4jFamilies(
     const key = `${labels.kind} ${labels.name}`;
     longest.set(key, { labels, value: Math.max(longest.get(key)?.value ?? 0, one.max / SECOND_MS) });
   }
+  const perCircuit = (name: string, help: string, of: (counts: CountedCircuit["counts"]) => number): MetricFamily => ({
+    type: "gauge",
+    name: `${PREFIX}_${name}`,
+    help,
+    samples: circuits.map((circuit) => ({ labels: { name: circuit.name }, value: of(circuit.counts) })),
+  });
   return [
     {
       type: "gauge",
@@ -73,10 +86,20 @@ export function resilience4jFamilies(
     {
       type: "gauge",
       name: `${PREFIX}_buffered_calls`,
-      help: "The failed calls in a row that the circuit remembers",
-      samples: circuits.map(({ name, failureCount }) => ({ labels: { name, kind: "failed" }, value: failureCount })),
+      help: "The calls that the circuit remembers, by kind",
+      samples: circuits.flatMap(({ name, failureCount, counts }) => [
+        { labels: { name, kind: "failed" }, value: failureCount },
+        { labels: { name, kind: "successful" }, value: counts.calls - counts.failures },
+      ]),
     },
+    perCircuit("slow_calls", "The slow calls that the circuit remembers, of either kind", ({ slow }) => slow),
+    perCircuit("failure_rate", "The failure rate in percent", ({ failureRatio }) => percent(failureRatio)),
+    perCircuit("slow_call_rate", "The slow call rate in percent", ({ slowCallRatio }) => percent(slowCallRatio)),
   ];
+}
+
+function percent(ratio: number | undefined): number {
+  return ratio === undefined ? NO_RATE : 100 * ratio;
 }
 
 function guardedCalls(series: readonly CumulativeSeries[]) {
