@@ -197,6 +197,19 @@ describe("an entry that nobody can fold", () => {
   });
 });
 
+describe("a consumer that died with much that was pending", () => {
+  it("leaves all of it to another one, page after page without a pause", async () => {
+    const [dead, alive] = [await under.consumer("dead"), await under.consumer("alive")];
+    for (let seq = 1; seq <= 25; seq += 1) await dead.append(batchOf(seq));
+    await readNow(dead, 25);
+    await under.letClaimsExpire();
+    const pages: number[][] = [];
+    for (let page = 0; page < 3; page += 1) pages.push(seqsOf(await readNow(alive, 10)));
+    expect(pages.map(({ length }) => length)).toEqual([10, 10, 5]);
+    expect(pages.flat()).toEqual(Array.from({ length: 25 }, (_, at) => at + 1));
+  });
+});
+
 describe("a consumer that was quiet for a day", () => {
   /** Redis says that everybody was, and `before` happens just before a consumer would be deleted. */
   function quiet(before: () => Promise<unknown>): MetricStream {

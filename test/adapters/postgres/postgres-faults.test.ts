@@ -2,6 +2,7 @@ import { readMigrationFiles } from "drizzle-orm/migrator";
 import pg from "pg";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
+import { createPool } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore, type PostgresStoreOptions } from "../../../server/adapters/postgres/postgres-store.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import type { Store } from "../../../server/ports/store.js";
@@ -72,6 +73,15 @@ describe("a PostgreSQL database", () => {
     expect(await database.run("select count(*)::int as n from paramedic_migrations")).toEqual([{ n: shipped }]);
     // Five processes that load at once on a busy machine.
   }, 60_000);
+
+  it("is told in every session how long it may take", async () => {
+    const limits = { maxConnections: 1, connectTimeoutMs: 5_000, lockTimeoutMs: 1_234, statementTimeoutMs: 5_678 };
+    const pool = createPool(database.url, limits, (error) => faults.push(error));
+    const told = async (setting: string) => (await pool.query(`show ${setting}`)).rows[0]?.[setting];
+    const settings = ["lock_timeout", "statement_timeout", "idle_in_transaction_session_timeout"];
+    expect(await Promise.all(settings.map(told))).toEqual(["1234ms", "5678ms", "5678ms"]);
+    await pool.end();
+  });
 
   it("keeps no process alive that has nothing to write", async () => {
     const child = start("write-and-leave");
