@@ -41,6 +41,11 @@ export function ratiosOf(result: ScenarioResult): Readonly<Record<string, number
   );
 }
 
+/** Whether a check passes: nothing became worse, and the record says of each ratio what it was. */
+export function isPassed(compared: readonly Compared[]): boolean {
+  return compared.every(({ verdict }) => verdict === "held" || verdict === "skipped");
+}
+
 /** One line for each promise that was measured or is recorded. */
 export function compareWith(recorded: Readonly<Record<string, number>>, result: ScenarioResult): readonly Compared[] {
   const lines = result.budgets.map(({ what, unit, measured, spread }): Compared => {

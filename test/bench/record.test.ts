@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { atMost, type Budget } from "../../bench/harness.js";
 import { merged } from "../../bench/processes.js";
-import { compareWith, ratiosOf, readRecord } from "../../bench/record.js";
+import { compareWith, isPassed, ratiosOf, readRecord } from "../../bench/record.js";
 
 const resultOf = (...budgets: Budget[]) => ({ groups: [], budgets });
 const verdicts = (recorded: Record<string, number>, ...budgets: Budget[]) =>
@@ -16,6 +16,15 @@ describe("the bench's record", () => {
 
   it("names what it does not know, and what was not measured", () => {
     expect(verdicts({ b: 1 }, atMost("a", 1, 1))).toEqual(["a: new", "b: gone"]);
+  });
+
+  it("passes a check only while each ratio is known, measured and held", () => {
+    const passes = (recorded: Record<string, number>, ...budgets: Budget[]) =>
+      isPassed(compareWith(recorded, resultOf(...budgets)));
+    expect(passes({ a: 1 }, atMost("a", 1.1, 2), atMost("a time", 12, 20, "ns"))).toBe(true);
+    expect(passes({ a: 1 }, atMost("a", 1.11, 2))).toBe(false);
+    expect(passes({}, atMost("a", 1, 2))).toBe(false);
+    expect(passes({ a: 1 })).toBe(false);
   });
 
   it("says which rows it skips: nothing but a ratio is comparable between machines", () => {
