@@ -7,6 +7,7 @@ import { OUTCOMES, type Outcome } from "../../shared/outcome.js";
 import type { Batch, Tags } from "../../shared/series.js";
 import type { ProcedureTotals } from "../../shared/top-procedures.js";
 import { DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
+import { runs } from "../support/property-runs.js";
 import { batchOf, durations, freshId, START, summaryOf } from "./store-fixtures.js";
 import type { StoreHarness } from "./store-harness.js";
 
@@ -203,7 +204,7 @@ export function describeRanges(name: string, create: () => Promise<StoreHarness>
               }
             },
           ),
-          { numRuns: 15 },
+          { numRuns: runs(15, 0.1) },
         );
       });
 
@@ -265,7 +266,7 @@ export function describeRanges(name: string, create: () => Promise<StoreHarness>
             await prune(MINUTE_MS, START + DAY_MS);
             await isExpected();
           }),
-          { numRuns: 8 },
+          { numRuns: runs(8, 0.05) },
         );
       });
 
