@@ -98,7 +98,7 @@ async function measure(url: string, load: Load) {
     for (let round = 0; round < ROUNDS; round += 1) {
       for (const { way, windows, rounds } of ways) {
         // What one leaves behind is no garbage of the next.
-        collect();
+        collect({ type: "minor" });
         rounds.push(await cpuPerPoint(way, load, windows));
       }
     }
