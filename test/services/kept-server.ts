@@ -121,13 +121,16 @@ function firstNumber(child: ChildProcess, name: string): Promise<number> {
 function childrenOf(pid: number): number[] {
   const threads = `/proc/${pid}/task`;
   if (!existsSync(threads)) return [];
-  return readdirSync(threads).flatMap((thread) =>
-    readFileSync(join(threads, thread, "children"), "utf8")
-      .trim()
-      .split(" ")
-      .filter(Boolean)
-      .map(Number),
-  );
+  return readdirSync(threads).flatMap((thread) => childrenOfThread(join(threads, thread, "children")));
+}
+
+/** None of one that has ended since it was listed. */
+function childrenOfThread(file: string): number[] {
+  try {
+    return readFileSync(file, "utf8").trim().split(" ").filter(Boolean).map(Number);
+  } catch {
+    return [];
+  }
 }
 
 /** A process that has ended may stand in the table until somebody asks how. */
