@@ -86,8 +86,12 @@ export function createTimerWheel(clock: Clock): TimerWheel {
   /** By how much all beats so far came late. */
   let lateMs = 0;
 
-  /** With what the next beat is overdue by: whoever arms in the middle of a block is not told of its beginning. */
-  const lateUntil = (now: number): number => lateMs + Math.max(0, now - wakeAt);
+  /**
+   * With what the next beat is overdue by: whoever arms in the middle of a block is not told of its beginning. In whole
+   * milliseconds, because a fraction in a field costs every call an allocation.
+   */
+  const lateUntil = (now: number): number => (lateMs + overdue(now)) | 0;
+  const overdue = (now: number): number => Math.max(0, now - wakeAt);
 
   const link = (deadline: Deadline, at: number, lateBefore: number): void => {
     deadline.lateBefore = lateBefore;
@@ -158,7 +162,7 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     const now = clock.monotonic();
     timer = undefined;
     placeFresh(now);
-    lateMs = lateUntil(now);
+    lateMs += overdue(now);
     wakeAt = Number.POSITIVE_INFINITY;
     const due = takeDue(now);
     if (size > 0) wakeBy(nearest(now));
@@ -174,10 +178,11 @@ export function createTimerWheel(clock: Clock): TimerWheel {
     // Of the first one the time is known; the others were armed at some time since, and must not fire early.
     let armedAt = freshSince;
     let lateBefore = lateBeforeFresh;
+    const lateNow = lateUntil(now);
     for (const deadline of fresh) {
       if (deadline.slot === FRESH) link(deadline, armedAt + deadline.deadlineAt, lateBefore);
       armedAt = now;
-      lateBefore = lateUntil(now);
+      lateBefore = lateNow;
     }
     fresh.length = 0;
   }
