@@ -2,6 +2,7 @@
 
 export type { Role } from "../shared/access.js";
 export type {
+  CircuitCounts,
   CircuitHold,
   CircuitSharing,
   CircuitSnapshot,
@@ -42,12 +43,7 @@ export type { Accounting, Batch, BatchGap, SeriesPoint } from "../shared/series.
 export type { Authorize } from "./api/access.js";
 export type { HttpHandler } from "./api/http-handler.js";
 export type { ParamedicRouter } from "./api/router.js";
-export {
-  CircuitBreaker,
-  type CircuitBreakerDeps,
-  type CircuitBreakerState,
-  type CircuitCounts,
-} from "./circuit/circuit-breaker.js";
+export { CircuitBreaker, type CircuitBreakerDeps, type CircuitBreakerState } from "./circuit/circuit-breaker.js";
 export { CircuitBreakerError, CircuitTimeoutError } from "./circuit/circuit-breaker-error.js";
 export { CircuitBreakerRegistry, type CircuitBreakerRegistryOptions } from "./circuit/circuit-breaker-registry.js";
 export type { CircuitBreakerOptions } from "./circuit/circuit-config.js";

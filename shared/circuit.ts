@@ -64,6 +64,16 @@ export interface CircuitSnapshot {
   readonly config: CircuitConfig;
 }
 
+/** What the window of a closed circuit holds now. Empty while it is not closed. */
+export interface CircuitCounts {
+  readonly calls: number;
+  readonly failures: number;
+  readonly slow: number;
+  /** Undefined while the calls are too few to judge by. */
+  readonly failureRatio: number | undefined;
+  readonly slowCallRatio: number | undefined;
+}
+
 export interface CircuitHold {
   readonly state: HeldState;
   readonly by: string;

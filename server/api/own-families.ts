@@ -1,5 +1,5 @@
 /** Paramedic's own state as metric families: circuits, health, pipeline, failures and what was done about them. Pure. */
-import { CIRCUIT_STATES, type CircuitSnapshot, HELD_STATES } from "../../shared/circuit.js";
+import { CIRCUIT_STATES, type CircuitCounts, type CircuitSnapshot, HELD_STATES } from "../../shared/circuit.js";
 import type { BoundedCounts } from "../../shared/cumulative-series.js";
 import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
 import { HEALTH_STATUSES, type HealthReport } from "../../shared/health.js";
@@ -34,14 +34,7 @@ export interface EntryCounts {
 
 /** A circuit with what it judges by now. */
 export interface CountedCircuit extends CircuitSnapshot {
-  readonly counts: {
-    readonly calls: number;
-    readonly failures: number;
-    readonly slow: number;
-    /** Undefined while the calls are too few to judge by. */
-    readonly failureRatio: number | undefined;
-    readonly slowCallRatio: number | undefined;
-  };
+  readonly counts: CircuitCounts;
 }
 
 export interface OwnState {

@@ -2,7 +2,13 @@
  * The circuit in front of one service, as callers and operators hold it. Works alone, without store and registry. One file,
  * because it is one door: each method reads the clock and hands on.
  */
-import type { CircuitHold, CircuitSnapshot, CircuitState, CircuitTransition } from "../../shared/circuit.js";
+import type {
+  CircuitCounts,
+  CircuitHold,
+  CircuitSnapshot,
+  CircuitState,
+  CircuitTransition,
+} from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
 import { type Clock, systemClock } from "../ports/clock.js";
 import { type Random, systemRandom } from "../ports/random.js";
@@ -16,12 +22,12 @@ import type { CircuitNotice } from "./circuit-notice.js";
 import { failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
 import { followStatus, type Instant, instantOf, placeHold, restoreStatus } from "./circuit-restore.js";
 import type { CircuitStatus } from "./circuit-status.js";
-import { asOf, type WindowCounts } from "./circuit-window.js";
+import { asOf } from "./circuit-window.js";
 import { Permit } from "./permit.js";
 import type { ShadowReport } from "./shadow-rule.js";
 import type { ManualReason } from "./state-machine.js";
 import { createTimerWheel, type TimerWheel } from "./timer-wheel.js";
-import { ratiosOf, type WindowRatios } from "./trip-rule.js";
+import { ratiosOf } from "./trip-rule.js";
 import { type Judgement, verdictOfError } from "./verdict.js";
 
 export interface CircuitBreakerDeps {
@@ -62,9 +68,6 @@ export interface CircuitBreakerState {
   /** UTC milliseconds; undefined unless open. */
   readonly nextRetryTime: number | undefined;
 }
-
-/** What the window of a closed circuit holds now. Empty while it is not closed. */
-export type CircuitCounts = WindowCounts & WindowRatios;
 
 /**
  * Opens when calls fail, or last too long, as its configuration says: after failures in a row by default. Refuses calls while
