@@ -19,7 +19,7 @@ export function redisFailure(error: unknown, doing: string): ParamedicError {
   const message = messageOf(error);
   const remedy =
     MISCONFIGURED.get(replyCode(message)) ??
-    (isUnknownCommand(message) ? TOO_OLD : undefined) ??
+    (isTooOld(message) ? TOO_OLD : undefined) ??
     (isDistrust(error) ? DISTRUSTED : undefined);
   if (remedy !== undefined) {
     return new ParamedicError("STREAM_MISCONFIGURED", `cannot ${doing}: ${remedy} (${brief(message)})`, {
@@ -34,7 +34,7 @@ export function replyCode(message: string): string {
   return /^-?([A-Z]+)\b/.exec(message)?.[1] ?? "";
 }
 
-const TOO_OLD = "this Redis lacks a command; 6.2 or newer is needed";
+const TOO_OLD = "this Redis does not understand the command; 6.2 or newer is needed";
 
 const DISTRUSTED =
   "nobody here trusts the certificate of this Redis; name its authority in NODE_EXTRA_CA_CERTS, or give a client with tls.ca";
@@ -51,8 +51,9 @@ function messageOf(error: unknown): string {
   return message.startsWith("Stream isn't writeable") ? "there is no connection that is ready at present" : message;
 }
 
-function isUnknownCommand(message: string): boolean {
-  return /^ERR unknown (sub)?command/i.test(message);
+/** Our commands are well formed: what Redis cannot parse is an option that it does not know, which it may take for an id. */
+function isTooOld(message: string): boolean {
+  return /^ERR (unknown (sub)?command|syntax error|Invalid stream ID)/i.test(message);
 }
 
 function brief(message: string): string {

@@ -193,7 +193,8 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
   return Object.freeze<MetricStream>({
     async append(batch) {
       const fields = Object.entries(encodeBatch(batch)).flat();
-      await ask("append to", "XADD", key, "MAXLEN", "~", maxLength, "*", ...fields);
+      // A Redis before 6.2 knows no LIMIT and refuses: nobody could read there what it would take.
+      await ask("append to", "XADD", key, "MAXLEN", "~", maxLength, "LIMIT", 0, "*", ...fields);
     },
     async read({ count, waitMs, signal }) {
       if (closed || signal.aborted) return [];

@@ -26,6 +26,8 @@ describe("what a Redis error means", () => {
     ["NOPERM User app has no permissions to run the 'xadd' command", "allow"],
     ["WRONGTYPE Operation against a key holding the wrong kind of value", "METRICS_REDIS_STREAM_KEY"],
     ["ERR unknown command 'XAUTOCLAIM', with args beginning with: ", "6.2"],
+    ["ERR Invalid stream ID specified as stream command argument", "6.2"],
+    ["ERR syntax error", "6.2"],
   ])("asks somebody to act on %s", (message, remedy) => {
     const failure = redisFailure(new Error(message), "append to s");
     expect(failure).toMatchObject({ code: "STREAM_MISCONFIGURED", cause: { message } });

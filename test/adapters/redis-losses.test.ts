@@ -3,8 +3,10 @@ import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { closeAccounts } from "../../server/accounting.js";
 import { createMemoryStore } from "../../server/adapters/memory-store.js";
 import type { RedisConnection } from "../../server/adapters/redis-connection.js";
+import { redisFailure } from "../../server/adapters/redis-failure.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { type AggregatorOptions, createAggregator } from "../../server/metrics/aggregator.js";
+import { Collector } from "../../server/metrics/collector.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { MetricStream } from "../../server/ports/metric-stream.js";
 import type { RollupStore } from "../../server/ports/store.js";
@@ -146,6 +148,46 @@ describe("Redis 6.2, which tells neither lag nor the ids of trimmed entries", ()
     expect(await stream.backlog()).toBe(0);
     await stream.append(batchOf(total + 1));
     expect(await stream.backlog()).toBeGreaterThan(0);
+  });
+});
+
+describe("a Redis older than 6.2", () => {
+  /** What 6.0 answers to what it does not know. */
+  function refusalOf60(name: string, args: readonly (string | number)[]): string | undefined {
+    if (name === "XAUTOCLAIM") return "ERR unknown command `XAUTOCLAIM`, with args beginning with: ";
+    if (args.includes("LIMIT")) return "ERR Invalid stream ID specified as stream command argument";
+    return args.includes("MINID") ? "ERR syntax error" : undefined;
+  }
+
+  it("is given nothing that nobody could read there: all waits and merges until a newer one is there", async () => {
+    let isOld = true;
+    const redis = changed(under.redis, async (name, send, args) => {
+      const refusal = isOld ? refusalOf60(name, args) : undefined;
+      if (refusal === undefined) return send();
+      throw redisFailure(new Error(refusal), `send ${name}`);
+    });
+    const stream = createRedisStream({ redis, clock: systemClock }, { key: under.key, consumer: "a", claimAfterMs: 1 });
+    const { aggregator, store, faults } = aggregatorOn(stream);
+    const collectorFaults: unknown[] = [];
+    const onFault = (error: unknown) => void collectorFaults.push(error);
+    const collector = new Collector({ clock: systemClock, stream, instance: "web-1", boot: "b1", onFault });
+    const windows = 5;
+    for (let window = 0; window < windows; window += 1) {
+      collector.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+      await collector.flush();
+      await aggregator.runOnce();
+    }
+    const tooOld = { code: "STREAM_MISCONFIGURED", message: expect.stringContaining("6.2 or newer is needed") };
+    expect(collectorFaults).toMatchObject([tooOld]);
+    expect(faults[0]).toMatchObject(tooOld);
+    expect(await under.admin.xlen(under.key)).toBe(0);
+    expect(collector.accounting()).toMatchObject({ recorded: windows, sent: 0, inFlight: windows });
+
+    isOld = false;
+    await collector.stop();
+    expect(await under.admin.xlen(under.key)).toBe(2);
+    await aggregator.drain({ deadlineMs: 10_000 });
+    expect(await store.ledger()).toMatchObject([{ recorded: windows, rolledUp: windows }]);
   });
 });
 
