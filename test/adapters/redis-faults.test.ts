@@ -236,6 +236,22 @@ describe("what Redis refuses", () => {
     await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
   });
 
+  it("is waited for when it may pass: a replica that serves nothing while its master is gone", async () => {
+    // One that took writes in general; the usual one answers them with READONLY.
+    const redis = await ownRedis(["--replica-serve-stale-data", "no", "--replica-read-only", "no"]);
+    const stream = streamOn(connectTo(redis.url));
+    await stream.append(batchOf(1));
+    const admin = adminOf(redis.url);
+    await admin.call("REPLICAOF", "127.0.0.1", "1");
+    const masterdown = { ...unavailable, message: expect.stringContaining("MASTERDOWN") };
+    await expect(stream.append(batchOf(2))).rejects.toMatchObject(masterdown);
+    await expect(readNow(stream)).rejects.toMatchObject(masterdown);
+    await expect(stream.backlog()).rejects.toMatchObject(masterdown);
+    await admin.call("REPLICAOF", "NO", "ONE");
+    await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
+    expect(seqsOf(await readNow(stream))).toEqual([1, 2]);
+  });
+
   it("is waited for when it may pass: too few replicas", async () => {
     const redis = await ownRedis();
     const stream = streamOn(connectTo(redis.url));
