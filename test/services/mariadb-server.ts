@@ -3,12 +3,12 @@
  * into a cache folder. Every server has its own port and folder and dies with the process that started it.
  */
 import { spawnSync } from "node:child_process";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Connection, createConnection, type RowDataPacket } from "mysql2/promise";
-import { executableOnPath, unpackDebianPackages } from "./debian-packages.js";
+import { executableOnPath, libraryFolders, unpackDebianPackages } from "./debian-packages.js";
 import { type KeptServer, keepServer, NOBODY } from "./kept-server.js";
 import { freePort } from "./redis-server.js";
 import { onSmallDisk } from "./small-disk.js";
@@ -158,13 +158,9 @@ function findMariadb(): Binary {
     file: "usr/sbin/mariadbd",
     howToGetIt: HOW_TO_GET_IT,
   });
-  const libraries = ["usr/lib", "lib"]
-    .map((folder) => join(CACHE, folder))
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder).map((triplet) => join(folder, triplet)));
   return {
     file: join(CACHE, "usr/sbin/mariadbd"),
     messages: join(CACHE, "usr/share/mysql"),
-    env: { LD_LIBRARY_PATH: libraries.join(delimiter) },
+    env: { LD_LIBRARY_PATH: libraryFolders(CACHE).join(delimiter) },
   };
 }

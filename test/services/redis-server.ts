@@ -1,13 +1,13 @@
 /**
- * A real Redis for tests: from PATH, else unpacked from Debian's packages into a cache folder. Every server has its own port
- * and folder and dies with the process that started it, however that one ends.
+ * A real Redis for tests: what TEST_REDIS_FROM names, else from PATH, else unpacked from Debian's packages into a cache
+ * folder. Every server has its own port and folder and dies with the process that started it, however that one ends.
  */
-import { existsSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, symlinkSync, writeFileSync } from "node:fs";
 import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { executableOnPath, unpackDebianPackages } from "./debian-packages.js";
+import { executableOnPath, libraryFolders, unpackDebianPackages, type WantedPackages } from "./debian-packages.js";
 import { type KeptServer, keepServer } from "./kept-server.js";
 
 export interface RedisServer extends KeptServer {
@@ -16,11 +16,14 @@ export interface RedisServer extends KeptServer {
 }
 
 interface Binary {
-  readonly file: string;
+  /** What runs it, its own arguments not included. */
+  readonly command: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
 
 const CACHE = fileURLToPath(new URL("../../node_modules/.cache/paramedic/redis", import.meta.url));
+/** The libraries of another Debian want its own. */
+const LOADER = process.arch === "arm64" ? "ld-linux-aarch64.so.1" : "ld-linux-x86-64.so.2";
 const HOW_TO_GET_IT =
   "tests need a Redis server: install redis-server or valkey-server (6.2 or newer), or set REDIS_URL to one that tests may use";
 
@@ -46,7 +49,7 @@ export async function startRedis({
   if (watches) writeFileSync(sentinelFile, sentinelConfig(watches));
 
   const place = ["--port", String(port), "--bind", "127.0.0.1", "--dir", folder];
-  const command = watches ? [binary.file, sentinelFile, "--sentinel", ...place] : [binary.file, ...place];
+  const command = [...binary.command, ...(watches ? [sentinelFile, "--sentinel"] : []), ...place];
   const settings = watches ? args : ["--save", "", "--appendonly", "no", "--daemonize", "no", ...args];
   const locked = args.includes("--requirepass");
   const server = await keepServer({
@@ -84,28 +87,34 @@ export function freePort(): Promise<number> {
 }
 
 function findRedis(): Binary {
+  const from = process.env.TEST_REDIS_FROM ?? "";
+  if (from !== "") return findInSuite(from);
   const onPath = executableOnPath(["redis-server", "valkey-server"]);
-  if (onPath !== undefined) return { file: onPath, env: {} };
-  const unpacked = join(CACHE, "usr/bin/redis-server");
-  unpackDebianPackages(CACHE, {
-    packages: ["redis-tools", "libjemalloc2", "liblzf1", "libatomic1"],
-    file: "usr/bin/redis-server",
-    howToGetIt: HOW_TO_GET_IT,
-    // Debian ships server and checker as one file that looks at its own name.
-    prepare: (root) => {
-      if (!existsSync(join(root, "usr/bin/redis-server"))) {
-        symlinkSync("redis-check-rdb", join(root, "usr/bin/redis-server"));
-      }
-    },
-  });
-  return { file: unpacked, env: { LD_LIBRARY_PATH: libraryFolders().join(delimiter) } };
+  if (onPath !== undefined) return { command: [onPath], env: {} };
+  const packages = ["redis-tools", "libjemalloc2", "liblzf1", "libatomic1"];
+  const file = unpackServer(CACHE, "redis", { packages });
+  return { command: [file], env: { LD_LIBRARY_PATH: libraryFolders(CACHE).join(delimiter) } };
 }
 
-function libraryFolders(): string[] {
-  return ["usr/lib", "lib"]
-    .map((folder) => join(CACHE, folder))
-    .filter((folder) => existsSync(folder))
-    .flatMap((folder) => readdirSync(folder).map((triplet) => join(folder, triplet)));
+/** @param from suites of Debian and a server: `trixie/valkey`, `experimental,sid/redis` */
+function findInSuite(from: string): Binary {
+  const [suites = "", name = ""] = from.split("/");
+  const root = `${CACHE}-of-${suites}-${name}`;
+  const file = unpackServer(root, name, { packages: [`${name}-tools`], suites: suites.split(",") });
+  const libraries = libraryFolders(root);
+  const loader = libraries.map((folder) => join(folder, LOADER)).find((path) => existsSync(path));
+  if (loader === undefined) throw new Error(`${from} came without ${LOADER}, which its libraries need`);
+  return { command: [loader, "--library-path", libraries.join(delimiter), file], env: {} };
+}
+
+/** Debian ships server and checker as one file that looks at its own name. */
+function unpackServer(root: string, name: string, wanted: Pick<WantedPackages, "packages" | "suites">): string {
+  const file = `usr/bin/${name}-server`;
+  const prepare = (unpacked: string) => {
+    if (!existsSync(join(unpacked, file))) symlinkSync(`${name}-check-rdb`, join(unpacked, file));
+  };
+  unpackDebianPackages(root, { ...wanted, file, howToGetIt: HOW_TO_GET_IT, prepare });
+  return join(root, file);
 }
 
 function ask(port: number): Promise<string> {
