@@ -1,7 +1,6 @@
 /**
  * How long 1,000 series hold the event loop of the app once a second: their flush into the stream, and their commit, handed over
- * entry by entry, as the aggregator does it. Beside it the same commit on the main thread itself, and as a control as many turns
- * of plain arithmetic of about that length, of which the longest tell what the machine adds.
+ * entry by entry, as the aggregator does it. Beside it the same commit on the main thread itself, and as a control a timer alone.
  */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -18,7 +17,7 @@ import type { Batch } from "../../shared/series.js";
 import { atMost, median, quantile, type Scenario } from "../harness.js";
 import { garbageCollector } from "../held.js";
 import { longestTurn } from "../longest-turn.js";
-import { openRunDelay } from "../run-delay.js";
+import { openThreadClock } from "../thread-times.js";
 
 const SERIES = 1_000;
 const SERIES_PER_BATCH = 100;
@@ -32,12 +31,12 @@ export const commit: Scenario = {
     const folder = await mkdtemp(join(tmpdir(), "paramedic-bench-"));
     const store = createSqliteStore({ clock: systemClock }, { path: join(folder, "bench.db") });
     const other = createSqliteStore({ clock: systemClock }, { path: join(folder, "other.db") });
-    const delay = openRunDelay();
+    const clock = openThreadClock();
     const collect = garbageCollector();
     /** What one leaves behind is no garbage of the next. */
     const turnsOf = (work: Parameters<typeof longestTurn>[1]) => {
       collect({ type: "minor" });
-      return longestTurn(delay, work);
+      return longestTurn(clock, work);
     };
     try {
       await store.open();
@@ -49,12 +48,11 @@ export const commit: Scenario = {
       const handedOver: number[] = [];
       const inProcess: number[] = [];
       const idle: number[] = [];
-      const control: number[] = [];
-      const calculate = calculation();
+      const byTheWall: number[] = [];
       for (let round = -WARM_UP_COMMITS; round < COMMITS; round += 1) {
         const entries = batchesOf(round + WARM_UP_COMMITS).map(encodeBatch);
         const startedAt = performance.now();
-        const { ofWork: block } = await turnsOf(async (hasPart) => {
+        const { ofWork: block, ofWorkByTheWall } = await turnsOf(async (hasPart) => {
           for (const fields of entries) {
             hasPart();
             await store.commitEntry(fields);
@@ -62,15 +60,6 @@ export const commit: Scenario = {
           }
         });
         const committedFor = performance.now() - startedAt;
-        const asLong = median([...handedOver, block]);
-        const { ofWork: calculated } = await turnsOf(async (hasPart) => {
-          for (const _ of entries) {
-            hasPart();
-            calculate(asLong);
-            await sleep(committedFor / entries.length);
-            hasPart();
-          }
-        });
         const { ofAll: itself } = await turnsOf(async () => {
           for (const fields of entries) writer.commands.commitEntry(fields, systemClock.now());
         });
@@ -79,7 +68,7 @@ export const commit: Scenario = {
         const { ofAll: flush } = await turnsOf(() => flushes.flush());
         await flushes.clear();
         if (round < 0) continue;
-        control.push(calculated);
+        byTheWall.push(ofWorkByTheWall);
         flushed.push(flush);
         handedOver.push(block);
         inProcess.push(itself);
@@ -98,36 +87,19 @@ export const commit: Scenario = {
           atMost("event-loop block of a flush of 1,000 series, p95", quantile(flushed, 0.95) * 1_000, 2_000, "µs"),
         ],
         notes: [
-          "commit: longest turn of the event loop, less what it waited for a processor, among those in which an entry was handed " +
-            `over or its answer came: ${show(handedOver)}; with a calculation of about that length in place of each: ` +
-            `${show(control)}; on the main thread: ${show(inProcess)}; of a timer alone, as long as a commit takes: ` +
-            `${show(idle)}; of a flush: ${show(flushed)}; ${COMMITS} commits of ${SERIES} series each.`,
+          "commit: longest that the event loop was held in a turn in which an entry was handed over or its answer came: " +
+            `${show(handedOver)}; by the wall clock, with what other processes and the host of a virtual machine took meanwhile: ` +
+            `${show(byTheWall)}; on the main thread: ${show(inProcess)}; by a timer alone, as long as a commit takes: ` +
+            `${show(idle)}; by a flush: ${show(flushed)}; ${COMMITS} commits of ${SERIES} series each.`,
         ],
       };
     } finally {
-      delay.close();
+      clock.close();
       await store.close();
       await rm(folder, { recursive: true, force: true });
     }
   },
 };
-
-/** Arithmetic that takes about so many milliseconds, and neither memory nor the outside: nothing in it can be mended. */
-function calculation(): (ms: number) => void {
-  const calculate = (times: number) => {
-    let value = 1;
-    for (let at = 0; at < times; at += 1) value = (value * 48_271) % 2_147_483_647;
-    if (value === 0) throw new Error("the remainder of a prime is not 0");
-  };
-  const times = 10_000;
-  const taken = Array.from({ length: 200 }, () => {
-    const startedAt = performance.now();
-    calculate(times);
-    return performance.now() - startedAt;
-  });
-  const timesInMs = times / median(taken);
-  return (ms) => calculate(timesInMs * ms);
-}
 
 /** A collector of as many series, and a stream inside the process. */
 function createFlushes() {

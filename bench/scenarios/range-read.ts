@@ -21,7 +21,7 @@ import { DAY_MS, MINUTE_MS } from "../../shared/units.js";
 import { fixedSettings, noMaintenance, sleepingWatchdog } from "../../test/support/fixed-settings.js";
 import { atMost, quantile, type Scenario } from "../harness.js";
 import { longestTurn } from "../longest-turn.js";
-import { openRunDelay } from "../run-delay.js";
+import { heldMs, openThreadClock } from "../thread-times.js";
 
 const SERIES = 1_000;
 const READS = 300;
@@ -117,21 +117,21 @@ function callerOf(store: Store) {
 async function readOne(caller: ReturnType<typeof callerOf>, from: number) {
   const waits: number[] = [];
   const cpu: number[] = [];
-  const delay = openRunDelay();
+  const clock = openThreadClock();
   for (let read = -WARM_UP_READS; read < READS; read += 1) {
     const metricName = `trpc.procedure${1 + (((read + WARM_UP_READS) * 367) % SERIES)}.duration`;
     const cpuBefore = process.cpuUsage();
-    const delayBefore = delay.readMs();
+    const before = clock.read();
     const startedAt = performance.now();
     const answer = JSON.stringify(await caller.metrics.series({ metricName, from, to: from + DAY_MS }));
-    const waited = performance.now() - startedAt - (delay.readMs() - delayBefore);
+    const waited = heldMs(performance.now() - startedAt, before, clock.read());
     const { user, system } = process.cpuUsage(cpuBefore);
     if (!answer.includes('"count":1030')) throw new Error(`nothing was read of ${metricName}`);
     if (read < 0) continue;
     waits.push(waited);
     cpu.push((user + system) / 1_000);
   }
-  delay.close();
+  clock.close();
   return { waits, cpu };
 }
 
@@ -139,23 +139,23 @@ async function readMany(store: Store, from: number) {
   const waits: number[] = [];
   const blocks: number[] = [];
   const idle: number[] = [];
-  const delay = openRunDelay();
+  const clock = openThreadClock();
   const query = { metricName: "many", from, to: from + MINUTE_MS, stepMs: RESOLUTIONS_MS[0], limit: 1_000 };
   for (let read = -1; read < MANY_READS; read += 1) {
     let waited = 0;
-    const { ofAll: block } = await longestTurn(delay, async () => {
+    const { ofAll: block } = await longestTurn(clock, async () => {
       const startedAt = performance.now();
       const points = await store.readSeries(query);
       waited = performance.now() - startedAt;
       if (points[0]?.count !== MANY_SERIES * 103) throw new Error("not all series were read");
     });
-    const { ofAll: alone } = await longestTurn(delay, () => new Promise((resolve) => setTimeout(resolve, waited)));
+    const { ofAll: alone } = await longestTurn(clock, () => new Promise((resolve) => setTimeout(resolve, waited)));
     // The first read starts the thread.
     if (read < 0) continue;
     waits.push(waited);
     blocks.push(block);
     idle.push(alone);
   }
-  delay.close();
+  clock.close();
   return { waits, blocks, idle };
 }
