@@ -74,6 +74,11 @@ export function bucketsOfText(text: string): SparseBuckets | undefined {
 
 /** Arithmetic instead of bit operations: those would cut a count to 32 bits. */
 function writeNumber(from: number, value: number): number {
+  // Nearly every one is this small.
+  if (value < BASE) {
+    codes[from] = CODES[value] ?? 0;
+    return from + 1;
+  }
   let rest = value;
   let at = from;
   for (; rest >= BASE; at += 1) {
