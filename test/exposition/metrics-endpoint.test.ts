@@ -6,7 +6,13 @@ import { join } from "node:path";
 import { initTRPC, TRPCError } from "@trpc/server";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readEnvironment } from "../../server/env.js";
-import { createParamedic, type ExpressOptions, type Paramedic } from "../../server/index.js";
+import {
+  createParamedic,
+  type ExpressOptions,
+  type OperatorAlert,
+  type Paramedic,
+  type ParamedicOptions,
+} from "../../server/index.js";
 import { promtoolProblems } from "../services/prometheus.js";
 
 const READ = "r".repeat(40);
@@ -26,14 +32,18 @@ afterEach(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-async function start(variables: Record<string, string> = {}, options?: ExpressOptions) {
+async function start(
+  variables: Record<string, string> = {},
+  options?: ExpressOptions,
+  more: Pick<ParamedicOptions, "onOperatorAlert"> = {},
+) {
   const environment = readEnvironment({
     PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}`,
     RECOVERY_RETRY_BASE_DELAY_MS: "1",
     RECOVERY_RETRY_MAX_DELAY_MS: "5",
     ...variables,
   });
-  const paramedic = createParamedic({ logger: false, instance: "web-1", overrides: { environment } });
+  const paramedic = createParamedic({ logger: false, instance: "web-1", overrides: { environment }, ...more });
   running.push(paramedic);
   await paramedic.ready;
   const handler = paramedic.express(options);
@@ -178,14 +188,27 @@ describe("what /metrics says", () => {
     );
   });
 
+  const refuseKey = async (paramedic: Paramedic) => {
+    const refused = Object.assign(new Error("no such key"), { status: 401 });
+    const call = paramedic.guard("llm:openai").execute(() => Promise.reject(refused));
+    await expect(call).rejects.toThrow("no such key");
+  };
+  const oneAlert = /^paramedic_alerts_total\{rule="alert_operator",severity="high",status="firing"\} 1$/m;
+
+  it("counts the alerts that the app tells somebody itself", async () => {
+    const told: string[] = [];
+    const onOperatorAlert = ({ service }: OperatorAlert) => void told.push(service);
+    const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ }, undefined, { onOperatorAlert });
+    await refuseKey(paramedic);
+    await expect.poll(() => told, { timeout: 15_000 }).toEqual(["llm:openai"]);
+    expect(await (await get(as(READ))).text()).toMatch(oneAlert);
+  });
+
   it("counts the alerts that somebody is told, and shows health and recovery as they stand", async () => {
     const { paramedic, get } = await start({ PARAMEDIC_READ_TOKEN: READ });
-    const refused = Object.assign(new Error("no such key"), { status: 401 });
-    const openai = paramedic.guard("llm:openai");
-    await expect(openai.execute(() => Promise.reject(refused))).rejects.toThrow("no such key");
+    await refuseKey(paramedic);
     const page = async () => (await get(as(READ))).text();
-    const alerts = /^paramedic_alerts_total\{rule="alert_operator",severity="high",status="firing"\} 1$/m;
-    await expect.poll(page, { timeout: 10_000 }).toMatch(alerts);
+    await expect.poll(page, { timeout: 10_000 }).toMatch(oneAlert);
     await expect.poll(page, { timeout: 10_000 }).toMatch(/^paramedic_health_check_status\{.*status="healthy"\} 1$/m);
     const body = await page();
     expect(body).toMatch(/^paramedic_health_status\{status="[a-z]+"\} 1$/m);
