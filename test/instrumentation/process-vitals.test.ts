@@ -1,5 +1,7 @@
+import { constants, PerformanceObserver } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
-import { getHeapStatistics } from "node:v8";
+import { getHeapStatistics, setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ProcessVitals, startProcessVitals } from "../../server/instrumentation/process-vitals.js";
@@ -32,6 +34,23 @@ function gaugeOf(families: readonly MetricFamily[], name: string): number | unde
 function block(ms: number): void {
   const end = performance.now() + ms;
   while (performance.now() < end);
+}
+
+interface GcEntry {
+  /** Milliseconds. */
+  readonly duration: number;
+  readonly detail: { readonly kind: number };
+}
+
+/** The two kinds of collection that any program sees. */
+const KINDS: ReadonlyMap<number, string> = new Map([
+  [constants.NODE_PERFORMANCE_GC_MINOR, "minor"],
+  [constants.NODE_PERFORMANCE_GC_MAJOR, "major"],
+]);
+
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc()");
 }
 
 describe("process vitals", () => {
@@ -83,14 +102,36 @@ describe("process vitals", () => {
     expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeLessThan(0.25);
   });
 
-  it("count pauses of the garbage collector by kind", async () => {
+  it("count each pause of the garbage collector once, by kind, for as long as Node says that it was", async () => {
     const running = start();
+    const paused = new Map<string, number[]>([...KINDS.values()].map((kind) => [kind, []]));
+    const observer = new PerformanceObserver((list) => {
+      for (const { duration, detail } of list.getEntries() as unknown as readonly GcEntry[])
+        paused.get(KINDS.get(detail.kind) ?? "")?.push(duration / 1_000);
+    });
+    observer.observe({ entryTypes: ["gc"] });
     let garbage: unknown[] = [];
     for (let round = 0; round < 200; round += 1)
       garbage = Array.from({ length: 20_000 }, (_, at) => ({ at, garbage: round }));
     expect(garbage.length).toBe(20_000);
+    collectGarbage();
     await pause(50);
+    observer.disconnect();
     const family = running.read().find(({ name }) => name === "nodejs_gc_duration_seconds");
-    expect(family?.samples.map(({ labels }) => labels.kind)).toContain("minor");
+    if (family?.type !== "histogram") throw new Error("there is no histogram of pauses");
+    for (const [kind, durations] of paused) {
+      const sample = family.samples.find(({ labels }) => labels.kind === kind);
+      expect(durations.length, kind).toBeGreaterThan(0);
+      expect(sample?.sum, kind).toBeCloseTo(
+        durations.reduce((sum, seconds) => sum + seconds, 0),
+        9,
+      );
+      const bounds = [0, ...(sample?.bounds ?? []), Number.POSITIVE_INFINITY];
+      const within = bounds.slice(1).map((bound, at) => {
+        const above = bounds[at] ?? 0;
+        return durations.filter((seconds) => seconds > above && seconds <= bound).length;
+      });
+      expect(sample?.counts, kind).toEqual(within);
+    }
   });
 });
