@@ -64,11 +64,16 @@ export interface CircuitSnapshot {
   readonly config: CircuitConfig;
 }
 
-/** What the window of a closed circuit holds now. Empty while it is not closed. */
+/**
+ * What the window of a closed circuit holds now; while it is open, what that held when it opened; while it is half open, the
+ * probes so far, without ratios. Of an opening in another process, or before a restart, the failures alone are known.
+ */
 export interface CircuitCounts {
   readonly calls: number;
   readonly failures: number;
   readonly slow: number;
+  /** Of the slow ones. */
+  readonly slowFailures: number;
   /** Undefined while the calls are too few to judge by. */
   readonly failureRatio: number | undefined;
   readonly slowCallRatio: number | undefined;

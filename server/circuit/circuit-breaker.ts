@@ -19,15 +19,13 @@ import { type CircuitCallContext, type CircuitCallOptions, runCall, runForCaller
 import { type CircuitBreakerOptions, resolveCircuitConfig } from "./circuit-config.js";
 import { CircuitCore } from "./circuit-core.js";
 import type { CircuitNotice } from "./circuit-notice.js";
-import { failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
+import { countsOf, failuresOf, holdOf, wantsProbe } from "./circuit-reading.js";
 import { followStatus, type Instant, instantOf, placeHold, restoreStatus } from "./circuit-restore.js";
 import type { CircuitStatus } from "./circuit-status.js";
-import { asOf } from "./circuit-window.js";
 import { Permit } from "./permit.js";
 import type { ShadowReport } from "./shadow-rule.js";
 import type { ManualReason } from "./state-machine.js";
 import { createTimerWheel, type TimerWheel } from "./timer-wheel.js";
-import { ratiosOf } from "./trip-rule.js";
 import { type Judgement, verdictOfError } from "./verdict.js";
 
 export interface CircuitBreakerDeps {
@@ -235,12 +233,9 @@ export class CircuitBreaker {
     };
   }
 
-  /** What the circuit judges by now: the calls of its window, and their ratios once they are enough. */
+  /** The calls that the circuit judges by, or was opened by, and their ratios once they are enough. */
   counts(): CircuitCounts {
-    const { status } = this.#core;
-    if (status.state !== "closed") return NO_COUNTS;
-    const { calls, failures, slow } = asOf(status.window, this.#clock.monotonic(), this.config);
-    return { calls, failures, slow, ...ratiosOf({ calls, failures, slow }, this.config) };
+    return countsOf(this.#core.status, this.#clock.monotonic(), this.config);
   }
 
   /** Monotonic time of the last result; before the first, of its making. */
@@ -369,14 +364,6 @@ function wallTime(at: number | undefined, instant: Instant): number | undefined 
 function monotonicTime(at: number | undefined, instant: Instant): number | undefined {
   return at === undefined ? undefined : instant.monotonic + (at - instant.wall);
 }
-
-const NO_COUNTS: CircuitCounts = Object.freeze({
-  calls: 0,
-  failures: 0,
-  slow: 0,
-  failureRatio: undefined,
-  slowCallRatio: undefined,
-});
 
 const alwaysEnforced = (): boolean => true;
 const ignore = (): void => {};

@@ -1,9 +1,10 @@
 /** What a status says to those who only ask: how long to wait, what stands in the way, which hold is in force. Pure. */
-import type { CircuitHold } from "../../shared/circuit.js";
+import type { CircuitCounts, CircuitHold } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
 import { type CircuitStatus, withoutExpiredHold } from "./circuit-status.js";
-import { asOf } from "./circuit-window.js";
+import { asOf, countsIn } from "./circuit-window.js";
 import { isGrantOver, permitWaitMs } from "./half-open.js";
+import { ratiosOf } from "./trip-rule.js";
 
 /** Whether the next probe waits for nothing but a grant: its time has come, or the last grant ended without a verdict. */
 export function wantsProbe(status: CircuitStatus, now: number): boolean {
@@ -20,6 +21,28 @@ export function wantsProbe(status: CircuitStatus, now: number): boolean {
 /** Failures that the window holds now; once open, those that opened it. */
 export function failuresOf(status: CircuitStatus, now: number, config: CircuitConfig): number {
   return status.state === "closed" ? asOf(status.window, now, config).failures : status.failureCount;
+}
+
+const UNTOLD = { slow: 0, slowFailures: 0, failureRatio: undefined, slowCallRatio: undefined } as const;
+
+/** What the circuit has judged by, or judges by now. */
+export function countsOf(status: CircuitStatus, now: number, config: CircuitConfig): CircuitCounts {
+  switch (status.state) {
+    case "closed": {
+      const counts = countsIn(status.window, now, config);
+      return { ...counts, ...ratiosOf(counts, config) };
+    }
+    case "open": {
+      const { opened, failureCount } = status;
+      return opened === undefined
+        ? { calls: failureCount, failures: failureCount, ...UNTOLD }
+        : { ...opened, ...ratiosOf(opened, config) };
+    }
+    case "half_open": {
+      const { successCount, failedProbes } = status;
+      return { calls: successCount + failedProbes, failures: failedProbes, ...UNTOLD };
+    }
+  }
 }
 
 /** The hold in force; undefined without one and after its expiry. */

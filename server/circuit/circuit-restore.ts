@@ -39,10 +39,10 @@ export function restoreStatus(stored: RestorableCircuit, instant: Instant, confi
     }
     case "open": {
       const retryAt = instant.monotonic + waitLeftMs(stored, instant, config);
-      return { state: "open", version, hold, failureCount, openings: 1, retryAt };
+      return { state: "open", version, hold, failureCount, opened: undefined, openings: 1, retryAt };
     }
     case "half_open":
-      return { state: "open", version, hold, failureCount, openings: 1, retryAt: instant.monotonic };
+      return { state: "open", version, hold, failureCount, opened: undefined, openings: 1, retryAt: instant.monotonic };
   }
 }
 

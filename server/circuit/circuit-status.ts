@@ -1,7 +1,7 @@
 /** Where one circuit stands, as a value: what the state machine takes and gives. Times are monotonic milliseconds. */
 import type { CircuitHold } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
-import { type CircuitWindow, EMPTY_WINDOWS } from "./circuit-window.js";
+import { type CircuitWindow, EMPTY_WINDOWS, type WindowCounts } from "./circuit-window.js";
 
 interface StatusBase {
   /** Rises by one with every transition. */
@@ -20,6 +20,8 @@ export interface OpenStatus extends StatusBase {
   readonly state: "open";
   /** Failures in the window that opened it. */
   readonly failureCount: number;
+  /** All that the window held; undefined where it was another process's. */
+  readonly opened: WindowCounts | undefined;
   /** Since it was closed last, this one included. */
   readonly openings: number;
   readonly retryAt: number;
@@ -28,6 +30,7 @@ export interface OpenStatus extends StatusBase {
 export interface HalfOpenStatus extends StatusBase {
   readonly state: "half_open";
   readonly failureCount: number;
+  readonly opened: WindowCounts | undefined;
   readonly openings: number;
   readonly since: number;
   readonly successCount: number;

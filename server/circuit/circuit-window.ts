@@ -9,6 +9,8 @@ export interface WindowCounts {
   readonly calls: number;
   readonly failures: number;
   readonly slow: number;
+  /** Of the slow ones. */
+  readonly slowFailures: number;
 }
 
 interface WindowBase extends WindowCounts {
@@ -55,7 +57,7 @@ const BUCKETS = 10;
 
 const NO_CALL: Remembered = Object.freeze({ failed: false, slow: false, earlier: undefined });
 
-const NOTHING = { calls: 0, failures: 0, slow: 0, lastFailureAt: Number.NEGATIVE_INFINITY } as const;
+const NOTHING = { calls: 0, failures: 0, slow: 0, slowFailures: 0, lastFailureAt: Number.NEGATIVE_INFINITY } as const;
 
 export const EMPTY_WINDOWS: { readonly [K in WindowKind]: Extract<CircuitWindow, { kind: K }> } = Object.freeze({
   consecutive: Object.freeze({ kind: "consecutive", ...NOTHING }),
@@ -118,6 +120,12 @@ export function asOf(window: CircuitWindow, now: number, config: CircuitConfig):
   }
 }
 
+/** What the window holds at `now`. */
+export function countsIn(window: CircuitWindow, now: number, config: CircuitConfig): WindowCounts {
+  const { calls, failures, slow, slowFailures } = asOf(window, now, config);
+  return { calls, failures, slow, slowFailures };
+}
+
 /** The window under another configuration: it keeps what both let it hold; another kind of window begins empty. */
 export function refit(window: CircuitWindow, now: number, before: CircuitConfig, config: CircuitConfig): CircuitWindow {
   if (window.kind !== config.window) return EMPTY_WINDOWS[config.window];
@@ -140,14 +148,14 @@ export function restoredWindow(
 ): CircuitWindow {
   const failures = Math.min(failureCount, failureThreshold - 1);
   return window === "consecutive" && failures > 0
-    ? { kind: "consecutive", calls: failures, failures, slow: 0, lastFailureAt }
+    ? { kind: "consecutive", calls: failures, failures, slow: 0, slowFailures: 0, lastFailureAt }
     : EMPTY_WINDOWS[window];
 }
 
 function recordInStreak(window: StreakWindow, failed: boolean, now: number, config: CircuitConfig): StreakWindow {
   if (!failed) return EMPTY_WINDOWS.consecutive;
   const failures = forgetOldFailures(window, now, config).failures + 1;
-  return { kind: "consecutive", calls: failures, failures, slow: 0, lastFailureAt: now };
+  return { kind: "consecutive", calls: failures, failures, slow: 0, slowFailures: 0, lastFailureAt: now };
 }
 
 function recordCall(
@@ -161,6 +169,7 @@ function recordCall(
     calls,
     failures,
     slow: slowOnes,
+    slowFailures,
     lastFailureAt,
     older,
     forgotten,
@@ -171,6 +180,7 @@ function recordCall(
     calls: calls + 1,
     failures: failed ? failures + 1 : failures,
     slow: slow ? slowOnes + 1 : slowOnes,
+    slowFailures: slow && failed ? slowFailures + 1 : slowFailures,
     lastFailureAt: failed ? now : lastFailureAt,
     older,
     forgotten,
@@ -190,6 +200,7 @@ function forgetOldest(window: CountWindow, callsLeft: number): CountWindow {
       calls: kept.calls - 1,
       failures: oldest.failed ? kept.failures - 1 : kept.failures,
       slow: oldest.slow ? kept.slow - 1 : kept.slow,
+      slowFailures: oldest.slow && oldest.failed ? kept.slowFailures - 1 : kept.slowFailures,
       lastFailureAt: kept.lastFailureAt,
       older,
       forgotten: forgotten + 1,
@@ -228,6 +239,7 @@ function recordInBucket(
     calls: present.calls + 1,
     failures: failed ? present.failures + 1 : present.failures,
     slow: slow ? present.slow + 1 : present.slow,
+    slowFailures: slow && failed ? present.slowFailures + 1 : present.slowFailures,
     lastFailureAt: failed ? now : present.lastFailureAt,
     buckets: present.buckets,
     startAt: present.startAt,
@@ -244,24 +256,26 @@ function turnPage(window: TimeWindow, now: number, config: CircuitConfig): TimeW
 }
 
 /** The bucket that was being filled. */
-function filled({ startAt, calls, failures, slow, buckets }: TimeWindow): Bucket {
+function filled({ startAt, calls, failures, slow, slowFailures, buckets }: TimeWindow): Bucket {
   const before = sum(buckets);
   return {
     startAt,
     calls: calls - before.calls,
     failures: failures - before.failures,
     slow: slow - before.slow,
+    slowFailures: slowFailures - before.slowFailures,
   };
 }
 
 function sum(buckets: readonly Bucket[]): WindowCounts {
-  let [calls, failures, slow] = [0, 0, 0];
+  let [calls, failures, slow, slowFailures] = [0, 0, 0, 0];
   for (const bucket of buckets) {
     calls += bucket.calls;
     failures += bucket.failures;
     slow += bucket.slow;
+    slowFailures += bucket.slowFailures;
   }
-  return { calls, failures, slow };
+  return { calls, failures, slow, slowFailures };
 }
 
 /** Whole milliseconds, so that buckets begin at the same times for ever. */

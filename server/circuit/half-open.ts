@@ -5,12 +5,13 @@ import type { HalfOpenStatus, OpenStatus, Probe, ProbeGrant } from "./circuit-st
 
 /** Half open, without any probe yet. */
 export function beginProbing(status: OpenStatus, grant: ProbeGrant | undefined, now: number): HalfOpenStatus {
-  const { version, hold, failureCount, openings } = status;
+  const { version, hold, failureCount, opened, openings } = status;
   return {
     state: "half_open",
     version: version + 1,
     hold,
     failureCount,
+    opened,
     openings,
     since: now,
     successCount: 0,

@@ -42,7 +42,7 @@ import {
   UNCOUNTED,
   withoutExpiredHold,
 } from "./circuit-status.js";
-import { addSuccesses, calmUntil, EMPTY_WINDOWS, record, refit } from "./circuit-window.js";
+import { addSuccesses, calmUntil, countsIn, EMPTY_WINDOWS, record, refit } from "./circuit-window.js";
 import { admitProbe, beginProbing, endProbe, isOverdue, judge } from "./half-open.js";
 import { askedTimeMs, openTimeMs } from "./open-time.js";
 import { tripReason } from "./trip-rule.js";
@@ -332,11 +332,13 @@ function openFrom(
   { now, config, chance }: Terms,
 ): OpenStatus {
   const openings = from.state === "closed" ? 1 : from.openings + 1;
+  const opened = from.state === "closed" ? countsIn(from.window, now, config) : from.opened;
   return {
     state: "open",
     version: from.version + 1,
     hold: from.hold,
     failureCount: failuresOf(from, now, config),
+    opened,
     openings,
     retryAt: now + (askedMs ?? openTimeMs(openings, config, chance)),
   };

@@ -5,6 +5,8 @@ import type { WindowCounts } from "./circuit-window.js";
 
 export type TripReason = Extract<OwnOpeningReason, "failure_threshold" | "failure_ratio" | "slow_call_ratio">;
 
+type JudgedCounts = Pick<WindowCounts, "calls" | "failures" | "slow">;
+
 /** Shares of the calls in a window; undefined while they are too few to say. */
 export interface WindowRatios {
   readonly failureRatio: number | undefined;
@@ -17,7 +19,7 @@ export interface WindowRatios {
  *
  * @example tripReason({ calls: 10, failures: 5, slow: 0 }, { ...config, window: "time", failureRatio: 0.5 }) // "failure_ratio"
  */
-export function tripReason(counts: WindowCounts, config: CircuitConfig): TripReason | undefined {
+export function tripReason(counts: JudgedCounts, config: CircuitConfig): TripReason | undefined {
   const { failures } = counts;
   if (config.window === "consecutive") return failures >= config.failureThreshold ? "failure_threshold" : undefined;
   if (isReached(failures, config.windowFailures)) return "failure_threshold";
@@ -29,7 +31,7 @@ export function tripReason(counts: WindowCounts, config: CircuitConfig): TripRea
   return undefined;
 }
 
-export function ratiosOf({ calls, failures, slow }: WindowCounts, config: CircuitConfig): WindowRatios {
+export function ratiosOf({ calls, failures, slow }: JudgedCounts, config: CircuitConfig): WindowRatios {
   const enough = calls >= (config.window === "consecutive" ? 1 : config.minimumCalls);
   return { failureRatio: enough ? failures / calls : undefined, slowCallRatio: enough ? slow / calls : undefined };
 }

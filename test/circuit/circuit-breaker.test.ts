@@ -924,7 +924,7 @@ describe("a circuit that is reconfigured", () => {
     breaker.tryAcquire()?.success();
     for (let i = 0; i < 3; i += 1) breaker.tryAcquire()?.success();
     breaker.reconfigure({ minimumCalls: 2 });
-    expect(breaker.counts()).toEqual({ calls: 4, failures: 0, slow: 0, failureRatio: 0, slowCallRatio: 0 });
+    expect(breaker.counts()).toMatchObject({ calls: 4, failures: 0, slow: 0, failureRatio: 0, slowCallRatio: 0 });
     for (let i = 0; i < 4; i += 1) breaker.tryAcquire()?.failure();
     expect(breaker.getState()).toMatchObject({ state: "open", failureCount: 4 });
   });
@@ -1005,26 +1005,49 @@ describe("what a circuit would have done", () => {
 });
 
 describe("counts", () => {
-  it("are those of the window now, and none while it is not closed", async () => {
+  it("are those of the window now, and once open of the window that opened it", async () => {
     const { breaker, clock } = circuit({ window: "time", windowMs: 1_000, minimumCalls: 3, slowCallMs: 10 });
     const slow = breaker.tryAcquire();
     await clock.advance(10);
     slow?.failure();
     breaker.tryAcquire()?.success();
-    const known = { calls: 2, failures: 1, slow: 1 };
+    const known = { calls: 2, failures: 1, slow: 1, slowFailures: 1 };
     expect(breaker.counts()).toEqual({ ...known, failureRatio: undefined, slowCallRatio: undefined });
     expect(breaker.snapshot().failureCount).toBe(1);
     breaker.tryAcquire()?.success();
     expect(breaker.counts()).toEqual({ ...known, calls: 3, failureRatio: 1 / 3, slowCallRatio: 1 / 3 });
     expect(breaker.atRest).toBe(false);
     await clock.advance(1_000);
-    expect(breaker.counts()).toMatchObject({ calls: 0, failures: 0, slow: 0 });
+    const none = { calls: 0, failures: 0, slow: 0, slowFailures: 0, failureRatio: undefined, slowCallRatio: undefined };
+    expect(breaker.counts()).toEqual(none);
     expect(breaker.atRest).toBe(true);
+    const late = breaker.tryAcquire();
+    await clock.advance(10);
+    late?.success();
+    breaker.tryAcquire()?.success();
+    breaker.tryAcquire()?.failure();
     breaker.forceOpen("operator");
+    const opened = { calls: 3, failures: 1, slow: 1, slowFailures: 0, failureRatio: 1 / 3, slowCallRatio: 1 / 3 };
+    expect(breaker.counts()).toEqual(opened);
+    await clock.advance(breaker.config.resetTimeoutMs);
+    expect(breaker.counts()).toEqual(opened);
+    const probe = breaker.tryAcquire();
+    expect(breaker.counts()).toEqual(none);
+    breaker.tryAcquire()?.success();
+    expect(breaker.counts()).toEqual({ ...none, calls: 1 });
+    probe?.failure();
+    expect(breaker.counts()).toEqual(opened);
+  });
+
+  it("know the failures alone of an opening before a restart", () => {
+    const { breaker } = circuit({ window: "count", minimumCalls: 1 });
+    const [openedAt, nextRetryAt] = [breaker.snapshot().openedAt, undefined];
+    breaker.restore({ ...breaker.snapshot(), state: "open", failureCount: 4, openedAt, nextRetryAt });
     expect(breaker.counts()).toEqual({
-      calls: 0,
-      failures: 0,
+      calls: 4,
+      failures: 4,
       slow: 0,
+      slowFailures: 0,
       failureRatio: undefined,
       slowCallRatio: undefined,
     });

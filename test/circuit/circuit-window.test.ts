@@ -36,6 +36,7 @@ function countsOf(seen: readonly Seen[]) {
     calls: seen.length,
     failures: seen.filter(({ failed }) => failed).length,
     slow: seen.filter(({ slow }) => slow).length,
+    slowFailures: seen.filter(({ slow, failed }) => slow && failed).length,
   };
 }
 
@@ -46,7 +47,7 @@ function remember(seen: readonly Seen[], config: ReturnType<typeof resolveCircui
   );
 }
 
-const pick = ({ calls, failures, slow }: CircuitWindow) => ({ calls, failures, slow });
+const pick = ({ calls, failures, slow, slowFailures }: CircuitWindow) => ({ calls, failures, slow, slowFailures });
 
 describe("a window of calls", () => {
   it("holds the last ones, whatever came before", () => {
@@ -83,7 +84,7 @@ describe("a window of calls", () => {
       ],
       before,
     );
-    expect(pick(refit(window, 250, before, after))).toEqual({ calls: 1, failures: 0, slow: 0 });
+    expect(pick(refit(window, 250, before, after))).toEqual({ calls: 1, failures: 0, slow: 0, slowFailures: 0 });
   });
 
   it("forgets all its calls once its last failure is old enough, and none while it has no failure", () => {
@@ -114,9 +115,9 @@ describe("a window of time", () => {
   it("takes a result that comes with an earlier time as one of now", () => {
     const config = resolveCircuitConfig("w", { window: "time", windowMs: 100 });
     const window = record(record(EMPTY_WINDOWS.time, true, false, 500, config), true, false, 20, config);
-    expect(pick(window)).toEqual({ calls: 2, failures: 2, slow: 0 });
-    expect(pick(asOf(window, 590, config))).toEqual({ calls: 2, failures: 2, slow: 0 });
-    expect(pick(asOf(window, 600, config))).toEqual({ calls: 0, failures: 0, slow: 0 });
+    expect(pick(window)).toEqual({ calls: 2, failures: 2, slow: 0, slowFailures: 0 });
+    expect(pick(asOf(window, 590, config))).toEqual({ calls: 2, failures: 2, slow: 0, slowFailures: 0 });
+    expect(pick(asOf(window, 600, config))).toEqual({ calls: 0, failures: 0, slow: 0, slowFailures: 0 });
   });
 
   it("never holds more than ten buckets, however long it lives", () => {
@@ -139,10 +140,10 @@ describe("a window of time", () => {
     const hour = resolveCircuitConfig("w", { window: "time", windowMs: 3_600_000 });
     const second = resolveCircuitConfig("w", { window: "time", windowMs: 1_000 });
     const recent = remember([{ at: 3_700_000, failed: true, slow: true }], second);
-    expect(pick(refit(recent, 3_700_500, second, hour))).toEqual({ calls: 1, failures: 1, slow: 1 });
-    expect(pick(refit(recent, 3_701_000, second, hour))).toEqual({ calls: 0, failures: 0, slow: 0 });
+    expect(pick(refit(recent, 3_700_500, second, hour))).toEqual({ calls: 1, failures: 1, slow: 1, slowFailures: 1 });
+    expect(pick(refit(recent, 3_701_000, second, hour))).toEqual({ calls: 0, failures: 0, slow: 0, slowFailures: 0 });
     const old = remember([{ at: 0, failed: true, slow: false }], hour);
-    expect(pick(refit(old, 5_000, hour, second))).toEqual({ calls: 0, failures: 0, slow: 0 });
+    expect(pick(refit(old, 5_000, hour, second))).toEqual({ calls: 0, failures: 0, slow: 0, slowFailures: 0 });
   });
 });
 
@@ -161,7 +162,7 @@ describe("a streak", () => {
 
   it("ends with a success, and never counts one as slow", () => {
     const one = record(EMPTY_WINDOWS.consecutive, true, true, 0, config);
-    expect(pick(one)).toEqual({ calls: 1, failures: 1, slow: 0 });
+    expect(pick(one)).toEqual({ calls: 1, failures: 1, slow: 0, slowFailures: 0 });
     expect(record(one, false, true, 0, config)).toBe(EMPTY_WINDOWS.consecutive);
   });
 

@@ -39,12 +39,8 @@ function command(name: string, run: (model: ReferenceModel, real: Real) => void)
       expect(real.breaker.snapshot().version).toBe(model.generation);
       expect(real.breaker.snapshot().held?.state).toBe(model.held());
       expect(real.moves).toEqual(model.moves);
-      const window = model.state === "closed" ? model.window() : [];
-      expect(real.breaker.counts()).toMatchObject({
-        calls: window.length,
-        failures: window.filter(({ failed }) => failed).length,
-        slow: window.filter(({ slow }) => slow).length,
-      });
+      const { ratio: failureRatio, ...counted } = model.counts();
+      expect(real.breaker.counts()).toMatchObject({ ...counted, failureRatio });
     },
     toString: () => name,
   };

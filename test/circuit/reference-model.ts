@@ -35,6 +35,8 @@ export class ReferenceModel {
   lastFailureAt: number | undefined;
   #seen: Seen[] = [];
   #failuresThatOpened = 0;
+  /** Undefined once they are another process's. */
+  #openedBy: readonly Seen[] | undefined = [];
   #openings = 0;
   #since = 0;
   #failedProbes = 0;
@@ -69,6 +71,24 @@ export class ReferenceModel {
   failures(): number {
     if (this.state !== "closed") return this.#failuresThatOpened;
     return this.window().filter(({ failed }) => failed).length;
+  }
+
+  counts(): { calls: number; failures: number; slow: number; slowFailures: number; ratio: number | undefined } {
+    const { config } = this;
+    const seen = this.state === "closed" ? this.window() : this.#openedBy;
+    const probes = this.successes + this.#failedProbes;
+    const untold = { slow: 0, slowFailures: 0, ratio: undefined };
+    if (this.state === "half_open") return { calls: probes, failures: this.#failedProbes, ...untold };
+    if (seen === undefined) return { calls: this.failures(), failures: this.failures(), ...untold };
+    const failures = seen.filter(({ failed }) => failed).length;
+    const enough = seen.length >= (config.window === "consecutive" ? 1 : config.minimumCalls);
+    return {
+      calls: seen.length,
+      failures,
+      slow: seen.filter(({ slow }) => slow).length,
+      slowFailures: seen.filter(({ slow, failed }) => slow && failed).length,
+      ratio: enough ? failures / seen.length : undefined,
+    };
   }
 
   /** What of the window says to open. */
@@ -205,6 +225,7 @@ export class ReferenceModel {
     const { resetTimeoutMs, resetTimeoutFactor, maxResetTimeoutMs, resetJitter } = this.config;
     if (this.state === "closed") {
       this.#failuresThatOpened = this.failures();
+      this.#openedBy = this.window();
       this.#openings = 0;
     }
     this.#openings += 1;
@@ -261,6 +282,7 @@ export class ReferenceModel {
     const streak = Math.min(this.failures(), this.config.failureThreshold - 1);
     this.#rampUntil = undefined;
     this.leased = false;
+    this.#openedBy = undefined;
     switch (this.state) {
       case "closed": {
         const at = this.lastFailureAt ?? this.now;
