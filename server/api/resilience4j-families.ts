@@ -1,11 +1,13 @@
 /** Circuits under the names that resilience4j gives its own, so that dashboards made for those show ours. Pure. */
 import { CIRCUIT_STATES, HELD_STATES } from "../../shared/circuit.js";
 import type { CumulativeSeries } from "../../shared/cumulative-series.js";
-import type { MetricFamily, NumberSample } from "../../shared/exposition.js";
+import type { HistogramSample, MetricFamily } from "../../shared/exposition.js";
+import type { Tags } from "../../shared/series.js";
 import { SECOND_MS } from "../../shared/units.js";
 import type { CountedCircuit } from "./own-families.js";
 
-type Kind = "successful" | "failed" | "ignored";
+const KINDS = ["successful", "failed", "ignored"] as const;
+type Kind = (typeof KINDS)[number];
 
 /** A guard's outcome as the circuit judges it; what was refused at the door is counted apart. */
 const KIND_OF_OUTCOME: ReadonlyMap<string, Kind> = new Map([
@@ -23,78 +25,73 @@ const NO_RATE = -1;
 
 /**
  * `_state`, `_calls_seconds` with `_max`, `_not_permitted_calls_total`, `_buffered_calls`, `_slow_calls`, and in percent
- * `_failure_rate` and `_slow_call_rate`.
+ * `_failure_rate` and `_slow_call_rate`, by resilience4j's labels `name`, `kind` and `state`. A guard that was called has
+ * every kind; a circuit without a guard has no calls, because nobody times them.
  */
 export function resilience4jFamilies(
   circuits: readonly CountedCircuit[],
   series: readonly CumulativeSeries[],
 ): readonly MetricFamily[] {
-  const calls = guardedCalls(series);
-  const timed = calls.flatMap(({ name, outcome, series: one }) => {
-    const kind = KIND_OF_OUTCOME.get(outcome);
-    return kind === undefined ? [] : [{ labels: { name, kind }, one }];
-  });
-  const longest = new Map<string, NumberSample>();
-  for (const { labels, one } of timed) {
-    const key = `${labels.kind} ${labels.name}`;
-    longest.set(key, { labels, value: Math.max(longest.get(key)?.value ?? 0, one.max / SECOND_MS) });
-  }
-  const perCircuit = (name: string, help: string, of: (counts: CountedCircuit["counts"]) => number): MetricFamily => ({
+  const guards = [...guardedCalls(series)].map(([name, calls]) => ({ name, calls }));
+  const timed = guards.flatMap(({ name, calls }) =>
+    KINDS.map((kind) => ({
+      labels: { name, kind },
+      calls: calls.filter(({ outcome }) => KIND_OF_OUTCOME.get(outcome) === kind).map(({ series: one }) => one),
+    })),
+  );
+  const gauge = (
+    name: string,
+    help: string,
+    of: (circuit: CountedCircuit) => readonly (readonly [value: number, labels?: Tags])[],
+  ): MetricFamily => ({
     type: "gauge",
     name: `${PREFIX}_${name}`,
     help,
-    samples: circuits.map((circuit) => ({ labels: { name: circuit.name }, value: of(circuit.counts) })),
+    samples: circuits.flatMap((circuit) =>
+      of(circuit).map(([value, labels]) => ({ labels: { name: circuit.name, ...labels }, value })),
+    ),
   });
   return [
-    {
-      type: "gauge",
-      name: `${PREFIX}_state`,
-      help: "The states of the circuit breaker",
-      samples: circuits.flatMap(({ name, state, held }) =>
-        [...CIRCUIT_STATES, ...HELD_STATES].map((possible) => ({
-          labels: { name, state: possible },
-          value: possible === (held?.state ?? state) ? 1 : 0,
-        })),
-      ),
-    },
+    gauge("state", "The states of the circuit breaker", ({ state, held }) =>
+      [...CIRCUIT_STATES, ...HELD_STATES].map((one) => [one === (held?.state ?? state) ? 1 : 0, { state: one }]),
+    ),
     {
       type: "histogram",
       name: `${PREFIX}_calls_seconds`,
       unit: "seconds",
       help: "Total number of calls by kind",
-      samples: timed.map(({ labels, one }) => ({
-        labels,
-        bounds: (one.distribution?.bounds ?? []).map((bound) => bound / SECOND_MS),
-        counts: one.distribution?.counts ?? [],
-        sum: one.sum / SECOND_MS,
-      })),
+      samples: timed.flatMap(({ labels, calls }) =>
+        (calls.length === 0 ? [NO_CALLS] : calls.map(inSeconds)).map((sample) => ({ labels, ...sample })),
+      ),
     },
     {
       type: "gauge",
       name: `${PREFIX}_calls_seconds_max`,
       help: "The longest call by kind since the process began",
-      samples: [...longest.values()],
+      samples: timed.map(({ labels, calls }) => ({
+        labels,
+        value: Math.max(0, ...calls.map(({ max }) => max)) / SECOND_MS,
+      })),
     },
     {
       type: "counter",
       name: `${PREFIX}_not_permitted_calls`,
       help: "Total number of not permitted calls",
-      samples: calls
-        .filter(({ outcome }) => outcome === "rejected")
-        .map(({ name, series: one }) => ({ labels: { name, kind: "not_permitted" }, value: one.count })),
+      samples: guards.map(({ name, calls }) => ({
+        labels: { name, kind: "not_permitted" },
+        value: calls.reduce((sum, { outcome, series: one }) => sum + (outcome === "rejected" ? one.count : 0), 0),
+      })),
     },
-    {
-      type: "gauge",
-      name: `${PREFIX}_buffered_calls`,
-      help: "The calls that the circuit remembers, by kind",
-      samples: circuits.flatMap(({ name, failureCount, counts }) => [
-        { labels: { name, kind: "failed" }, value: failureCount },
-        { labels: { name, kind: "successful" }, value: counts.calls - counts.failures },
-      ]),
-    },
-    perCircuit("slow_calls", "The slow calls that the circuit remembers, of either kind", ({ slow }) => slow),
-    perCircuit("failure_rate", "The failure rate in percent", ({ failureRatio }) => percent(failureRatio)),
-    perCircuit("slow_call_rate", "The slow call rate in percent", ({ slowCallRatio }) => percent(slowCallRatio)),
+    gauge("buffered_calls", "The calls that the circuit judges by, by kind", ({ counts }) => [
+      [counts.failures, { kind: "failed" }],
+      [counts.calls - counts.failures, { kind: "successful" }],
+    ]),
+    gauge("slow_calls", "The slow ones of the calls that the circuit judges by, by kind", ({ counts }) => [
+      [counts.slowFailures, { kind: "failed" }],
+      [counts.slow - counts.slowFailures, { kind: "successful" }],
+    ]),
+    gauge("failure_rate", "The failure rate in percent", ({ counts }) => [[percent(counts.failureRatio)]]),
+    gauge("slow_call_rate", "The slow call rate in percent", ({ counts }) => [[percent(counts.slowCallRatio)]]),
   ];
 }
 
@@ -102,12 +99,27 @@ function percent(ratio: number | undefined): number {
   return ratio === undefined ? NO_RATE : 100 * ratio;
 }
 
+const NO_CALLS: Omit<HistogramSample, "labels"> = { bounds: [], counts: [0], sum: 0 };
+
+function inSeconds({ distribution, sum }: CumulativeSeries): Omit<HistogramSample, "labels"> {
+  return {
+    bounds: (distribution?.bounds ?? []).map((bound) => bound / SECOND_MS),
+    counts: distribution?.counts ?? [],
+    sum: sum / SECOND_MS,
+  };
+}
+
+/** By guard. */
 function guardedCalls(series: readonly CumulativeSeries[]) {
-  return series.flatMap((one) => {
+  const guards = new Map<string, { readonly outcome: string; readonly series: CumulativeSeries }[]>();
+  for (const one of series) {
     const { metricName, source, tags } = one.descriptor;
     const { outcome } = tags;
-    return source.startsWith("guard.") && metricName === `${source}.duration` && outcome !== undefined
-      ? [{ name: source.slice("guard.".length), outcome, series: one }]
-      : [];
-  });
+    if (!source.startsWith("guard.") || metricName !== `${source}.duration` || outcome === undefined) continue;
+    const name = source.slice("guard.".length);
+    const calls = guards.get(name) ?? [];
+    guards.set(name, calls);
+    calls.push({ outcome, series: one });
+  }
+  return guards;
 }

@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { initTRPC, TRPCError } from "@trpc/server";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { readEnvironment } from "../../server/env.js";
@@ -98,6 +99,23 @@ describe("who may read /metrics", () => {
     expect((await get(as(READ))).status).toBe(404);
   });
 });
+
+/** What resilience4j's binder for Micrometer registers of one circuit breaker, as a Prometheus registry names it. */
+function resilience4jMeters(name: string): readonly string[] {
+  const of = (meter: string, label: string, values: readonly string[]) =>
+    values.map((value) => `${meter}{${[`${label}="${value}"`, `name="${name}"`].sort().join(",")}}`);
+  const [judged, timed] = [
+    ["successful", "failed"],
+    ["successful", "failed", "ignored"],
+  ];
+  return [
+    ...of("state", "state", ["closed", "open", "half_open", "forced_open", "disabled", "metrics_only"]),
+    ...["buffered_calls", "slow_calls"].flatMap((meter) => of(meter, "kind", judged)),
+    ...["failure_rate", "slow_call_rate"].map((meter) => `${meter}{name="${name}"}`),
+    ...["count", "sum", "max"].flatMap((part) => of(`calls_seconds_${part}`, "kind", timed)),
+    ...of("not_permitted_calls_total", "kind", ["not_permitted"]),
+  ];
+}
 
 describe("what /metrics says", () => {
   it("speaks the format that was asked for, and is never cached", async () => {
@@ -240,9 +258,18 @@ describe("what /metrics says", () => {
     const storm = paramedic.guard("http:storm", { failureThreshold: 1 });
     await expect(storm.execute(() => Promise.reject(cut))).rejects.toThrow();
     await expect(storm.execute(async () => "never")).rejects.toThrow();
+    const slow = paramedic.guard("http:slow", { window: "count", minimumCalls: 3, slowCallMs: 1, slowCallRatio: 1 });
+    await slow.execute(() => pause(5));
+    await slow.execute(() => pause(5));
+    await expect(slow.execute(() => pause(5).then(() => Promise.reject(cut)))).rejects.toThrow();
     const body = await page();
     const own = (name: string, labels: string, value: number | string) =>
       `resilience4j_circuitbreaker_${name}{${labels}} ${value}`;
+    const weatherLines = body.match(/^resilience4j_.*name="http:weather".*$/gm) ?? [];
+    const meters = weatherLines.map((line) => line.slice("resilience4j_circuitbreaker_".length).replace(/ \S+$/, ""));
+    expect(new Set(meters.filter((meter) => !meter.startsWith("calls_seconds_bucket")))).toEqual(
+      new Set(resilience4jMeters("http:weather")),
+    );
     expect(body.split("\n")).toEqual(
       expect.arrayContaining([
         own("state", 'name="http:weather",state="closed"', 1),
@@ -252,7 +279,16 @@ describe("what /metrics says", () => {
         own("calls_seconds_count", 'kind="failed",name="http:weather"', 2),
         own("buffered_calls", 'kind="successful",name="http:weather"', 2),
         own("buffered_calls", 'kind="failed",name="http:weather"', 2),
-        own("slow_calls", 'name="http:weather"', 0),
+        own("slow_calls", 'kind="successful",name="http:slow"', 2),
+        own("slow_calls", 'kind="failed",name="http:slow"', 1),
+        own("slow_call_rate", 'name="http:slow"', 100),
+        own("failure_rate", 'name="http:slow"', 100 * (1 / 3)),
+        own("state", 'name="http:slow",state="open"', 1),
+        own("calls_seconds_count", 'kind="ignored",name="http:weather"', 0),
+        own("not_permitted_calls_total", 'kind="not_permitted",name="http:weather"', 0),
+        own("failure_rate", 'name="http:storm"', 100),
+        own("buffered_calls", 'kind="failed",name="http:storm"', 1),
+        own("buffered_calls", 'kind="successful",name="http:storm"', 0),
         own("failure_rate", 'name="http:weather"', 50),
         own("slow_call_rate", 'name="http:weather"', 0),
         own("not_permitted_calls_total", 'kind="not_permitted",name="http:storm"', 1),
