@@ -1,8 +1,8 @@
 /** Health of the CPU over the last interval, as a share of what the process may use at all. */
-import { readFileSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import type { HealthCheckOutcome } from "../../shared/health.js";
 import { type Clock, delay } from "../ports/clock.js";
+import { cgroupCores } from "./cgroup.js";
 
 /** What the process may use, in cores: fewer than the machine has where a quota says so. */
 export type ReadCores = () => number;
@@ -57,31 +57,4 @@ export const readCpuMs: ReadCpuMs = () => {
 };
 
 /** The quota is read each time: it can be changed while the process runs. */
-export const readCores: ReadCores = () => {
-  const quota = quotaOf(readText("/sys/fs/cgroup/cpu.max")) ?? quotaOf(readLegacyQuota());
-  return quota === undefined ? availableParallelism() : Math.min(quota, availableParallelism());
-};
-
-/**
- * Cores by a cgroup's `<quota> <period>`; undefined without a quota.
- *
- * @example quotaOf("150000 100000") // 1.5
- * @example quotaOf("max 100000") // undefined
- */
-export function quotaOf(text: string | undefined): number | undefined {
-  const [quota = Number.NaN, period = Number.NaN] = (text ?? "").trim().split(/\s+/).map(Number);
-  return quota > 0 && period > 0 ? quota / period : undefined;
-}
-
-function readLegacyQuota(): string {
-  const folder = "/sys/fs/cgroup/cpu";
-  return `${readText(`${folder}/cpu.cfs_quota_us`)?.trim()} ${readText(`${folder}/cpu.cfs_period_us`)?.trim()}`;
-}
-
-function readText(path: string): string | undefined {
-  try {
-    return readFileSync(path, "utf8");
-  } catch {
-    return undefined;
-  }
-}
+export const readCores: ReadCores = () => Math.min(cgroupCores() ?? Number.POSITIVE_INFINITY, availableParallelism());

@@ -2,6 +2,7 @@
 import { totalmem } from "node:os";
 import { getHeapSpaceStatistics, getHeapStatistics } from "node:v8";
 import type { HealthCheckOutcome } from "../../shared/health.js";
+import { cgroupMemoryBytes } from "./cgroup.js";
 
 export interface MemoryReading {
   /** By what has outlived its youth. */
@@ -42,12 +43,13 @@ export function judgeMemory(reading: MemoryReading): HealthCheckOutcome & { read
 export function readMemory(): MemoryReading {
   const { used_heap_size, heap_size_limit } = getHeapStatistics();
   const young = getHeapSpaceStatistics().filter(({ space_name }) => YOUNG_SPACES.has(space_name));
-  const containerLimitBytes = containerLimitOf(process.constrainedMemory(), totalmem());
+  // Node asks the process's own cgroup alone, and sizes the heap by that.
+  const memoryOfHeap = realLimitOf(process.constrainedMemory(), totalmem()) ?? totalmem();
   return {
     heapUsedBytes: used_heap_size - young.reduce((sum, { space_used_size }) => sum + space_used_size, 0),
-    heapLimitBytes: oldLimitOf(heap_size_limit, containerLimitBytes ?? totalmem()),
+    heapLimitBytes: oldLimitOf(heap_size_limit, memoryOfHeap),
     residentBytes: process.memoryUsage.rss(),
-    containerLimitBytes,
+    containerLimitBytes: realLimitOf(cgroupMemoryBytes(), totalmem()),
   };
 }
 
@@ -65,10 +67,10 @@ export function oldLimitOf(heapLimitBytes: number, memoryBytes: number): number 
   return Math.max(heapLimitBytes - 3 * semiSpaceBytes, heapLimitBytes / 2);
 }
 
-/** Node says 0, nothing, or a number near 2^64 where there is no limit. */
-export function containerLimitOf(constrainedBytes: number | undefined, totalBytes: number): number | undefined {
-  if (constrainedBytes === undefined || constrainedBytes <= 0 || constrainedBytes > totalBytes) return undefined;
-  return constrainedBytes;
+/** Node says 0, nothing, or a number near 2^64 where there is no limit, and a cgroup of version 1 one near 2^63. */
+export function realLimitOf(limitBytes: number | undefined, totalBytes: number): number | undefined {
+  if (limitBytes === undefined || limitBytes <= 0 || limitBytes > totalBytes) return undefined;
+  return limitBytes;
 }
 
 function percentOf(part: number, whole: number): number {

@@ -9,10 +9,10 @@ import {
   registerBuiltInHealthChecks,
   registerDatabaseHealthCheck,
 } from "../../server/health/built-in-checks.js";
-import { cpuPercent, createCpuMeter, judgeCpu, quotaOf, readCores, readCpuMs } from "../../server/health/cpu-check.js";
+import { cpuPercent, createCpuMeter, judgeCpu, readCpuMs } from "../../server/health/cpu-check.js";
 import { createEventLoopMeter, judgeEventLoop } from "../../server/health/event-loop-check.js";
 import { HealthCheckRegistry } from "../../server/health/health-check-registry.js";
-import { containerLimitOf, judgeMemory, oldLimitOf, readMemory } from "../../server/health/memory-check.js";
+import { judgeMemory, oldLimitOf, readMemory, realLimitOf } from "../../server/health/memory-check.js";
 import { judgeRoundTrip } from "../../server/health/ping-check.js";
 import { systemClock } from "../../server/ports/clock.js";
 import { createRecordingSink } from "../instrumentation/support.js";
@@ -45,9 +45,9 @@ describe("memory", () => {
 
   it("takes Node's odd numbers for what they are: no limit", () => {
     for (const none of [undefined, 0, 18446744073709552000, 17 * GIGABYTE]) {
-      expect(containerLimitOf(none, 16 * GIGABYTE)).toBeUndefined();
+      expect(realLimitOf(none, 16 * GIGABYTE)).toBeUndefined();
     }
-    expect(containerLimitOf(GIGABYTE, 16 * GIGABYTE)).toBe(GIGABYTE);
+    expect(realLimitOf(GIGABYTE, 16 * GIGABYTE)).toBe(GIGABYTE);
   });
 
   it.each([64, 160, 1_024])("knows at how much V8 gives up with a heap of %s MB", (megabytes) => {
@@ -55,7 +55,7 @@ describe("memory", () => {
     const { stdout } = spawnSync(process.execPath, [`--max-old-space-size=${megabytes}`, "-e", asks], {
       encoding: "utf8",
     });
-    const memoryBytes = containerLimitOf(process.constrainedMemory(), totalmem()) ?? totalmem();
+    const memoryBytes = realLimitOf(process.constrainedMemory(), totalmem()) ?? totalmem();
     expect(oldLimitOf(Number(stdout), memoryBytes) / 2 ** 20).toBeCloseTo(megabytes, 0);
   });
 
@@ -106,14 +106,6 @@ describe("cpu", () => {
     cpuMs = 125;
     await clock.advance(250);
     expect(await first).toBe(50);
-  });
-
-  it("reads quotas in every spelling", () => {
-    expect(quotaOf("150000 100000\n")).toBe(1.5);
-    for (const none of ["max 100000", "-1 100000", "", "undefined undefined", undefined]) {
-      expect(quotaOf(none)).toBeUndefined();
-    }
-    expect(readCores()).toBeGreaterThan(0);
   });
 
   it("sees this very process at work", async () => {
