@@ -4,12 +4,15 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from
 import { findMigrationsFolder } from "../../../server/adapters/migrations-folder.js";
 import { createPool } from "../../../server/adapters/postgres/postgres-connection.js";
 import { createPostgresStore, type PostgresStoreOptions } from "../../../server/adapters/postgres/postgres-store.js";
+import { createCompaction } from "../../../server/metrics/compaction.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import type { Store } from "../../../server/ports/store.js";
-import { batchOf, durations, rescueOf, sightingOf } from "../../conformance/store-fixtures.js";
-import { createTestDatabase, type TestDatabase } from "../../services/postgres-database.js";
+import { DAY_MS, HOUR_MS, SECOND_MS } from "../../../shared/units.js";
+import { batchOf, durations, rescueOf, sightingOf, summaryOf } from "../../conformance/store-fixtures.js";
+import { createTestDatabase, runOn, type TestDatabase } from "../../services/postgres-database.js";
 import { type PostgresServer, startPostgres } from "../../services/postgres-server.js";
 import { type Child, startChild } from "../../support/child-process.js";
+import { createShiftedClock } from "../../support/shifted-clock.js";
 
 const ALL = { metricName: durations.metricName, from: 0, to: Number.MAX_SAFE_INTEGER, stepMs: 10_000, limit: 10 };
 
@@ -272,4 +275,92 @@ describe("a PostgreSQL database", () => {
       for (const pid of stopped) process.kill(pid, "SIGCONT");
     }
   });
+});
+
+describe("a PostgreSQL database whose disk is full", () => {
+  const SERIES = 50;
+  let server: PostgresServer;
+  let store: Store;
+  let client: pg.Client;
+
+  beforeAll(async () => {
+    server = await startPostgres({ diskMegabytes: 64, args: ["-c", "autovacuum=off"] });
+    store = createPostgresStore({ clock: systemClock }, { url: server.url });
+    client = new pg.Client({ connectionString: server.url });
+    await client.connect();
+  });
+  afterAll(async () => {
+    await client?.end();
+    await store?.close();
+    await server?.stop();
+  });
+
+  it("refuses what it has no room for, still deletes what is past its time, and then takes it, each point once", async () => {
+    const clock = createShiftedClock();
+    const compaction = createCompaction({ clock, store });
+    const began = clock.now() - 3 * HOUR_MS;
+    const commit = (seq: number) => {
+      const tags = { seq: String(seq), padding: "x".repeat(200) };
+      const series = Array.from({ length: SERIES }, (_, index) => ({
+        ...durations,
+        tags: { ...tags, index: String(index) },
+        ...summaryOf([10]),
+      }));
+      return store.commitBatch(
+        batchOf({ seq, windowEnd: began + seq * SECOND_MS, recordedTotal: seq * SERIES, series }),
+      );
+    };
+    const points = async () => {
+      const read = await store.readSeries({ ...ALL, stepMs: DAY_MS });
+      return read.reduce((sum, { count }) => sum + count, 0);
+    };
+    const fill = (rows: number) =>
+      client.query("insert into filler select repeat('x', 5000) from generate_series(1, $1::int)", [rows]).then(
+        () => true,
+        ({ code }) => code !== "53100",
+      );
+
+    await store.open();
+    for (let row = 0; row < 500; row += 1) {
+      const entry = { actor: "ada", action: "settings.set", subject: "mode", outcome: "succeeded" } as const;
+      await store.recordAudit({ ...entry, reason: "a look first ".repeat(100), at: clock.now(), detail: undefined });
+    }
+    let seq = 1;
+    await commit(seq);
+    await compaction.runOnce();
+    await client.query("vacuum");
+
+    await client.query("create table filler (t text)");
+    await client.query("alter table filler alter t set storage plain");
+    // After a change of its catalog a server writes a file for new sessions with the first of them; without room it has none.
+    await runOn(server.url, "select 1");
+    for (const rows of [100, 1]) while (await fill(rows));
+    let refused: unknown;
+    while (refused === undefined) {
+      seq += 1;
+      refused = await commit(seq).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+    }
+    expect(refused).toMatchObject({ code: "STORE_UNAVAILABLE", message: expect.stringContaining("its disk is full") });
+    expect(await points()).toBe((seq - 1) * SERIES);
+
+    clock.shift(31 * DAY_MS);
+    await compaction.runOnce();
+    expect(compaction.stats().deleted).toBeGreaterThanOrEqual(500 + SERIES);
+    expect(await store.listAudit({ limit: 1 })).toMatchObject({ items: [] });
+    expect(await points()).toBe((seq - 1) * SERIES);
+
+    expect(await fill(1)).toBe(false);
+    // Gives back what was deleted, as the server does by itself once a minute where it has room to begin.
+    await client.query("vacuum paramedic_operator_audit");
+    expect(await commit(seq)).toBe(true);
+    expect(await commit(seq)).toBe(false);
+    await client.query("drop table filler");
+    await compaction.runOnce();
+    expect(await commit(seq + 1)).toBe(true);
+    expect(await points()).toBe((seq + 1) * SERIES);
+    expect(await store.ledger()).toMatchObject([{ batches: seq + 1, recorded: (seq + 1) * SERIES }]);
+  }, 90_000);
 });
