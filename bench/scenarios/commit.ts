@@ -35,7 +35,7 @@ export const commit: Scenario = {
     const collect = garbageCollector();
     /** What one leaves behind is no garbage of the next. */
     const turnsOf = (work: Parameters<typeof longestTurn>[1]) => {
-      collect({ type: "minor" });
+      collect();
       return longestTurn(clock, work);
     };
     try {
