@@ -111,7 +111,7 @@ export function createParamedic<Context extends object = object>(
   const place = options.restart === undefined ? undefined : (options.instance ?? environment.instance ?? hostname());
   const given = options.logger === false ? silentLogger : (options.logger ?? createPinoLogger({ instance }));
   const logger = limitLogger({ clock, logger: given });
-  const faults = createFaults({ logger });
+  const faults = createFaults({ clock, logger });
   const tallies = createTallies();
   const notifier = countAlerts(overrides.notifier ?? createLogNotifier({ logger }), tallies);
   // Counting: collector → stream → aggregator → store.
