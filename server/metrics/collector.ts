@@ -140,7 +140,8 @@ export class Collector implements MetricSink {
       refuse: (reason) => this.drop(reason),
     };
     this.registry = new SeriesRegistry(owner, this.clock, this.options);
-    this.totals = new CumulativeView({ maxSeries: this.options.maxSeries });
+    // A full registry has overflow series besides: with room for less, the totals of each window would push one another out.
+    this.totals = new CumulativeView({ maxSeries: 2 * this.options.maxSeries + SERIES_KINDS.length });
     this.outage = createOutage(deps, "metric stream");
     this.windowStart = this.aligned(this.clock.now());
     this.clockOffset = this.clock.now() - this.clock.monotonic();
