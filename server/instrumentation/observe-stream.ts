@@ -59,8 +59,9 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
 
   /** What a subscriber is told is counted before he is: he may be why the call ends. */
   const subscribe = (source: object, subscriber: object): unknown => {
+    let hasLeft = false;
     const told = (name: "next" | "error" | "complete", first: (value: unknown) => void) => (value: unknown) => {
-      if (!ended) first(value);
+      if (!ended && !hasLeft) first(value);
       const tell: unknown = Reflect.get(subscriber, name);
       return typeof tell === "function" ? Reflect.apply(tell, subscriber, [value]) : undefined;
     };
@@ -73,7 +74,9 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
       const subscription: unknown = run(() => Reflect.apply(Reflect.get(source, "subscribe"), source, [observer]));
       return {
         unsubscribe() {
-          end({ type: "completed", by: "reader" });
+          hasLeft = true;
+          // When its client leaves, tRPC unsubscribes and aborts, in either order.
+          void Promise.resolve().then(() => end({ type: "completed", by: "reader" }));
           const unsubscribe: unknown = isObject(subscription) && Reflect.get(subscription, "unsubscribe");
           if (typeof unsubscribe === "function") Reflect.apply(unsubscribe, subscription, []);
         },
