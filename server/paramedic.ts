@@ -130,6 +130,8 @@ export function createParamedic<Context extends object = object>(
     { batchSize: settled.metricsBatchSize, flushIntervalMs: settled.metricsFlushIntervalMs },
   );
   const aggregator = createAggregator({ clock, stream, store, logger, onFault: faults.at("aggregator") });
+  // Nobody else reads an in-process stream.
+  const aggregates = settled.aggregate || redis === undefined;
 
   const { openTelemetry } = options;
   const bridge =
@@ -509,7 +511,7 @@ export function createParamedic<Context extends object = object>(
         logger,
         onOpen() {
           persistence?.start();
-          if (settled.aggregate) {
+          if (aggregates) {
             aggregator.start();
             compaction.start();
           }
@@ -663,7 +665,7 @@ export function createParamedic<Context extends object = object>(
       },
       stopCollector: () => collector.stop(),
       async drainStream(deadlineMs) {
-        if (settled.aggregate && isStoreOpen()) await aggregator.drain({ deadlineMs });
+        if (aggregates && isStoreOpen()) await aggregator.drain({ deadlineMs });
       },
       stopAggregator: () => aggregator.stop(),
       // Nobody else has these, so they are folded here even where aggregation is left to others.

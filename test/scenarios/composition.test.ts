@@ -238,6 +238,13 @@ describe("a composed Paramedic", () => {
     expect(series.reduce((sum, point) => sum + point.sum, 0)).toBe(100);
   });
 
+  it("aggregates where there is no Redis, even when told to leave that to others: there are none", async () => {
+    const paramedic = start({ redis: false }, { PARAMEDIC_AGGREGATE: "false" });
+    await paramedic.ready;
+    paramedic.metrics.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+    await expect.poll(async () => (await paramedic.metrics.accounting()).rolledUp).toBeGreaterThan(0);
+  });
+
   it("says at its end how many points nobody took, and nothing when all were taken", async () => {
     const warned: string[] = [];
     const logger: Logger = { debug() {}, info() {}, error() {}, warn: (_fields, message) => void warned.push(message) };
