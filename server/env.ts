@@ -46,7 +46,11 @@ export const PLACE_VARIABLES = {
     example: "web-1",
     about: "This process's name; host and process id by default.",
   },
-  PARAMEDIC_AGGREGATE: { kind: "boolean", default: true, about: "Takes part in aggregation." },
+  PARAMEDIC_AGGREGATE: {
+    kind: "boolean",
+    default: true,
+    about: "Takes part in aggregation; without Redis it always does.",
+  },
 } as const satisfies Record<string, VariableSpec>;
 
 /** Read by the standalone backend alone. */

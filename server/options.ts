@@ -52,7 +52,7 @@ export interface ParamedicOptions<Context extends object = object> {
   readonly mode?: Mode | undefined;
   /** Services that the mode `limited` may touch; a trailing `*` matches a prefix. @default ["llm:*"] */
   readonly limitedServices?: readonly string[] | undefined;
-  /** Takes part in aggregation. @default PARAMEDIC_AGGREGATE */
+  /** Takes part in aggregation; without Redis it always does. @default PARAMEDIC_AGGREGATE */
   readonly aggregate?: boolean | undefined;
   /** Any logger with debug, info, warn and error; `false` for none. @default pino to standard output */
   readonly logger?: Logger | false | undefined;

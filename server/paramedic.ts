@@ -11,7 +11,7 @@ import type { Failure } from "../shared/failure.js";
 import type { HealthReport } from "../shared/health.js";
 import { matchesName, permitsOf } from "../shared/mode.js";
 import { isFailedAction } from "../shared/safety.js";
-import type { Accounting, SeriesDescriptor } from "../shared/series.js";
+import { type Accounting, pointsIn, type SeriesDescriptor } from "../shared/series.js";
 import { SETTING_NAMES, type SettingValues } from "../shared/settings.js";
 import { closeAccounts, impossibleIn } from "./accounting.js";
 import { createAsyncCallContext } from "./adapters/async-call-context.js";
@@ -130,6 +130,8 @@ export function createParamedic<Context extends object = object>(
     { batchSize: settled.metricsBatchSize, flushIntervalMs: settled.metricsFlushIntervalMs },
   );
   const aggregator = createAggregator({ clock, stream, store, logger, onFault: faults.at("aggregator") });
+  // Nobody else reads an in-process stream.
+  const aggregates = settled.aggregate || redis === undefined;
 
   const { openTelemetry } = options;
   const bridge =
@@ -509,7 +511,7 @@ export function createParamedic<Context extends object = object>(
         logger,
         onOpen() {
           persistence?.start();
-          if (settled.aggregate) {
+          if (aggregates) {
             aggregator.start();
             compaction.start();
           }
@@ -627,8 +629,17 @@ export function createParamedic<Context extends object = object>(
     }),
   });
 
-  /** Folding needs the store; leaving it to others leaves them the stream. */
-  const aggregates = () => settled.aggregate && opening?.isOpen() === true;
+  const isStoreOpen = () => opening?.isOpen() === true;
+  let foldedAtEnd = 0;
+  /** What Redis has confirmed is there for others; what the in-process stream holds ends with this process. */
+  const sayWhatIsUnsaved = () => {
+    const { sent, handedOver, inFlight } = collector.accounting();
+    const { committedPoints, duplicatePoints } = aggregator.stats();
+    const saved = redis === undefined ? committedPoints + duplicatePoints : sent + foldedAtEnd;
+    const points = sent + handedOver + inFlight - saved;
+    if (!enabled || points === 0) return;
+    logger.warn({ event: "shutdown", points }, `shutdown ended with ${points} points that ${NOBODY_TOOK}`);
+  };
   let ended: Promise<void> | undefined;
   const shutdown = (): Promise<void> => {
     draining = true;
@@ -653,10 +664,16 @@ export function createParamedic<Context extends object = object>(
         await compaction.stop();
       },
       stopCollector: () => collector.stop(),
-      drainStream: (deadlineMs) => (aggregates() ? aggregator.drain({ deadlineMs }) : Promise.resolve()),
+      async drainStream(deadlineMs) {
+        if (aggregates && isStoreOpen()) await aggregator.drain({ deadlineMs });
+      },
       stopAggregator: () => aggregator.stop(),
-      leftOver: () => (aggregates() ? collector.drain() : []),
-      fold: (batch) => aggregator.fold(batch),
+      // Nobody else has these, so they are folded here even where aggregation is left to others.
+      leftOver: () => (isStoreOpen() ? collector.drain() : []),
+      async fold(batch) {
+        await aggregator.fold(batch);
+        foldedAtEnd += pointsIn(batch);
+      },
       async stopRecording() {
         await recovery.stop();
         await persistence?.stop();
@@ -667,7 +684,7 @@ export function createParamedic<Context extends object = object>(
       },
       closeStore: () => store.close(),
       onFault: faults.at("shutdown"),
-    });
+    }).then(sayWhatIsUnsaved);
     return ended;
   };
 
@@ -742,6 +759,8 @@ export function createParamedic<Context extends object = object>(
 
 /** EX_TEMPFAIL: supervisors that restart on failure do. */
 const EXIT_FOR_RESTART = 75;
+
+const NOBODY_TOOK = "neither the stream nor the store has taken";
 
 /** Gaps that the accounting names; their points are all counted. */
 const GAPS_SHOWN = 100;

@@ -1,4 +1,4 @@
-/** Follows an async iterable that a call returned to its real end, and runs each of its steps in its call's context. */
+/** Follows the stream or observable that a call returned to its real end, and runs its steps in its call's context. */
 import { readSafely } from "../../shared/describe-error.js";
 
 export type StreamEnd =
@@ -20,9 +20,9 @@ export interface StreamObserver {
 
 /**
  * The stream behind a proxy that looks and behaves like it, values, errors and promises by reference included; only its
- * stepping is seen: `next`, `return`, `throw`, disposal, and the iterators it gives. The end is the first of: `done`, an
- * error, `return` by the reader, the client's abort. A generator that ignores the abort of its signal may run on; its call
- * has ended then all the same.
+ * stepping is seen: `next`, `return`, `throw`, disposal, and the iterators it gives; of an observable, what its subscribers
+ * are told. The end is the first of: `done`, an error, `return` or unsubscribing by the reader, the client's abort. A generator
+ * that ignores the abort of its signal may run on; its call has ended then all the same.
  */
 export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd, signal }: StreamObserver): T {
   let ended = false;
@@ -57,6 +57,36 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
     return promise;
   };
 
+  /** What a subscriber is told is counted before he is: he may be why the call ends. */
+  const subscribe = (source: object, subscriber: object): unknown => {
+    let hasLeft = false;
+    const told = (name: "next" | "error" | "complete", first: (value: unknown) => void) => (value: unknown) => {
+      if (!ended && !hasLeft) first(value);
+      const tell: unknown = Reflect.get(subscriber, name);
+      return typeof tell === "function" ? Reflect.apply(tell, subscriber, [value]) : undefined;
+    };
+    const observer = {
+      next: told("next", () => onEvent?.()),
+      error: told("error", (error) => end({ type: "failed", error })),
+      complete: told("complete", () => end({ type: "completed", by: "source" })),
+    };
+    try {
+      const subscription: unknown = run(() => Reflect.apply(Reflect.get(source, "subscribe"), source, [observer]));
+      return {
+        unsubscribe() {
+          hasLeft = true;
+          // When its client leaves, tRPC unsubscribes and aborts, in either order.
+          void Promise.resolve().then(() => end({ type: "completed", by: "reader" }));
+          const unsubscribe: unknown = isObject(subscription) && Reflect.get(subscription, "unsubscribe");
+          if (typeof unsubscribe === "function") Reflect.apply(unsubscribe, subscription, []);
+        },
+      };
+    } catch (error) {
+      end({ type: "failed", error });
+      throw error;
+    }
+  };
+
   /** The target is empty, so that a frozen stream cannot forbid what the proxy answers; everything else reaches the stream. */
   const observe = <S extends object>(source: S): S => {
     const proxy: S = new Proxy<S>(emptyTarget<S>(), {
@@ -76,6 +106,10 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
               const iterator = run(() => call());
               return iterator === source ? proxy : isObject(iterator) ? observe(iterator) : iterator;
             };
+          case "subscribe":
+            return (...args: unknown[]) => (isObject(args[0]) ? subscribe(source, args[0]) : call(...args));
+          case "pipe":
+            return (...args: unknown[]) => ("subscribe" in source ? args.reduce(applied, proxy) : call(...args));
           default:
             return call;
         }
@@ -104,6 +138,11 @@ const DISPOSE: symbol | undefined = Reflect.get(Symbol, "asyncDispose");
 /** Never read: every trap that could show it answers from the source instead. */
 function emptyTarget<S extends object>(): S {
   return {} as S;
+}
+
+/** What an operator makes of an observable. */
+function applied(source: unknown, operator: unknown): unknown {
+  return typeof operator === "function" ? Reflect.apply(operator, undefined, [source]) : source;
 }
 
 function isDone(result: unknown): boolean {

@@ -10,13 +10,14 @@ export function isFailure<R>(result: R): result is R & { readonly ok: false; rea
 }
 
 /**
- * What is consumed step by step after the call has returned: whatever async iterable a subscription gives, and the async
- * generator of a streaming query or mutation. Other iterables there (a ReadableStream, a cursor) are values with many faces,
- * and stay as they are.
+ * What is consumed step by step after the call has returned: whatever async iterable or observable a subscription gives, as
+ * tRPC tells them, and the async generator of a streaming query or mutation. Other iterables there (a ReadableStream, a
+ * cursor) are values with many faces, and stay as they are.
  */
 export function isStream(data: unknown, type: ProcedureType): data is object {
-  if (typeof data !== "object" || data === null || !(Symbol.asyncIterator in data)) return false;
-  return type === "subscription" || Object.prototype.toString.call(data) === "[object AsyncGenerator]";
+  if (typeof data !== "object" || data === null) return false;
+  if (type === "subscription") return Symbol.asyncIterator in data || "subscribe" in data;
+  return Symbol.asyncIterator in data && Object.prototype.toString.call(data) === "[object AsyncGenerator]";
 }
 
 /** A copy of tRPC's own result object, marker and context included, with other data: what tRPC's middlewares return too. */

@@ -63,6 +63,7 @@ export interface AggregatorStats {
   readonly committedPoints: number;
   /** Entries that the store already had: redelivered or sent twice. */
   readonly duplicates: number;
+  readonly duplicatePoints: number;
   readonly dead: number;
   /** Entries whose content was trimmed away before it was acknowledged; another may have read it before. */
   readonly lostEntries: number;
@@ -135,6 +136,7 @@ export function createAggregator(
     committed: 0,
     committedPoints: 0,
     duplicates: 0,
+    duplicatePoints: 0,
     dead: 0,
     lostEntries: 0,
     newerSeen: 0,
@@ -161,6 +163,7 @@ export function createAggregator(
       case "known":
         watch.see(outcome.batch);
         counts.duplicates += 1;
+        counts.duplicatePoints += outcome.batch.points;
         break;
       case "unreadable":
         break;

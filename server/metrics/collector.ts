@@ -121,6 +121,7 @@ export class Collector implements MetricSink {
   private sweptAt: number;
   private flushing: Promise<void> | undefined;
   private closed = false;
+  private hasSaidTheLast = false;
 
   /** @throws ParamedicError CONFIGURATION_INVALID for an option outside its range, or a boot id with a colon */
   constructor(
@@ -140,7 +141,8 @@ export class Collector implements MetricSink {
       refuse: (reason) => this.drop(reason),
     };
     this.registry = new SeriesRegistry(owner, this.clock, this.options);
-    this.totals = new CumulativeView({ maxSeries: this.options.maxSeries });
+    // A full registry has overflow series besides: with room for less, the totals of each window would push one another out.
+    this.totals = new CumulativeView({ maxSeries: 2 * this.options.maxSeries + SERIES_KINDS.length });
     this.outage = createOutage(deps, "metric stream");
     this.windowStart = this.aligned(this.clock.now());
     this.clockOffset = this.clock.now() - this.clock.monotonic();
@@ -321,13 +323,18 @@ export class Collector implements MetricSink {
     this.unsent.add(harvest, from, to, this.addToTotals);
   }
 
-  /** Gives the unsent window its ids. A batch without series goes out to tell of drops only, or that this process lives. */
+  /**
+   * Gives the unsent window its ids. A batch without series goes out to tell of drops only, that this process lives, or how
+   * much it has recorded at its end: by that a loss of its last batches is known when nobody can ask it any more.
+   */
   private freeze(): void {
     const drops = this.droppedPoints();
     const now = this.clock.monotonic();
     const isSilent = this.unsent.points === 0 && drops === this.announcedDrops;
-    if (isSilent && (this.seq === 0 || now - this.frozenAt < SIGN_OF_LIFE_MS)) return;
+    const isSignDue = this.closed ? !this.hasSaidTheLast : now - this.frozenAt >= SIGN_OF_LIFE_MS;
+    if (isSilent && (this.seq === 0 || !isSignDue)) return;
     this.frozenAt = now;
+    this.hasSaidTheLast = this.closed;
     const { from, to, parts } =
       this.unsent.points > 0
         ? this.unsent.take(this.options.batchSize)

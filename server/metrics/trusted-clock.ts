@@ -13,6 +13,8 @@ export interface ClockTrust {
   readonly last: ClockReading;
   /** Monotonic time from which on it is believed. */
   readonly believedFrom: number;
+  /** Whether it was behind the newest row. */
+  readonly isBehind: boolean;
 }
 
 export type ClockVerdict = { readonly trusted: true } | { readonly trusted: false; readonly reason: string };
@@ -25,6 +27,9 @@ const PROOF_MS = HOUR_MS;
 const LONGEST_PAUSE_MS = 24 * HOUR_MS;
 
 /**
+ * A clock behind the newest row has to prove itself too. If it is wrong it deletes too little; if the row is wrong, written in
+ * a minute in which some process had a clock that was years ahead, it must not stop all deleting for those years.
+ *
  * @param newestRow wall time of the last commit of any process; undefined when there is none
  * @example
  * const { verdict, trust } = judgeClock(undefined, { now: clock.now(), monotonic: clock.monotonic() }, newest);
@@ -34,14 +39,14 @@ export function judgeClock(
   reading: ClockReading,
   newestRow: number | undefined,
 ): { readonly verdict: ClockVerdict; readonly trust: ClockTrust } {
+  const isBehind = newestRow !== undefined && reading.now < newestRow - TOLERANCE_MS;
   const jumped = before === undefined ? pausedLong(reading, newestRow) : steppedBy(before.last, reading) > TOLERANCE_MS;
-  const believedFrom = jumped ? reading.monotonic + PROOF_MS : (before?.believedFrom ?? reading.monotonic);
-  const trust = { last: reading, believedFrom };
-  if (newestRow !== undefined && reading.now < newestRow - TOLERANCE_MS) {
-    return { trust, verdict: { trusted: false, reason: "the clock is behind the newest row" } };
-  }
+  const isDoubted = jumped || (isBehind && before?.isBehind !== true);
+  const believedFrom = isDoubted ? reading.monotonic + PROOF_MS : (before?.believedFrom ?? reading.monotonic);
+  const trust = { last: reading, believedFrom, isBehind };
   if (reading.monotonic < believedFrom) {
-    return { trust, verdict: { trusted: false, reason: "the clock jumped within the last hour" } };
+    const reason = isBehind ? "the clock is behind the newest row" : "the clock jumped within the last hour";
+    return { trust, verdict: { trusted: false, reason } };
   }
   return { trust, verdict: { trusted: true } };
 }

@@ -3,6 +3,7 @@ import { createServer, type Server } from "node:http";
 import { createTRPCClient, httpBatchLink, httpBatchStreamLink, httpLink, httpSubscriptionLink } from "@trpc/client";
 import { initTRPC, TRPCError, tracked } from "@trpc/server";
 import { createExpressMiddleware } from "@trpc/server/adapters/express";
+import { observable } from "@trpc/server/observable";
 import { EventSource } from "eventsource";
 import express from "express";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
@@ -60,6 +61,9 @@ function createAppRouter(harness: Harness) {
       yield harness.callContext.current()?.path ?? "no call";
       await new Promise(() => {});
     }),
+    watched: procedure.subscription(() =>
+      observable<string>((observer) => observer.next(harness.callContext.current()?.path ?? "no call")),
+    ),
   });
 }
 
@@ -223,9 +227,8 @@ describe("instrumentation over HTTP", () => {
     },
   );
 
-  it.each(["forever", "deaf"] as const)("ends a subscription that its client leaves: %s", async (path) => {
-    const client = subscribing();
-    const procedure = path === "forever" ? client.forever : client.deaf;
+  it.each(["forever", "deaf", "watched"] as const)("ends a subscription that its client leaves: %s", async (path) => {
+    const procedure = subscribing()[path];
     const first = await new Promise((resolve) => {
       const subscription = procedure.subscribe(undefined, {
         onData: (value) => {

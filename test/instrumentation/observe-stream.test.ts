@@ -1,5 +1,6 @@
 import EventEmitter, { on } from "node:events";
 import { ReadableStream } from "node:stream/web";
+import { observable } from "@trpc/server/observable";
 import { describe, expect, it } from "vitest";
 import { observeStream, type StreamEnd } from "../../server/instrumentation/observe-stream.js";
 
@@ -197,5 +198,27 @@ describe("observeStream", () => {
     });
     expect(() => observed.next()).toThrow(thrown);
     expect(ends).toEqual([{ type: "failed", error: thrown }]);
+  });
+
+  it("follows an observable through its operators, and ends where it cannot be subscribed to", () => {
+    const { observed, ends, steps } = observe(
+      observable<number>((observer) => {
+        observer.next(1);
+        observer.complete();
+      }),
+    );
+    const seen: number[] = [];
+    observed.pipe((source) => source).subscribe({ next: (value) => void seen.push(value) });
+    expect(seen).toEqual([1]);
+    expect(ends).toEqual([{ type: "completed", by: "source" }]);
+    expect(steps()).toBe(1);
+    const cut = new Error("cut");
+    const broken = observe({
+      subscribe() {
+        throw cut;
+      },
+    });
+    expect(() => Reflect.apply(broken.observed.subscribe, undefined, [{}])).toThrow(cut);
+    expect(broken.ends).toEqual([{ type: "failed", error: cut }]);
   });
 });

@@ -1,4 +1,5 @@
 import { initTRPC } from "@trpc/server";
+import { type Observer, observable } from "@trpc/server/observable";
 import { describe, expect, it } from "vitest";
 import { createInFlight } from "../../server/instrumentation/in-flight.js";
 import { createOperationSeries } from "../../server/instrumentation/operation-series.js";
@@ -6,6 +7,8 @@ import { createFakeClock, settle } from "../support/fake-clock.js";
 import { createHarness, createRecordingSink, type Harness } from "./support.js";
 
 const t = initTRPC.create();
+/** Of the subscribers to `watched`, in their order. */
+const observers: Observer<string, unknown>[] = [];
 
 /** The same procedures behind the middleware and in an instrumented router. */
 function bothWays(harness: Harness, clock: ReturnType<typeof createFakeClock>) {
@@ -26,6 +29,7 @@ function bothWays(harness: Harness, clock: ReturnType<typeof createFakeClock>) {
         yield "a";
         throw new Error("cut");
       }),
+      watched: procedure.subscription(() => observable<string>((observer) => void observers.push(observer))),
     });
   return [
     ["middleware", () => routerOn(t.procedure.use(harness.middleware))],
@@ -79,6 +83,46 @@ describe.each(["middleware", "instrument"] as const)("what a procedure gets from
     expect(harness.ended("ticks")).toEqual({ success: 1, aborted: 1 });
     expect(harness.ended("broken")).toEqual({ server_error: 1 });
     expect(left).toBeDefined();
+    expect(harness.faults).toEqual([]);
+  });
+
+  it("for an observable the same as for a stream, however it ends", async () => {
+    const leaving = new AbortController();
+    const { clock, harness, caller } = setUp(leaving.signal);
+    const cut = new Error("cut");
+    const seen: unknown[] = [];
+    const watch = async () => {
+      const watched = await caller.watched();
+      const subscription = watched.subscribe({
+        next: (value) => void seen.push(value),
+        error: (error) => void seen.push(error),
+        complete: () => void seen.push("complete"),
+      });
+      return { subscription, source: observers.at(-1) };
+    };
+    const completes = await watch();
+    await clock.advance(30);
+    completes.source?.next("a");
+    await clock.advance(10);
+    completes.source?.next("b");
+    completes.source?.complete();
+    const fails = await watch();
+    fails.source?.error(cut);
+    const left = await watch();
+    left.subscription.unsubscribe();
+    left.source?.next("too late");
+    const aborted = await watch();
+    leaving.abort();
+    aborted.subscription.unsubscribe();
+    expect(seen.slice(0, 3)).toEqual(["a", "b", "complete"]);
+    expect(harness.sink.values("trpc.watched.first_event")).toEqual([30]);
+    expect(harness.sink.values("trpc.watched.lifetime", { end_reason: "completed" })).toEqual([40]);
+    const reasons = ["completed", "failed", "returned", "aborted"].map(
+      (end_reason) => harness.sink.values("trpc.watched.lifetime", { end_reason }).length,
+    );
+    expect(reasons).toEqual([1, 1, 1, 1]);
+    expect(harness.ended("watched")).toEqual({ success: 2, server_error: 1, aborted: 1 });
+    expect(harness.journal.failures.map(({ errorMessage }) => errorMessage)).toEqual(["cut"]);
     expect(harness.faults).toEqual([]);
   });
 

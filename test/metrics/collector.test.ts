@@ -297,6 +297,8 @@ describe("what is recorded", () => {
       { seq: 1, series: [{ count: 1 }], recordedTotal: 1 },
       { seq: 2, series: [], recordedTotal: 1 },
       { seq: 3, series: [], recordedTotal: 1 },
+      // Its last word.
+      { seq: 4, series: [], recordedTotal: 1 },
     ]);
   });
 
@@ -547,6 +549,25 @@ describe("the end", () => {
     expect(clock.pendingTimers).toBe(0);
     collector.start();
     expect(clock.pendingTimers).toBe(0);
+  });
+
+  it("says once how much was recorded, so that a loss of what was sent before is known when nobody can ask it any more", async () => {
+    const { clock, collector, transport } = setUp();
+    collector.start();
+    collector.series(latency).record(1);
+    await clock.advance(5_000);
+    expect(transport.arrived).toHaveLength(1);
+    await collector.stop();
+    await collector.flush();
+    expect(collector.drain()).toEqual([]);
+    expect(transport.arrived.slice(1)).toMatchObject([{ seq: 2, series: [], recordedTotal: 1 }]);
+  });
+
+  it("has nothing to say when nothing was ever recorded", async () => {
+    const { collector, transport } = setUp();
+    collector.start();
+    await collector.stop();
+    expect(transport.arrived).toEqual([]);
   });
 
   it("waits no longer than one batch may take when the stream gives no answer", async () => {

@@ -41,6 +41,21 @@ describe("a collector's totals", () => {
   });
 });
 
+describe("a collector that has as many series as it may", () => {
+  it("lets no total go for want of room for its overflow series", () => {
+    const limits = { maxSeries: 40, maxSeriesPerMetric: 10 };
+    const collector = new Collector({ clock: createFakeClock(), stream: undefined, instance: "i", boot: "b" }, limits);
+    const totals = () => collector.cumulative().reduce((total, { sum }) => total + sum, 0);
+    for (let window = 1; window <= 3; window += 1) {
+      for (let at = 0; at < 100; at += 1) {
+        collector.series({ ...counter, metricName: `m${at % 5}_total`, tags: { at: String(at) } }).record(1);
+      }
+      expect(totals()).toBe(window * 100);
+    }
+    expect(collector.accounting()).toMatchObject({ forgotten: 0, series: 45 });
+  });
+});
+
 describe("CumulativeView", () => {
   it("lets the quietest series go when there is no room, and says so", () => {
     const view = new CumulativeView({ maxSeries: 2 });

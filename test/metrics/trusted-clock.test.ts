@@ -17,6 +17,18 @@ describe("the wall clock", () => {
 
   it("is not believed behind the newest row", () => {
     expect(judge(undefined, START, 0, START + HOUR_MS).trusted).toBe(false);
+    const before = judge(undefined, START, 0, START);
+    expect(judge(before.trust, START + MINUTE_MS, MINUTE_MS, START + HOUR_MS).trusted).toBe(false);
+  });
+
+  it("is believed again once it has run evenly behind that row for an hour: then it is the row that is wrong", () => {
+    const newest = START + 365 * DAY_MS;
+    let state = judge(undefined, START, 0, START);
+    for (let at = 1; at < 61; at += 1) {
+      state = judge(state.trust, START + at * MINUTE_MS, at * MINUTE_MS, newest);
+      expect(state.trusted).toBe(false);
+    }
+    expect(judge(state.trust, START + 61 * MINUTE_MS, 61 * MINUTE_MS, newest).trusted).toBe(true);
   });
 
   it.each([HOUR_MS, -10 * MINUTE_MS, 365 * DAY_MS])("is not believed for an hour after it jumped by %d ms", (jump) => {

@@ -10,6 +10,7 @@ import { type Environment, readEnvironment } from "../../server/env.js";
 import { createParamedic, type Logger, type Paramedic, type ParamedicOptions } from "../../server/index.js";
 import { ownKey } from "../services/own-key.js";
 import { startRedis } from "../services/redis-server.js";
+import { lockDatabase } from "../support/database-lock.js";
 
 let folder: string;
 const running: Paramedic[] = [];
@@ -236,6 +237,34 @@ describe("a composed Paramedic", () => {
     });
     expect(series.reduce((sum, point) => sum + point.sum, 0)).toBe(100);
   });
+
+  it("aggregates where there is no Redis, even when told to leave that to others: there are none", async () => {
+    const paramedic = start({ redis: false }, { PARAMEDIC_AGGREGATE: "false" });
+    await paramedic.ready;
+    paramedic.metrics.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+    await expect.poll(async () => (await paramedic.metrics.accounting()).rolledUp).toBeGreaterThan(0);
+  });
+
+  it("says at its end how many points nobody took, and nothing when all were taken", async () => {
+    const warned: string[] = [];
+    const logger: Logger = { debug() {}, info() {}, error() {}, warn: (_fields, message) => void warned.push(message) };
+    const told = () => warned.filter((message) => message.startsWith("shutdown ended"));
+    const saved = start({ logger });
+    await saved.ready;
+    saved.metrics.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+    await saved.shutdown();
+    expect(told()).toEqual([]);
+    const variables = { INSTRUMENTATION_ENABLED: "false", HEALTH_MONITORING_ENABLED: "false" };
+    const paramedic = start({ logger, shutdownTimeoutMs: 300 }, variables);
+    await paramedic.ready;
+    const lock = await lockDatabase(join(folder, "paramedic.db"));
+    for (let i = 0; i < 7; i += 1) {
+      paramedic.metrics.record({ metricType: "custom", metricName: "orders_total", value: 1 });
+    }
+    await paramedic.shutdown();
+    await lock.release();
+    expect(told()).toEqual(["shutdown ended with 7 points that neither the stream nor the store has taken"]);
+  });
 });
 
 describe("a database file that cannot be used", () => {
@@ -323,6 +352,20 @@ describe("Redis", () => {
     const ledger = await next.store.ledger();
     expect(ledger.reduce((sum, boot) => sum + boot.recorded - boot.rolledUp, 0)).toBe(0);
   }, 40_000);
+
+  it("that is away at shutdown loses nothing of an instance that leaves aggregation to others and has the store", async () => {
+    const variables = { PARAMEDIC_REDIS_URL: "redis://127.0.0.1:1", PARAMEDIC_AGGREGATE: "false" };
+    const paramedic = start({}, variables);
+    const { api } = appOf(paramedic);
+    await paramedic.ready;
+    for (let i = 0; i < 100; i += 1) await api.good();
+    await paramedic.shutdown();
+    const next = start({ redis: false }, { HEALTH_MONITORING_ENABLED: "false" });
+    await next.ready;
+    const [boot] = await next.store.ledger();
+    expect(boot).toMatchObject({ rolledUp: boot?.recorded });
+    expect(boot?.rolledUp).toBeGreaterThanOrEqual(200);
+  });
 
   it("shared by two instances carries the batches of both, each counted once", async () => {
     const key = ownKey("two");
