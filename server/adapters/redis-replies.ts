@@ -34,10 +34,6 @@ export function entriesOf(reply: unknown): readonly RawEntry[] {
   );
 }
 
-export function idsWithoutContent(reply: unknown): readonly string[] {
-  return entriesOf(reply).flatMap(({ id, fields }) => (fields === undefined ? [id] : []));
-}
-
 /** The reply of XAUTOCLAIM: `[next, [[id, [field, value, …]], …], [lost id, …]]`. */
 export function claimedOf(reply: unknown): Claimed {
   const [next, claimed, lost] = listOf(reply);

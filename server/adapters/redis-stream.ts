@@ -11,7 +11,7 @@ import type { Clock } from "../ports/clock.js";
 import type { MetricStream, StreamEntry } from "../ports/metric-stream.js";
 import type { RedisArgument, RedisConnection } from "./redis-connection.js";
 import { replyCode } from "./redis-failure.js";
-import { claimedOf, entriesOf, groupsOf, idsWithoutContent, nextId, pairsOf } from "./redis-replies.js";
+import { claimedOf, entriesOf, groupsOf, nextId, pairsOf, type RawEntry } from "./redis-replies.js";
 
 export interface RedisStreamDeps {
   readonly redis: RedisConnection;
@@ -87,6 +87,8 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
   const lost = new Set<string>();
   let claimFrom = "0-0";
   let claimDueAt = clock.monotonic();
+  /** After a read without an answer: what Redis gave it is pending for us, beyond this id, and nobody has it. */
+  let unansweredFrom: string | undefined;
   let closed = false;
 
   const ask = (doing: string, name: string, ...args: readonly RedisArgument[]) =>
@@ -127,12 +129,16 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
     if (claimFrom === "0-0") claimDueAt = clock.monotonic() + claimAfterMs / 2;
     for (const id of claimed.lost) lost.add(id);
     if (claimed.nameless > 0) for (const id of await ownWithoutContent()) lost.add(id);
-    const there = await Promise.all(
-      claimed.entries.map(async ({ id, fields }) => ({ id, fields, deliveries: await deliveriesOf(id) })),
-    );
+    const there = await withDeliveries(claimed.entries);
     const gone = [...lost].map((id): StreamEntry => ({ id, fields: undefined, deliveries: 1 }));
     lost.clear();
     return [...gone, ...there];
+  };
+
+  /** What Redis has given to this consumer and nobody has acknowledged, beyond an id. */
+  const ownPending = async (after: string, count: number): Promise<readonly RawEntry[]> => {
+    const own = ["GROUP", group, consumer, "COUNT", count, "STREAMS", key, after] as const;
+    return entriesOf(await ask("read again from", "XREADGROUP", ...own));
   };
 
   /** Redis 6.2 gives nothing for a trimmed entry, not even its id; reading one's own pending entries again tells it. */
@@ -140,13 +146,26 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
     const found: string[] = [];
     let after: string | undefined = "0";
     while (after !== undefined) {
-      const own = ["GROUP", group, consumer, "COUNT", OWN_PAGE, "STREAMS", key, after] as const;
-      const reply: unknown = await ask("read again from", "XREADGROUP", ...own);
-      found.push(...idsWithoutContent(reply));
-      after = entriesOf(reply).at(-1)?.id;
+      const page: readonly RawEntry[] = await ownPending(after, OWN_PAGE);
+      found.push(...page.flatMap(({ id, fields }) => (fields === undefined ? [id] : [])));
+      after = page.at(-1)?.id;
     }
     return found;
   };
+
+  /** Redis may have given entries to a read that was given up, or whose connection ended, before it knew of that. */
+  const answerTo = async (reading: Promise<unknown>): Promise<unknown> => {
+    let reply: unknown;
+    try {
+      reply = await reading;
+    } finally {
+      if (reply === undefined) unansweredFrom = "0";
+    }
+    return reply;
+  };
+
+  const withDeliveries = (entries: readonly RawEntry[]): Promise<readonly StreamEntry[]> =>
+    Promise.all(entries.map(async ({ id, fields }) => ({ id, fields, deliveries: await deliveriesOf(id) })));
 
   const deliveriesOf = async (id: string): Promise<number> => {
     const [pending] = pairsOf(await ask("look at", "XPENDING", key, group, id, id, 1));
@@ -201,11 +220,16 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
       return inGroup(async () => {
         const claimed = await claim(count);
         if (claimed.length > 0) return claimed;
+        if (unansweredFrom !== undefined) {
+          const given = await ownPending(unansweredFrom, count);
+          unansweredFrom = given.at(-1)?.id;
+          if (given.length > 0) return withDeliveries(given);
+        }
         const head = ["GROUP", group, consumer, "COUNT", count] as const;
         const tail = ["STREAMS", key, ">"] as const;
-        const reply =
+        const reply = await answerTo(
           waitMs > 0
-            ? await redis.blocking(
+            ? redis.blocking(
                 { doing: `read from ${key}`, waitMs, signal },
                 "XREADGROUP",
                 ...head,
@@ -213,7 +237,8 @@ export function createRedisStream({ redis, clock }: RedisStreamDeps, options: Re
                 Math.ceil(waitMs),
                 ...tail,
               )
-            : await ask("read from", "XREADGROUP", ...head, ...tail);
+            : ask("read from", "XREADGROUP", ...head, ...tail),
+        );
         return entriesOf(reply).map(({ id, fields }) => ({ id, fields, deliveries: 1 }));
       });
     },

@@ -10,6 +10,7 @@ import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";
 import { Collector } from "../../server/metrics/collector.js";
 import { systemClock } from "../../server/ports/clock.js";
+import { HOUR_MS } from "../../shared/units.js";
 import { readNow, seqsOf } from "../conformance/metric-stream.js";
 import { ownKey } from "../services/own-key.js";
 import { type RedisServer, startRedis } from "../services/redis-server.js";
@@ -33,8 +34,8 @@ function connectTo(target: string | Redis | Cluster, commandTimeoutMs = 1_000): 
   return redis;
 }
 
-function streamOn(redis: RedisConnection, key = ownKey("stream"), consumer = "a") {
-  return createRedisStream({ redis, clock: systemClock }, { key, consumer, claimAfterMs: 50 });
+function streamOn(redis: RedisConnection, key = ownKey("stream"), consumer = "a", claimAfterMs = 50) {
+  return createRedisStream({ redis, clock: systemClock }, { key, consumer, claimAfterMs });
 }
 
 function adminOf(url: string): Redis {
@@ -145,6 +146,29 @@ describe("a command always settles", () => {
       for (const seq of seqsOf(entries)) found.add(seq);
       return found;
     }).toEqual(new Set([1, 2]));
+  });
+
+  it("when its caller ends it while the answer is on its way: the next read has what was given to nobody", async () => {
+    const server = await ownRedis();
+    const { proxy, url } = await proxyTo(server.port);
+    const key = ownKey("stream");
+    const stream = streamOn(connectTo(url), key, "a", HOUR_MS);
+    await stream.append(batchOf(1));
+    await stream.acknowledge((await readNow(stream)).map(({ id }) => id));
+    const leaving = new AbortController();
+    const waiting = stream.read({ count: 10, waitMs: 10_000, signal: leaving.signal });
+    await eventually(() => adminOf(server.url).info("clients")).toMatch(/blocked_clients:1/);
+    proxy.blackhole("to_client");
+    for (const seq of [2, 3]) await streamOn(connectTo(server.url), key).append(batchOf(seq));
+    await eventually(() => adminOf(server.url).xpending(key, "paramedic")).toContain(1);
+    leaving.abort();
+    expect(await waiting).toEqual([]);
+    proxy.resume();
+    const next = await readNow(stream);
+    expect(seqsOf(next)).toEqual([2]);
+    expect(next[0]?.deliveries).toBe(2);
+    expect(seqsOf(await readNow(stream))).toEqual([3]);
+    expect(seqsOf(await readNow(stream))).toEqual([]);
   });
 
   it("when the greeting of a new connection is lost, and a waiting read finds its way again", async () => {
