@@ -24,6 +24,7 @@ const SERIES_PER_BATCH = 100;
 const POINTS_PER_SERIES = 20;
 const COMMITS = 200;
 const WARM_UP_COMMITS = 20;
+const SWEEP_MS = 50;
 
 export const commit: Scenario = {
   name: "commit",
@@ -35,7 +36,7 @@ export const commit: Scenario = {
     const collect = garbageCollector();
     /** What one leaves behind is no garbage of the next. */
     const turnsOf = (work: Parameters<typeof longestTurn>[1]) => {
-      collect();
+      collect({ type: "minor" });
       return longestTurn(clock, work);
     };
     try {
@@ -50,6 +51,9 @@ export const commit: Scenario = {
       const idle: number[] = [];
       const byTheWall: number[] = [];
       for (let round = -WARM_UP_COMMITS; round < COMMITS; round += 1) {
+        // The old part of it too, and time to sweep it up before anything is measured.
+        collect();
+        await sleep(SWEEP_MS);
         const entries = batchesOf(round + WARM_UP_COMMITS).map(encodeBatch);
         const startedAt = performance.now();
         const { ofWork: block, ofWorkByTheWall } = await turnsOf(async (hasPart) => {
