@@ -42,7 +42,9 @@ export async function shutDown(parts: ShutdownParts): Promise<void> {
     await step(parts.stopCollector);
     await step(() => parts.drainStream(timeoutMs * DRAIN_SHARE));
     await step(parts.stopAggregator);
-    for (const batch of parts.leftOver()) await step(() => parts.fold(batch));
+    await step(async () => {
+      for (const batch of parts.leftOver()) await step(() => parts.fold(batch));
+    });
     await step(parts.stopRecording);
     await step(parts.closeStream);
     await step(parts.closeStore);

@@ -56,6 +56,28 @@ describe("shutting down", () => {
     expect(faults).toEqual([expect.objectContaining({ message: "Redis is away" })]);
   });
 
+  it("folds what it can of what is left, and goes on when nobody can say what that is", async () => {
+    const folded: number[] = [];
+    const cut = harness({
+      leftOver: () => [1, 2, 3].map((seq) => ({ ...batch, seq })),
+      async fold({ seq }) {
+        if (seq === 2) throw new Error("refused");
+        folded.push(seq);
+      },
+    });
+    await cut.ended;
+    expect(folded).toEqual([1, 3]);
+    expect(cut.faults).toEqual([expect.objectContaining({ message: "refused" })]);
+    const lost = harness({
+      leftOver() {
+        throw new Error("cannot say");
+      },
+    });
+    await lost.ended;
+    expect(lost.order).toEqual(IN_ORDER.filter((step) => step !== "fold"));
+    expect(lost.faults).toEqual([expect.objectContaining({ message: "cannot say" })]);
+  });
+
   it("ends at its deadline, whatever hangs", async () => {
     const { clock, ended } = harness({ closeStream: () => new Promise(() => {}) });
     let done = false;
