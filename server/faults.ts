@@ -16,7 +16,7 @@ const REPEAT_AFTER_MS = 5 * MINUTE_MS;
 
 interface Place {
   count: number;
-  message: string;
+  message: string | undefined;
   /** Monotonic milliseconds. */
   saidAt: number;
 }
@@ -28,10 +28,10 @@ export function createFaults({ clock, logger }: { readonly clock: Clock; readonl
     at: (name) => (error) => {
       const fault = describeError(error);
       const now = clock.monotonic();
-      const place = places.get(name) ?? { count: 0, message: "", saidAt: now };
+      const place = places.get(name) ?? { count: 0, message: undefined, saidAt: now };
       places.set(name, place);
       place.count += 1;
-      if (place.count > 1 && fault.message === place.message && now - place.saidAt < REPEAT_AFTER_MS) return;
+      if (fault.message === place.message && now - place.saidAt < REPEAT_AFTER_MS) return;
       place.message = fault.message;
       place.saidAt = now;
       const { code } = fault;

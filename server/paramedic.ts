@@ -528,6 +528,7 @@ export function createParamedic<Context extends object = object>(
         },
       })
     : undefined;
+  const isStoreOpen = () => opening?.isOpen() === true;
   if (enabled && flags.INSTRUMENTATION_ENABLED) {
     collector.start();
     instrumentation.start();
@@ -572,7 +573,7 @@ export function createParamedic<Context extends object = object>(
       now: clock.now(),
       instance,
       mode: settings.mode(),
-      storeOpen: opening?.isOpen() ?? false,
+      storeOpen: isStoreOpen(),
       circuits: circuits.getAll().map((circuit) => ({ ...circuit.snapshot(), counts: circuit.counts() })),
       health: health.latest(),
       pipeline: collector.accounting(),
@@ -623,13 +624,12 @@ export function createParamedic<Context extends object = object>(
     status: () => ({
       instance,
       mode: settings.mode(),
-      storeOpen: opening?.isOpen() ?? false,
+      storeOpen: isStoreOpen(),
       settingsAgeMs: settings.view().ageMs,
       circuitsAgeMs: persistence?.stats().ageMs,
     }),
   });
 
-  const isStoreOpen = () => opening?.isOpen() === true;
   let foldedAtEnd = 0;
   /** What Redis has confirmed is there for others; what the in-process stream holds ends with this process. */
   const sayWhatIsUnsaved = () => {
@@ -638,7 +638,8 @@ export function createParamedic<Context extends object = object>(
     const saved = redis === undefined ? committedPoints + duplicatePoints : sent + foldedAtEnd;
     const points = sent + handedOver + inFlight - saved;
     if (!enabled || points === 0) return;
-    logger.warn({ event: "shutdown", points }, `shutdown ended with ${points} points that ${NOBODY_TOOK}`);
+    const line = `shutdown ended with ${points} points that neither the stream nor the store has taken`;
+    logger.warn({ event: "shutdown", points }, line);
   };
   let ended: Promise<void> | undefined;
   const shutdown = (): Promise<void> => {
@@ -759,8 +760,6 @@ export function createParamedic<Context extends object = object>(
 
 /** EX_TEMPFAIL: supervisors that restart on failure do. */
 const EXIT_FOR_RESTART = 75;
-
-const NOBODY_TOOK = "neither the stream nor the store has taken";
 
 /** Gaps that the accounting names; their points are all counted. */
 const GAPS_SHOWN = 100;

@@ -3,15 +3,10 @@
  * next window and leaves the given one as it is. Each result costs the same, however much the window holds: a calendar of ten
  * buckets, or a queue of two halves, is rebuilt once in many results. Pure.
  */
+import type { CircuitCounts } from "../../shared/circuit.js";
 import type { CircuitConfig, WindowKind } from "../../shared/circuit-config.js";
 
-export interface WindowCounts {
-  readonly calls: number;
-  readonly failures: number;
-  readonly slow: number;
-  /** Of the slow ones. */
-  readonly slowFailures: number;
-}
+export type WindowCounts = Pick<CircuitCounts, "calls" | "failures" | "slow" | "slowFailures">;
 
 interface WindowBase extends WindowCounts {
   /** Monotonic; -Infinity before the first failure. */

@@ -1,17 +1,13 @@
 /** When a closed circuit opens, by the counts of its window. Every threshold is reached with `>=`. Pure. */
-import type { OwnOpeningReason } from "../../shared/circuit.js";
+import type { CircuitCounts, OwnOpeningReason } from "../../shared/circuit.js";
 import type { CircuitConfig } from "../../shared/circuit-config.js";
-import type { WindowCounts } from "./circuit-window.js";
 
 export type TripReason = Extract<OwnOpeningReason, "failure_threshold" | "failure_ratio" | "slow_call_ratio">;
 
-type JudgedCounts = Pick<WindowCounts, "calls" | "failures" | "slow">;
+type JudgedCounts = Pick<CircuitCounts, "calls" | "failures" | "slow">;
 
 /** Shares of the calls in a window; undefined while they are too few to say. */
-export interface WindowRatios {
-  readonly failureRatio: number | undefined;
-  readonly slowCallRatio: number | undefined;
-}
+export type WindowRatios = Pick<CircuitCounts, "failureRatio" | "slowCallRatio">;
 
 /**
  * The rule that says to open; undefined when none does. A ratio is judged after every result, so a success may open the
