@@ -130,12 +130,13 @@ it("is seen against the real limit, drained and started anew, and every call and
     .poll(() => rowsOf(database, "select 1 from paramedic_incidents where status = 'open'"), soon)
     .toEqual([]);
 
+  const lives = "select count(*) lives from paramedic_ingest_boots";
+  await expect.poll(() => rowsOf(database, lives), soon).toEqual([{ lives: 2 }]);
   const { data } = await ask(port, "accounts");
   expect(data).toMatchObject({ dropped: {}, lost: 0, gaps: [] });
   const [recorded, rolledUp, inFlight] = ["recorded", "rolledUp", "inFlight"].map((name) =>
     Number(readProperty(data, name)),
   );
   expect(recorded).toBe(Number(rolledUp) + Number(inFlight));
-  expect(rowsOf(database, "select count(*) lives from paramedic_ingest_boots")).toEqual([{ lives: 2 }]);
   console.info(`memory exhaustion: ${leaks} leaks of 1 MB, ${answered} calls answered, ${JSON.stringify(data)}`);
 });
