@@ -1,6 +1,6 @@
 /** What one recorded point costs on its way through a real Redis, producer and consumer, beside one XADD per point. */
 import { Redis } from "ioredis";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { connectRedis } from "../../server/adapters/redis-connection.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";

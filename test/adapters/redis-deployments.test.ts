@@ -4,7 +4,7 @@ import { readFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { Cluster, Redis } from "ioredis";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { connectRedis, type RedisConnection } from "../../server/adapters/redis-connection.js";
 import { createRedisControlChannel, REDIS_CONTROL_PERMISSIONS } from "../../server/adapters/redis-control-channel.js";
 import { createRedisStream, REDIS_STREAM_PERMISSIONS } from "../../server/adapters/redis-stream.js";

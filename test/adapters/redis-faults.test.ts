@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Cluster, Redis, type RedisOptions } from "ioredis";
 import { afterEach, describe, expect, inject, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { connectRedis, type RedisConnection } from "../../server/adapters/redis-connection.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createAggregator } from "../../server/metrics/aggregator.js";

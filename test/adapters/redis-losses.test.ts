@@ -1,7 +1,7 @@
 /** What is trimmed away, cannot be read, or comes at the wrong moment on a real Redis: counted, kept, and in nobody's way. */
 import { afterEach, beforeEach, describe, expect, inject, it } from "vitest";
 import { closeAccounts } from "../../server/accounting.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { RedisConnection } from "../../server/adapters/redis-connection.js";
 import { redisFailure } from "../../server/adapters/redis-failure.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";

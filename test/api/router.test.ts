@@ -1,6 +1,6 @@
 import { initTRPC } from "@trpc/server";
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createRouter } from "../../server/api/router.js";
 import type { Store } from "../../server/ports/store.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";

@@ -1,7 +1,7 @@
 import { initTRPC } from "@trpc/server";
 import { describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createProcedures } from "../../server/api/procedures.js";
 import { createSettingsRouter } from "../../server/api/settings-router.js";
 import { createLiveSettings } from "../../server/watchdog/live-settings.js";

@@ -1,6 +1,6 @@
 /** Instances of Paramedic's circuits over one store, as a fleet has them, each with a clock and a channel that a test can bend. */
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import type { CircuitBreakerOptions } from "../../server/circuit/circuit-config.js";
 import {

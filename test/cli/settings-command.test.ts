@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { changeStored, describeStored, parseChange } from "../../server/cli/settings-command.js";
 import { createFakeClock } from "../support/fake-clock.js";
 

@@ -2,7 +2,7 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { commitEntry } from "../../server/adapters/commit-entry.js";
 import { createLocalStream } from "../../server/adapters/local-stream.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { type AggregatorOptions, createAggregator } from "../../server/metrics/aggregator.js";
 import { Collector } from "../../server/metrics/collector.js";
 import type { MetricStream, StreamEntry } from "../../server/ports/metric-stream.js";

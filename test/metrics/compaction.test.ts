@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { type CompactionOptions, createCompaction, RETENTION_DEFAULTS } from "../../server/metrics/compaction.js";
 import type { Store } from "../../server/ports/store.js";
 import { ParamedicError } from "../../shared/errors.js";

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { Batch } from "../../shared/series.js";
 import { durations, START, summaryOf } from "../conformance/store-fixtures.js";
 import { createFakeClock } from "../support/fake-clock.js";

@@ -7,7 +7,7 @@
  */
 import { once } from "node:events";
 import { createAsyncCallContext } from "../../server/adapters/async-call-context.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { connectRedis } from "../../server/adapters/redis-connection.js";
 import { createRedisStream } from "../../server/adapters/redis-stream.js";
 import { createInstrumentation } from "../../server/instrumentation/instrumentation.js";

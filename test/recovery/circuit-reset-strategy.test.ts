@@ -1,7 +1,7 @@
 /** The reset of a circuit whose service answers again, on an engine that writes rows and a circuit that listens to the channel. */
 import { describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
 import { CircuitResetStrategy } from "../../server/recovery/circuit-reset-strategy.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";

@@ -1,6 +1,6 @@
 /** From the first repair that does not help to the human who is told: on a store that two instances share, with a clock that moves. */
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { AlertOperatorStrategy, type OperatorAlert } from "../../server/recovery/alert-operator-strategy.js";
 import type { RecoveryEngineOptions } from "../../server/recovery/engine-options.js";
 import { RecoveryEngine, type RecoveryEngineDeps } from "../../server/recovery/recovery-engine.js";

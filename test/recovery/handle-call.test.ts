@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createBuiltInStrategies } from "../../server/recovery/built-in-strategies.js";
 import { RecoveryEngine, type RecoveryEngineDeps } from "../../server/recovery/recovery-engine.js";
 import { ParamedicError } from "../../shared/errors.js";

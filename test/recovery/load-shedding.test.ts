@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import { initTRPC } from "@trpc/server";
 import fc from "fast-check";
 import { afterEach, describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic } from "../../server/paramedic.js";
 import { systemClock } from "../../server/ports/clock.js";

@@ -1,7 +1,7 @@
 /** Announced work on a service, from the operator who announces it to the repairs that rest. */
 import { initTRPC } from "@trpc/server";
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createMaintenanceRouter } from "../../server/api/maintenance-router.js";
 import { createProcedures } from "../../server/api/procedures.js";
 import { createMaintenance } from "../../server/recovery/maintenance.js";

@@ -1,6 +1,6 @@
 /** What an operator does by hand, and what he is refused. */
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { RecoveryEngineOptions } from "../../server/recovery/engine-options.js";
 import { RecoveryEngine, type RecoveryEngineDeps } from "../../server/recovery/recovery-engine.js";
 import type { RecoveryStrategy } from "../../shared/recovery.js";

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { RescueRecord } from "../../server/ports/journal.js";
 import type { Store } from "../../server/ports/store.js";
 import type { RecoveryEngineOptions } from "../../server/recovery/engine-options.js";

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import { seededRandom } from "../../examples/seeded-random.js";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { AlertOperatorStrategy } from "../../server/recovery/alert-operator-strategy.js";
 import { CircuitBreakStrategy } from "../../server/recovery/circuit-break-strategy.js";
 import { CircuitResetStrategy } from "../../server/recovery/circuit-reset-strategy.js";

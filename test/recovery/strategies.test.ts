@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { RecoveryEngineOptions } from "../../server/recovery/engine-options.js";
 import { createFeatures } from "../../server/recovery/features.js";
 import { createLastGood } from "../../server/recovery/last-good.js";

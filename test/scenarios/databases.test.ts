@@ -3,7 +3,7 @@ import { initTRPC } from "@trpc/server";
 import { drizzle } from "drizzle-orm/node-postgres";
 import pg from "pg";
 import { afterAll, beforeAll, beforeEach, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic, type Paramedic } from "../../server/index.js";
 import { systemClock } from "../../server/ports/clock.js";

@@ -4,7 +4,7 @@ import { initTRPC } from "@trpc/server";
 import { generateText } from "ai";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { guardedModel } from "../../server/ai-sdk.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic, type Paramedic } from "../../server/index.js";

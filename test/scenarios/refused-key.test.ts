@@ -1,6 +1,6 @@
 /** A provider's key is refused while another provider answers: no caller notices, so somebody has to be told. */
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic, type Paramedic } from "../../server/index.js";
 import { systemClock } from "../../server/ports/clock.js";

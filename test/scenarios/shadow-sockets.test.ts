@@ -5,7 +5,7 @@
 import { createServer, get, type RequestListener } from "node:http";
 import { connect } from "node:net";
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic } from "../../server/index.js";
 import { systemClock } from "../../server/ports/clock.js";

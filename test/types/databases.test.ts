@@ -10,7 +10,7 @@ import mysqlPromise from "mysql2/promise";
 import pg from "pg";
 import postgres from "postgres";
 import { afterAll, describe, expect, expectTypeOf, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createParamedic } from "../../server/index.js";
 import { systemClock } from "../../server/ports/clock.js";
 import { mysqlUsers, pgUsers } from "../support/server-databases.js";

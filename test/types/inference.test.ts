@@ -7,7 +7,7 @@ import { drizzle } from "drizzle-orm/better-sqlite3";
 import superjson from "superjson";
 import { afterAll, describe, expect, expectTypeOf, it } from "vitest";
 import { z } from "zod";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { createParamedic } from "../../server/index.js";
 import { systemClock } from "../../server/ports/clock.js";
 import type { HealthReport } from "../../shared/health.js";

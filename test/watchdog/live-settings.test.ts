@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { ControlChannel, ControlListener } from "../../server/ports/control-channel.js";
 import type { Store } from "../../server/ports/store.js";
 import { createLiveSettings, SETTINGS_BELIEVED_MS } from "../../server/watchdog/live-settings.js";

@@ -4,7 +4,7 @@
  */
 import { initTRPC } from "@trpc/server";
 import { afterEach, describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import { readEnvironment } from "../../server/env.js";
 import { createParamedic, type Paramedic } from "../../server/index.js";
 import type { Store } from "../../server/ports/store.js";

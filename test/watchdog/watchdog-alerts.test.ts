@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { Notification } from "../../server/ports/notifier.js";
 import type { WatchdogAlert } from "../../server/ports/watchdog.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";

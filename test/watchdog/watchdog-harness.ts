@@ -1,6 +1,6 @@
 /** A watchdog with its parts on one store, a fake clock, and a real engine behind it. */
 import { createLocalControlChannel } from "../../server/adapters/local-control-channel.js";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { Store } from "../../server/ports/store.js";
 import type { WatchdogAlert } from "../../server/ports/watchdog.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";

@@ -2,7 +2,7 @@ import { chmodSync, existsSync, mkdirSync, renameSync, rmSync, statSync, writeFi
 import { join } from "node:path";
 import Database from "better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../../server/adapters/memory-store.js";
+import { createMemoryStore } from "../../../server/adapters/memory/memory-store.js";
 import { migrateSqlite } from "../../../server/adapters/sqlite/migrate.js";
 import { createSqliteStore } from "../../../server/adapters/sqlite/sqlite-store.js";
 import type { Store } from "../../../server/ports/store.js";

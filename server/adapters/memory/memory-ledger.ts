@@ -1,7 +1,7 @@
 /** The ledger in plain maps: counts each batch once, with the marks and gaps that every store keeps. */
-import { type Batch, type BatchGap, pointsIn } from "../../shared/series.js";
-import type { LedgerEntry, RollupStore } from "../ports/store.js";
-import { type Gap, type LedgerBatch, ledgerBatchOf } from "./batch-marks.js";
+import { type Batch, type BatchGap, pointsIn } from "../../../shared/series.js";
+import type { LedgerEntry, RollupStore } from "../../ports/store.js";
+import { type Gap, type LedgerBatch, ledgerBatchOf } from "../batch-marks.js";
 import {
   type BootTotals,
   ENDED_BOOTS,
@@ -10,14 +10,15 @@ import {
   foldLate,
   refuseForgotten,
   settleBoot,
-} from "./boot-totals.js";
+} from "../boot-totals.js";
+import type { Slice } from "./memory-rows.js";
 
 export interface MemoryLedger {
   /** `false` when the batch was counted before. */
   add(batch: Batch, now: number): boolean;
-  settle(slice: { readonly before: number; readonly limit: number }): number;
-  pruneBoots(slice: { readonly before: number; readonly limit: number }): number;
-  pruneGaps(slice: { readonly before: number; readonly limit: number }): number;
+  settle(slice: Slice): number;
+  pruneBoots(slice: Slice): number;
+  pruneGaps(slice: Slice): number;
   entries(): readonly LedgerEntry[];
   gaps(query: Parameters<RollupStore["listGaps"]>[0]): readonly BatchGap[];
 }

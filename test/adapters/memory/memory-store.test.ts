@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { createMemoryStore } from "../../server/adapters/memory-store.js";
-import { describeStore } from "../conformance/store.js";
-import { batchOf, repairOf, rescueOf, START, sightingOf } from "../conformance/store-fixtures.js";
-import { createFakeClock } from "../support/fake-clock.js";
+import { createMemoryStore } from "../../../server/adapters/memory/memory-store.js";
+import { describeStore } from "../../conformance/store.js";
+import { batchOf, repairOf, rescueOf, START, sightingOf } from "../../conformance/store-fixtures.js";
+import { createFakeClock } from "../../support/fake-clock.js";
 
 describeStore("the memory store", async () => {
   const clock = createFakeClock();

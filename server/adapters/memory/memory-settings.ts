@@ -1,12 +1,12 @@
 /** Settings in plain maps. */
-import type { SettingRecord, SettingsStore } from "../ports/settings-store.js";
-import { type Kept, newestFirst } from "./memory-pages.js";
-import { changed, isSet } from "./setting-rows.js";
+import type { SettingRecord, SettingsStore } from "../../ports/settings-store.js";
+import { changed, isSet } from "../setting-rows.js";
+import { type Kept, newestFirst, type Slice } from "./memory-rows.js";
 
 export interface MemorySettings {
   readonly store: SettingsStore;
   /** All but the last change of each. */
-  prune(slice: { readonly before: number; readonly limit: number }): number;
+  prune(slice: Slice): number;
 }
 
 export function createMemorySettings(capacity: number): MemorySettings {

@@ -1,15 +1,15 @@
 /** Tasks under watch in a plain map. */
-import type { TaskRun } from "../../shared/task.js";
-import type { Clock } from "../ports/clock.js";
-import type { TaskStore } from "../ports/task-store.js";
-import { type Kept, newestFirst } from "./memory-pages.js";
-import { checkLimit } from "./page-cursor.js";
-import { beatenTask, begunTask, endedTask, stuckTask } from "./task-rows.js";
+import type { TaskRun } from "../../../shared/task.js";
+import type { Clock } from "../../ports/clock.js";
+import type { TaskStore } from "../../ports/task-store.js";
+import { checkLimit } from "../page-cursor.js";
+import { beatenTask, begunTask, endedTask, stuckTask } from "../task-rows.js";
+import { type Kept, newestFirst, prune, type Slice } from "./memory-rows.js";
 
 export interface MemoryTasks {
   readonly store: TaskStore;
   all(): readonly TaskRun[];
-  prune(slice: { readonly before: number; readonly limit: number }): number;
+  prune(slice: Slice): number;
 }
 
 export function createMemoryTasks({ clock }: { readonly clock: Clock }, capacity: number): MemoryTasks {
@@ -70,11 +70,8 @@ export function createMemoryTasks({ clock }: { readonly clock: Clock }, capacity
       },
     },
     prune({ before, limit }) {
-      const old = all()
-        .filter(({ status, endedAt }) => status !== "running" && (endedAt ?? before) < before)
-        .slice(0, limit);
-      for (const { taskId } of old) tasks.delete(taskId);
-      return old.length;
+      const isOld = ({ row }: Kept<TaskRun>) => row.status !== "running" && (row.endedAt ?? before) < before;
+      return prune(tasks, limit, isOld);
     },
   };
 }

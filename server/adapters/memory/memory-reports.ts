@@ -1,13 +1,13 @@
 /** Sums over the rows of a store in maps. */
-import type { FailureEvent } from "../../shared/failure.js";
-import type { RecoveryAction } from "../../shared/recovery.js";
-import { isOpenAction } from "../../shared/repair-lease.js";
-import type { ActionCount } from "../../shared/reports.js";
-import type { TaskRun } from "../../shared/task.js";
-import type { ReportRange, ReportStore } from "../ports/report-store.js";
-import type { AuditEntry } from "../ports/store.js";
-import { checkLimit } from "./page-cursor.js";
-import { taskEndsOf } from "./report-rows.js";
+import type { FailureEvent } from "../../../shared/failure.js";
+import type { RecoveryAction } from "../../../shared/recovery.js";
+import { isOpenAction } from "../../../shared/repair-lease.js";
+import type { ActionCount } from "../../../shared/reports.js";
+import type { TaskRun } from "../../../shared/task.js";
+import type { ReportRange, ReportStore } from "../../ports/report-store.js";
+import type { AuditEntry } from "../../ports/store.js";
+import { checkLimit } from "../page-cursor.js";
+import { taskEndsOf } from "../report-rows.js";
 
 export interface MemoryRows {
   readonly actions: () => readonly RecoveryAction[];

@@ -1,9 +1,9 @@
 /** Alerts in a map; those that began first are forgotten first. */
-import type { Alert } from "../../shared/alerts.js";
-import { ALERT_OPERATOR } from "../../shared/recovery.js";
-import type { AlertStore } from "../ports/alert-store.js";
-import { firingAlert } from "./alert-rows.js";
-import { type Kept, newestFirst } from "./memory-pages.js";
+import type { Alert } from "../../../shared/alerts.js";
+import { ALERT_OPERATOR } from "../../../shared/recovery.js";
+import type { AlertStore } from "../../ports/alert-store.js";
+import { firingAlert } from "../alert-rows.js";
+import { forgetOldest, type Kept, newestFirst, prune, type Slice } from "./memory-rows.js";
 
 export function createMemoryAlerts({ nextId }: { readonly nextId: () => number }, capacity: number) {
   const alerts = new Map<string, Kept<Alert>>();
@@ -15,8 +15,7 @@ export function createMemoryAlerts({ nextId }: { readonly nextId: () => number }
       if (alerts.has(alert.alertId) || open().some(({ row }) => row.dedupeKey === alert.dedupeKey)) return;
       const { createdAt: _, ...row } = firingAlert(alert);
       put(nextId(), row);
-      const [first] = alerts.keys();
-      if (alerts.size > capacity && first !== undefined) alerts.delete(first);
+      forgetOldest(alerts, capacity);
     },
     async resolveAlert({ dedupeKey, at }) {
       const found = open().find(({ row }) => row.dedupeKey === dedupeKey);
@@ -36,11 +35,7 @@ export function createMemoryAlerts({ nextId }: { readonly nextId: () => number }
   };
   return {
     store,
-    prune({ before, limit }: { readonly before: number; readonly limit: number }): number {
-      const old = [...alerts.values()].filter(({ row }) => (row.resolvedAt ?? before) < before).slice(0, limit);
-      for (const { row } of old) alerts.delete(row.alertId);
-      return old.length;
-    },
+    prune: ({ before, limit }: Slice): number => prune(alerts, limit, ({ row }) => (row.resolvedAt ?? before) < before),
     /** An incident was closed: what a human was told of it is over. */
     closeWith(incidentId: string, resolvedAt: number): void {
       for (const { id, row } of open()) {

@@ -1,7 +1,8 @@
 /** Maintenance windows in a map. */
-import type { MaintenanceWindow } from "../../shared/maintenance.js";
-import type { MaintenanceStore } from "../ports/maintenance-store.js";
-import { checkLimit } from "./page-cursor.js";
+import type { MaintenanceWindow } from "../../../shared/maintenance.js";
+import type { MaintenanceStore } from "../../ports/maintenance-store.js";
+import { checkLimit } from "../page-cursor.js";
+import { forgetOldest, prune, type Slice } from "./memory-rows.js";
 
 export function createMemoryMaintenance(capacity: number) {
   const windows = new Map<string, MaintenanceWindow>();
@@ -9,8 +10,7 @@ export function createMemoryMaintenance(capacity: number) {
     async announceMaintenance(window) {
       if (windows.has(window.windowId)) return;
       windows.set(window.windowId, window);
-      const [first] = windows.keys();
-      if (windows.size > capacity && first !== undefined) windows.delete(first);
+      forgetOldest(windows, capacity);
     },
     async endMaintenance({ windowId, at }) {
       const window = windows.get(windowId);
@@ -27,10 +27,6 @@ export function createMemoryMaintenance(capacity: number) {
   };
   return {
     store,
-    prune({ before, limit }: { readonly before: number; readonly limit: number }): number {
-      const old = [...windows.values()].filter(({ endsAt }) => endsAt < before).slice(0, limit);
-      for (const { windowId } of old) windows.delete(windowId);
-      return old.length;
-    },
+    prune: ({ before, limit }: Slice): number => prune(windows, limit, ({ endsAt }) => endsAt < before),
   };
 }
