@@ -3,8 +3,6 @@
  * puts the public door in front. It is longer than other files because it is the one place where all parts are named.
  */
 import { hostname } from "node:os";
-import type { Role } from "../shared/access.js";
-import { CIRCUIT_SHARINGS, type CircuitSharing } from "../shared/circuit.js";
 import { classify } from "../shared/classify.js";
 import { degradationOf } from "../shared/degradation.js";
 import type { Failure } from "../shared/failure.js";
@@ -28,6 +26,7 @@ import { accessRequestOf, createHttpHandler } from "./api/http-handler.js";
 import { createRouter } from "./api/router.js";
 import { CircuitBreakerRegistry } from "./circuit/circuit-breaker-registry.js";
 import { createCircuitPersistence } from "./circuit/circuit-persistence.js";
+import { sharingBy } from "./circuit-sharing.js";
 import type { Paramedic } from "./door.js";
 import { readEnvironment } from "./env.js";
 import { createExposition } from "./exposition.js";
@@ -45,6 +44,7 @@ import { readCores } from "./health/cpu-check.js";
 import { HealthCheckRegistry } from "./health/health-check-registry.js";
 import { HealthMonitorService } from "./health/health-monitor-service.js";
 import { readMemory } from "./health/memory-check.js";
+import { accessBy, identifyBy } from "./host-context.js";
 import { createInstrumentation } from "./instrumentation/instrumentation.js";
 import type { Middleware } from "./instrumentation/middleware.js";
 import { createOpenTelemetryBridge } from "./instrumentation/open-telemetry.js";
@@ -54,7 +54,7 @@ import { createAggregator } from "./metrics/aggregator.js";
 import { Collector } from "./metrics/collector.js";
 import { createCompaction } from "./metrics/compaction.js";
 import { descriptorOf } from "./metrics/point-descriptor.js";
-import { type CallerIdentity, OPTION_DEFAULTS, type ParamedicOptions, type Settled, settleOptions } from "./options.js";
+import { type ParamedicOptions, settleOptions } from "./options.js";
 import { panicFailure } from "./panic-failure.js";
 import { systemClock } from "./ports/clock.js";
 import { systemIds } from "./ports/ids.js";
@@ -793,57 +793,10 @@ function guardFlags(enabled: boolean, values: SettingValues): GuardFlags {
   };
 }
 
-/** What a user's function says, where it says something; its faults are ours to bear. */
-function sharingBy(
-  given: Settled["circuitSharing"],
-  onFault: (error: unknown) => void,
-): (circuitName: string) => CircuitSharing {
-  if (typeof given !== "function") return () => given;
-  return (circuitName) => {
-    try {
-      const said = given(circuitName);
-      if (CIRCUIT_SHARINGS.includes(said)) return said;
-      throw new TypeError(`circuitSharing("${circuitName}") gave ${String(said)}, not ${CIRCUIT_SHARINGS.join(", ")}`);
-    } catch (error) {
-      onFault(error);
-      return OPTION_DEFAULTS.circuitSharing;
-    }
-  };
-}
-
 /** The built-in strategies have a flag each; the user's own only the one for all. */
 function isStrategyEnabled(name: string, flags: SettingValues): boolean {
   if (!flags.AUTO_RECOVERY_ENABLED) return false;
   if (name === "exponential_backoff_retry") return flags.RETRY_STRATEGY_ENABLED;
   if (name === "provider_failover") return flags.FAILOVER_STRATEGY_ENABLED;
   return true;
-}
-
-/** Denied by default: without `authorize`, or when it throws, nobody has a role. */
-function accessBy<Context extends object>(
-  authorize: ParamedicOptions<Context>["authorize"],
-  identify: (ctx: unknown) => CallerIdentity | undefined,
-): (ctx: object) => Promise<{ readonly role: Role | undefined; readonly actor: string }> {
-  return async (ctx) => {
-    try {
-      const role = await authorize?.({ ctx: asContext<Context>(ctx) });
-      return {
-        role: role === "read" || role === "operate" ? role : undefined,
-        actor: identify(ctx)?.userId ?? "unnamed",
-      };
-    } catch {
-      return { role: undefined, actor: "unnamed" };
-    }
-  };
-}
-
-function identifyBy<Context extends object>(
-  identify: ParamedicOptions<Context>["identify"],
-): (ctx: unknown) => CallerIdentity | undefined {
-  return (ctx) => (typeof ctx === "object" && ctx !== null ? identify?.({ ctx: asContext<Context>(ctx) }) : undefined);
-}
-
-/** The host app's adapter made this object with the `createContext` of the app that `Context` was taken from. */
-function asContext<Context extends object>(ctx: object): Context {
-  return ctx as Context;
 }
