@@ -7,7 +7,7 @@ import { spawn } from "node:child_process";
 import { createServer, type Server } from "node:http";
 import { initTRPC } from "@trpc/server";
 import { createHTTPHandler } from "@trpc/server/adapters/standalone";
-import { describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createPostgresStore } from "../../server/adapters/postgres/postgres-store.js";
 import { createSqliteStore } from "../../server/adapters/sqlite/sqlite-store.js";
 import { readEnvironment } from "../../server/env.js";
@@ -20,6 +20,13 @@ import { createTestDatabase } from "../services/postgres-database.js";
 import { startPostgres } from "../services/postgres-server.js";
 import { lockDatabase } from "../support/database-lock.js";
 import { createFakeClock, type FakeClock } from "../support/fake-clock.js";
+import { bundleScripts, type ScriptBundle } from "../support/script-bundle.js";
+
+let bundle: ScriptBundle<"paramedic">;
+beforeAll(async () => {
+  bundle = await bundleScripts({ paramedic: "server/cli/paramedic.ts" });
+});
+afterAll(() => bundle?.remove());
 
 interface AwayDatabase {
   readonly url: string;
@@ -290,7 +297,7 @@ async function listen(server: Server): Promise<string> {
 }
 
 async function commandLine(args: readonly string[], variables: Record<string, string>) {
-  const child = spawn(process.execPath, ["--import", "tsx", "server/cli/paramedic.ts", ...args], {
+  const child = spawn(process.execPath, [bundle.fileOf("paramedic"), ...args], {
     env: { PATH: process.env.PATH, ...variables },
   });
   let output = "";

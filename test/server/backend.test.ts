@@ -4,12 +4,19 @@ import { mkdtempSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Database from "better-sqlite3";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { migrateSqlite } from "../../server/adapters/sqlite/migrate.js";
 import { lockDatabase } from "../support/database-lock.js";
+import { bundleScripts, type ScriptBundle } from "../support/script-bundle.js";
 
 const READ = "read-token-".padEnd(40, "r");
 const OPERATE = "operate-token-".padEnd(40, "o");
+
+let bundle: ScriptBundle<"paramedic">;
+beforeAll(async () => {
+  bundle = await bundleScripts({ paramedic: "server/cli/paramedic.ts" });
+});
+afterAll(() => bundle?.remove());
 
 let folder: string;
 const children: (() => Promise<unknown>)[] = [];
@@ -23,7 +30,7 @@ afterEach(async () => {
 
 /** Runs the command line with nothing in its environment but what is given. */
 function paramedic(args: readonly string[], variables: Record<string, string> = {}) {
-  const child = spawn(process.execPath, ["--import", "tsx", "server/cli/paramedic.ts", ...args], {
+  const child = spawn(process.execPath, [bundle.fileOf("paramedic"), ...args], {
     env: {
       PATH: process.env.PATH,
       PARAMEDIC_DATABASE_URL: `file:${join(folder, "paramedic.db")}`,
