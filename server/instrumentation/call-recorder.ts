@@ -48,6 +48,8 @@ export interface CallRecorder {
   streamed(path: string, waitedMs: number | undefined): void;
   /** How a stream ended is how its call ended. */
   streamEnded(call: EndedCall, end: StreamEnd, lifetimeMs: number): void;
+  /** An error that came after its call's end was counted: the adapter may report it, which is no further call. */
+  failedLate(call: EndedCall, error: unknown): void;
   /** A call that only the adapter saw: it is counted, and its duration is not known. */
   reported(call: EndedCall, error: unknown): void;
   /** The errors of `failed`. */
@@ -117,14 +119,16 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
       onFault(fault);
     }
   };
+  const failedLate = (call: EndedCall, error: unknown): void => guarded(() => seen.add(error, call.path));
   const failed = (call: EndedCall, error: unknown, durationMs: number): void => {
-    guarded(() => seen.add(error, call.path));
+    failedLate(call, error);
     record(call, error, durationMs);
   };
 
   return Object.freeze({
     seen,
     failed,
+    failedLate,
     streamed(path: string, waitedMs: number | undefined) {
       guarded(() => streams.event(path, waitedMs));
     },

@@ -32,5 +32,6 @@ export function measureStream<T extends object>(
       recorder.streamEnded(call, end, clock.monotonic() - startedAt);
       onEnd();
     },
+    onLateError: (error) => recorder.failedLate(call, error),
   });
 }

@@ -15,6 +15,8 @@ export interface StreamObserver {
   onEvent?(): void;
   /** Called once. Must not throw. */
   onEnd(end: StreamEnd): void;
+  /** An error after the end, as of a clean-up that fails once its client has left. Must not throw. */
+  onLateError?(error: unknown): void;
   readonly signal: AbortSignal | undefined;
 }
 
@@ -24,7 +26,10 @@ export interface StreamObserver {
  * are told. The end is the first of: `done`, an error, `return` or unsubscribing by the reader, the client's abort. A generator
  * that ignores the abort of its signal may run on; its call has ended then all the same.
  */
-export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd, signal }: StreamObserver): T {
+export function observeStream<T extends object>(
+  stream: T,
+  { run, onEvent, onEnd, onLateError, signal }: StreamObserver,
+): T {
   let ended = false;
   const end = (how: StreamEnd) => {
     if (ended) return;
@@ -33,6 +38,7 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
     onEnd(how);
   };
   const onAbort = () => end({ type: "aborted" });
+  const failed = (error: unknown) => (ended ? onLateError?.(error) : end({ type: "failed", error }));
 
   /** Gives what the step itself gave, so that waiting and failing stay as they were. */
   const step = (closes: boolean, advance: () => unknown): unknown => {
@@ -40,20 +46,16 @@ export function observeStream<T extends object>(stream: T, { run, onEvent, onEnd
     try {
       outcome = run(advance);
     } catch (error) {
-      end({ type: "failed", error });
+      failed(error);
       throw error;
     }
-    if (ended) return outcome;
     // A thenable of somebody's own may start its work with each `then`: it is asked once, here.
     const promise = isPromise(outcome) ? outcome : Promise.resolve(outcome);
-    promise.then(
-      (result: unknown) => {
-        if (closes) end({ type: "completed", by: "reader" });
-        else if (isDone(result)) end({ type: "completed", by: "source" });
-        else if (!ended) onEvent?.();
-      },
-      (error: unknown) => end({ type: "failed", error }),
-    );
+    promise.then((result: unknown) => {
+      if (closes) end({ type: "completed", by: "reader" });
+      else if (isDone(result)) end({ type: "completed", by: "source" });
+      else if (!ended) onEvent?.();
+    }, failed);
     return promise;
   };
 

@@ -339,6 +339,7 @@ describe("middleware", () => {
           reported() {},
           streamed() {},
           streamEnded() {},
+          failedLate() {},
           seen: { has: () => false },
         },
         inFlight: createInFlight(harness.sink, () => ({ succeeded: trap, failed() {} })),

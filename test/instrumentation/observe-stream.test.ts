@@ -6,6 +6,7 @@ import { observeStream, type StreamEnd } from "../../server/instrumentation/obse
 
 function observe<T extends object>(stream: T, signal?: AbortSignal) {
   const ends: StreamEnd[] = [];
+  const late: unknown[] = [];
   let steps = 0;
   const observed = observeStream(stream, {
     signal,
@@ -14,8 +15,9 @@ function observe<T extends object>(stream: T, signal?: AbortSignal) {
       return step();
     },
     onEnd: (end) => void ends.push(end),
+    onLateError: (error) => void late.push(error),
   });
-  return { observed, ends, steps: () => steps };
+  return { observed, ends, late, steps: () => steps };
 }
 
 async function* count(upTo: number) {
@@ -105,6 +107,27 @@ describe("observeStream", () => {
     void observed.next();
     controller.abort();
     expect(ends).toEqual([{ type: "aborted" }]);
+  });
+
+  it("tells an error after its end apart, whether a step was under way or began then", async () => {
+    const controller = new AbortController();
+    const [waiting, closing] = [new Error("was reading"), new Error("cannot close")];
+    let reject = (_: Error) => {};
+    const source = {
+      next: () =>
+        new Promise<never>((_, rejects) => {
+          reject = rejects;
+        }),
+      return: () => Promise.reject(closing),
+    };
+    const { observed, ends, late } = observe(source, controller.signal);
+    const step = observed.next();
+    controller.abort();
+    reject(waiting);
+    await expect(step).rejects.toBe(waiting);
+    await expect(observed.return()).rejects.toBe(closing);
+    expect(ends).toEqual([{ type: "aborted" }]);
+    expect(late).toEqual([waiting, closing]);
   });
 
   it("ends at once when the client has already left", () => {

@@ -59,6 +59,7 @@ describe("onError", () => {
       recorder: {
         streamed() {},
         streamEnded() {},
+        failedLate() {},
         failed() {},
         reported() {
           throw new Error("ours");
