@@ -19,7 +19,7 @@ async function listening(name: string, sender: string, url: string | Redis = inj
   const faults: unknown[] = [];
   const heard: { message: ControlMessage; remote: boolean }[] = [];
   const gaps: string[] = [];
-  const redis = connectRedis(url, { clock: systemClock, random: () => 0 }, { commandTimeoutMs: 1_000 });
+  const redis = connectRedis(url, { clock: systemClock, random: () => 0 }, { commandTimeoutMs: 5_000 });
   const channel = createRedisControlChannel(
     { redis, onFault: (error) => faults.push(error) },
     { channel: name, sender },

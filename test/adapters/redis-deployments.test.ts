@@ -37,8 +37,11 @@ function owned<T extends Redis | Cluster>(client: T): T {
 
 const adminOf = ({ url }: RedisServer) => owned(new Redis(url, { protocol: 2 }));
 
-function connectTo(target: string | Redis | Cluster, onFault?: (error: unknown) => void): RedisConnection {
-  const redis = connectRedis(target, { clock: systemClock, random: () => 0, onFault }, { commandTimeoutMs: 1_000 });
+function connectTo(
+  target: string | Redis | Cluster,
+  { onFault, commandTimeoutMs = 5_000 }: { onFault?: (error: unknown) => void; commandTimeoutMs?: number } = {},
+): RedisConnection {
+  const redis = connectRedis(target, { clock: systemClock, random: () => 0, onFault }, { commandTimeoutMs });
   cleanups.push(() => redis.close());
   return redis;
 }
@@ -115,7 +118,8 @@ describe("behind TLS", () => {
     child.stdout.on("data", (data) => {
       output += String(data);
     });
-    await new Promise((resolve) => child.once("exit", resolve));
+    // Once all that it printed is here too, which it need not be at its exit.
+    await new Promise((resolve) => child.once("close", resolve));
     expect(output).toBe("pong\n");
   });
 
@@ -133,7 +137,8 @@ describe("behind TLS", () => {
   it("settles when one side speaks TLS and the other does not", async () => {
     const { server, port } = await tlsRedis();
     for (const url of [`redis://127.0.0.1:${port}`, server.url.replace("redis:", "rediss:")]) {
-      await expect(streamOn(connectTo(url)).append(batchOf(1))).rejects.toMatchObject({ code: "STREAM_UNAVAILABLE" });
+      const redis = connectTo(url, { commandTimeoutMs: 1_000 });
+      await expect(streamOn(redis).append(batchOf(1))).rejects.toMatchObject({ code: "STREAM_UNAVAILABLE" });
     }
   });
 });
@@ -164,7 +169,7 @@ describe("as a user with only the documented permissions", () => {
     const faults: unknown[] = [];
     const onFault = (error: unknown) => void faults.push(error);
     const channelOf = (sender: string) => {
-      const redis = connectTo(server.url.replace("//", "//paramedic:secret@"), onFault);
+      const redis = connectTo(server.url.replace("//", "//paramedic:secret@"), { onFault });
       return createRedisControlChannel({ redis, onFault }, { channel, sender });
     };
     const heard: string[] = [];
@@ -189,7 +194,9 @@ describe("as a user with only the documented permissions", () => {
     const rules = ["on", ">secret", `~${key}`, "resetchannels", "-@all", ...REDIS_STREAM_PERMISSIONS];
     await admin.call("ACL", "SETUSER", "paramedic", ...rules);
     const faults: unknown[] = [];
-    const redis = connectTo(server.url.replace("//", "//paramedic:secret@"), (error) => faults.push(error));
+    const redis = connectTo(server.url.replace("//", "//paramedic:secret@"), {
+      onFault: (error) => faults.push(error),
+    });
     const stream = streamOn(redis, key);
     await liveThrough(stream);
     expect(await redis.ping()).toBeGreaterThanOrEqual(0);
@@ -292,7 +299,7 @@ describe("watched by Sentinel", () => {
 
 describe("as a Cluster", () => {
   async function ownCluster(size: number): Promise<readonly RedisServer[]> {
-    const args = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "1000"];
+    const args = ["--cluster-enabled", "yes", "--cluster-announce-ip", "127.0.0.1", "--cluster-node-timeout", "2000"];
     const nodes = await Promise.all(Array.from({ length: size }, () => ownRedis({ args })));
     const share = Math.ceil(16_384 / size);
     for (const [at, node] of nodes.entries()) {

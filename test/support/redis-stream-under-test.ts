@@ -24,7 +24,7 @@ export async function createRedisStreamUnderTest(url: string, throughUrl = url):
   const admin = new Redis(url, { protocol: 2, maxRetriesPerRequest: null });
   admin.on("error", () => undefined);
   const clock = createShiftedClock();
-  const redis = connectRedis(throughUrl, { clock, random: () => 0 }, { commandTimeoutMs: 1_000 });
+  const redis = connectRedis(throughUrl, { clock, random: () => 0 }, { commandTimeoutMs: 5_000 });
   const streams = new Map<string, MetricStream>();
 
   return {

@@ -259,7 +259,7 @@ describe("a PostgreSQL database", () => {
   });
 
   it("that stops answering is given up on in time, and asked again over a new connection", async () => {
-    const store = storeOf({ lockTimeoutMs: 50, statementTimeoutMs: 100 });
+    const store = storeOf({ lockTimeoutMs: 500, statementTimeoutMs: 1_000 });
     await store.open();
     await store.ping();
     const pids = await database.run(

@@ -26,7 +26,7 @@ describe("the file of an SQLite store", () => {
     temp.remove();
   });
 
-  const storeAt = (path: string) => createSqliteStore({ clock: createFakeClock() }, { path, busyTimeoutMs: 50 });
+  const storeAt = (path: string) => createSqliteStore({ clock: createFakeClock() }, { path });
 
   const refusal = (code: string, words: string) => ({ code, message: expect.stringContaining(words) });
 
