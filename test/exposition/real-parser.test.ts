@@ -132,7 +132,11 @@ describe("exposition, scraped by a Prometheus server", () => {
       { job: "openmetrics", address: await serve(false) },
     ];
     prometheus = await startPrometheus(targets);
-    const settled = async () => expect(await prometheus?.lastErrors()).toEqual({ text: "", openmetrics: "" });
+    const settled = async () => {
+      expect(await prometheus?.lastErrors()).toEqual({ text: "", openmetrics: "" });
+      // A scrape is said to be well a moment before what it brought can be asked for.
+      expect((await prometheus?.query("up"))?.map(({ value }) => value)).toEqual([1, 1]);
+    };
     await vi.waitFor(settled, { timeout: 30_000, interval: 200 });
   });
   afterAll(async () => {

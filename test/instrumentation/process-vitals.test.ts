@@ -3,7 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { getHeapStatistics, setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { collectDefaultMetrics, Registry } from "prom-client";
-import { afterEach, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ProcessVitals, startProcessVitals } from "../../server/instrumentation/process-vitals.js";
 import type { Clock } from "../../server/ports/clock.js";
 import type { MetricFamily } from "../../shared/exposition.js";
@@ -95,11 +95,15 @@ describe("process vitals", () => {
     block(300);
     await pause(60);
     expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeGreaterThan(0.25);
+    let since = 0;
     for (let turn = 0; turn < 3; turn += 1) {
+      if (turn === 1) since = performance.now();
       await clock.advance(30_000);
       await pause(60);
     }
-    expect(gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds")).toBeLessThan(0.25);
+    // It tells of the last two turns: on a busy machine the loop may be late without us, by no more than they took.
+    const lag = gaugeOf(running.read(), "nodejs_eventloop_lag_max_seconds");
+    expect(lag).toBeLessThan((performance.now() - since) / 1_000);
   });
 
   it("count each pause of the garbage collector once, by kind, for as long as Node says that it was", async () => {
@@ -115,7 +119,8 @@ describe("process vitals", () => {
       garbage = Array.from({ length: 20_000 }, (_, at) => ({ at, garbage: round }));
     expect(garbage.length).toBe(20_000);
     collectGarbage();
-    await pause(50);
+    // The last one of all: whoever hears of it has heard of the others.
+    await vi.waitFor(() => expect(paused.get("major")).not.toEqual([]), { timeout: 10_000 });
     observer.disconnect();
     const family = running.read().find(({ name }) => name === "nodejs_gc_duration_seconds");
     if (family?.type !== "histogram") throw new Error("there is no histogram of pauses");
