@@ -206,7 +206,7 @@ describe("what is recorded", () => {
     ["histogram", latency],
     ["gauge", gauge],
     ["counter", { ...gauge, metricName: "orders_total", kind: "counter" as const }],
-  ])("costs no memory on the handle of a %s", (_, descriptor) => {
+  ])("costs no memory on the handle of a %s", async (_, descriptor) => {
     const { collector } = setUp();
     const handle = collector.series(descriptor);
     const points = 5_000;
@@ -221,9 +221,11 @@ describe("what is recorded", () => {
       // The first rounds are not compiled yet, and a few see the garbage collected.
       return rounds.slice(-99).sort((a, b) => a - b)[49] ?? Number.NaN;
     };
-    const looking = growthOf(() => undefined);
-    // The smallest object there is would be 16 bytes.
-    expect(growthOf((value) => handle.record(value)) - looking).toBeLessThan(4 * points);
+    // The smallest object there is would be 16 bytes. What is not compiled makes some too, for as long as the compiler waits for
+    // a processor.
+    await expect
+      .poll(() => growthOf((value) => handle.record(value)) - growthOf(() => undefined), { timeout: 20_000 })
+      .toBeLessThan(4 * points);
   });
 
   it("keeps distributions and plain numbers of one name apart", async () => {
