@@ -33,7 +33,7 @@ async function listening(name: string, sender: string, url: string | Redis = inj
 }
 
 function eventually<T>(read: () => T) {
-  return expect.poll(read, { timeout: 10_000, interval: 10 });
+  return expect.poll(read, { interval: 10 });
 }
 
 describeControlChannel("the Redis control channel", async () => {

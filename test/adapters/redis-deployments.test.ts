@@ -50,7 +50,7 @@ function streamOn(redis: RedisConnection, key = ownKey("stream"), consumer = "a"
   return createRedisStream({ redis, clock: systemClock }, { key, consumer, claimAfterMs: 50 });
 }
 
-function eventually<T>(read: () => T, patienceMs = 15_000) {
+function eventually<T>(read: () => T, patienceMs = 30_000) {
   return expect.poll(read, { timeout: patienceMs, interval: 50 });
 }
 
@@ -232,11 +232,12 @@ describe("as a user with only the documented permissions", () => {
 });
 
 describe("watched by Sentinel", () => {
-  async function watchedRedis() {
-    const master = await ownRedis();
+  /** @param downAfterMs long, so that nobody who is only slow is thought to be gone */
+  async function watchedRedis(downAfterMs = 30_000) {
+    const master = await ownRedis({ args: ["--repl-diskless-sync-delay", "0"] });
     const replica = await ownRedis({ args: ["--replicaof", `127.0.0.1 ${master.port}`] });
     await eventually(() => adminOf(replica).info("replication")).toContain("master_link_status:up");
-    const sentinel = await ownRedis({ watches: { name: "main", port: master.port } });
+    const sentinel = await ownRedis({ watches: { name: "main", port: master.port, downAfterMs } });
     await eventually(() => adminOf(sentinel).call("SENTINEL", "REPLICAS", "main")).toHaveLength(1);
     const mine = owned(
       new Redis({
@@ -254,7 +255,7 @@ describe("watched by Sentinel", () => {
   });
 
   it("follows a failover: everything is sent, and only what the new master never got is missing", async () => {
-    const { master, mine } = await watchedRedis();
+    const { master, mine } = await watchedRedis(500);
     const redis = connectTo(mine);
     const stream = streamOn(redis);
     const store = createMemoryStore({ clock: systemClock });
@@ -285,7 +286,7 @@ describe("watched by Sentinel", () => {
     expect(own?.recorded).toBe(50);
     expect(own?.rolledUp).toBeLessThanOrEqual(50);
     expect(own?.rolledUp).toBeGreaterThanOrEqual(20);
-  }, 40_000);
+  });
 
   it("settles while no Sentinel is there, and goes on when one is", async () => {
     const { sentinel, mine } = await watchedRedis();
@@ -294,7 +295,7 @@ describe("watched by Sentinel", () => {
     await expect(stream.append(batchOf(1))).rejects.toMatchObject({ code: "STREAM_UNAVAILABLE" });
     await sentinel.restart();
     await eventually(() => stream.append(batchOf(1)).then(() => "there")).toBe("there");
-  }, 40_000);
+  });
 });
 
 describe("as a Cluster", () => {
@@ -326,7 +327,7 @@ describe("as a Cluster", () => {
       await passing.close();
       expect(JSON.stringify(await mine.xinfo("CONSUMERS", name, "paramedic"))).not.toContain("passing");
     }
-  }, 40_000);
+  });
 
   it("goes on after its node was killed and came back", async () => {
     const [node] = await ownCluster(1);
@@ -338,5 +339,5 @@ describe("as a Cluster", () => {
     await node?.restart();
     await eventually(() => stream.append(batchOf(2)).then(() => "there")).toBe("there");
     expect(seqsOf(await readNow(stream))).toContain(2);
-  }, 40_000);
+  });
 });

@@ -52,9 +52,9 @@ async function proxyTo(port: number) {
   return { proxy, url: `redis://127.0.0.1:${proxy.port}` };
 }
 
-/** Waits for the world outside, with patience for a busy machine. */
+/** Waits for the world outside. */
 function eventually<T>(read: () => T) {
-  return expect.poll(read, { timeout: 10_000, interval: 20 });
+  return expect.poll(read, { interval: 20 });
 }
 
 const unavailable = { code: "STREAM_UNAVAILABLE" };

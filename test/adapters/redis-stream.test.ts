@@ -120,7 +120,5 @@ describe("the Redis stream", () => {
 
 /** Until Redis says that some client of ours waits in a blocking command. */
 async function untilBlocked({ admin }: RedisStreamUnderTest): Promise<void> {
-  await expect
-    .poll(async () => /blocked_clients:[1-9]/.test(await admin.info("clients")), { timeout: 10_000 })
-    .toBe(true);
+  await expect.poll(async () => /blocked_clients:[1-9]/.test(await admin.info("clients"))).toBe(true);
 }

@@ -110,7 +110,7 @@ describe("instrumentation over HTTP", () => {
   const batching = () => createTRPCClient<AppRouter>({ links: [httpBatchLink({ url })] });
   const single = () => createTRPCClient<AppRouter>({ links: [httpLink({ url })] });
   const subscribing = () => createTRPCClient<AppRouter>({ links: [httpSubscriptionLink({ url, EventSource })] });
-  const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 5 });
+  const eventually = (check: () => void) => vi.waitFor(check, { timeout: 30_000, interval: 5 });
 
   it("counts each call of a batch by itself, the failing one once", async () => {
     const client = batching();

@@ -15,6 +15,13 @@ export interface RedisServer extends KeptServer {
   readonly port: number;
 }
 
+interface Watched {
+  readonly name: string;
+  readonly port: number;
+  /** So long without an answer, and the master is replaced. */
+  readonly downAfterMs: number;
+}
+
 interface Binary {
   /** What runs it, its own arguments not included. */
   readonly command: readonly string[];
@@ -29,7 +36,7 @@ const HOW_TO_GET_IT =
 
 /**
  * @param args further arguments for the server, such as `["--requirepass", "x"]`; nothing is persisted unless they say so
- * @param watches makes it a Sentinel of this master, alone in its vote and quick to act
+ * @param watches makes it a Sentinel of this master, alone in its vote
  * @example
  * const redis = await startRedis();
  * // … redis.url
@@ -40,7 +47,7 @@ export async function startRedis({
   watches,
 }: {
   args?: readonly string[];
-  watches?: { readonly name: string; readonly port: number };
+  watches?: Watched;
 } = {}): Promise<RedisServer> {
   const binary = findRedis();
   const folder = mkdtempSync(join(tmpdir(), "paramedic-redis-"));
@@ -65,10 +72,10 @@ export async function startRedis({
   return Object.assign(server, { url: `redis://127.0.0.1:${port}`, port });
 }
 
-function sentinelConfig({ name, port }: { readonly name: string; readonly port: number }): string {
+function sentinelConfig({ name, port, downAfterMs }: Watched): string {
   return [
     `sentinel monitor ${name} 127.0.0.1 ${port} 1`,
-    `sentinel down-after-milliseconds ${name} 500`,
+    `sentinel down-after-milliseconds ${name} ${downAfterMs}`,
     `sentinel failover-timeout ${name} 3000`,
     "",
   ].join("\n");

@@ -10,9 +10,6 @@ import { batchOf, type failureOf, sightingOf } from "../../conformance/store-fix
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createTempFolder, type TempFolder } from "./temp-database.js";
 
-/** As long as a busy machine may take. */
-const WAITING = { timeout: 10_000 };
-
 describe("the file of an SQLite store", () => {
   let temp: TempFolder;
   let store: Store;
@@ -166,11 +163,11 @@ describe("the file of an SQLite store", () => {
     const away = `${temp.folder}.away`;
     renameSync(temp.folder, away);
     await expect(store.ping()).rejects.toMatchObject({ code: "STORE_UNAVAILABLE" });
-    await expect.poll(() => store.ping().catch(({ message }) => message), WAITING).toContain("not open");
+    await expect.poll(() => store.ping().catch(({ message }) => message)).toContain("not open");
     mkdirSync(temp.folder);
     migrateSqlite(temp.path);
     rmSync(away, { recursive: true });
-    await expect.poll(() => store.commitBatch(batchOf()).catch(() => false), WAITING).toBe(true);
+    await expect.poll(() => store.commitBatch(batchOf()).catch(() => false)).toBe(true);
     expect(await store.ledger()).toMatchObject([{ batches: 1 }]);
   });
 
