@@ -91,7 +91,7 @@ describe("instrumentation over WebSockets", () => {
     connection = createWSClient({ url, WebSocket: WebSocket as unknown as typeof globalThis.WebSocket });
     return createTRPCClient<AppRouter>({ links: [wsLink({ client: connection })] });
   };
-  const eventually = (check: () => void) => vi.waitFor(check, { timeout: 5_000, interval: 5 });
+  const eventually = (check: () => void) => vi.waitFor(check, { timeout: 30_000, interval: 5 });
   /** Subscribes, and resolves with the first event. */
   const firstOf = (path: "forever" | "deaf" | "spiteful", client = connect()) =>
     new Promise<{ readonly value: string; readonly unsubscribe: () => void }>((resolve, reject) => {
