@@ -117,6 +117,7 @@ describe("paramedic start", () => {
     ['?input={"from":"yesterday"}', 400],
   ])("answers the input %s with %d and one clear error", async (query, status) => {
     const url = await paramedic(["start"]).url();
+    await expect.poll(async () => (await fetch(`${url}/trpc/paramedic.status`)).text()).toContain('"storeOpen":true');
     const response = await fetch(`${url}/trpc/paramedic.failures.list${query}`);
     expect(response.status).toBe(status);
     expect(JSON.parse(await response.text()).error.message.length).toBeGreaterThan(5);
