@@ -78,6 +78,8 @@ export interface DatabaseServer {
   run(sql: string): Promise<readonly Record<string, unknown>[]>;
   /** Names in the order of their ids, past the proxy. */
   names(): Promise<unknown[]>;
+  /** How many statements it works on that have these words in them. */
+  busyWith(words: string): Promise<number>;
   setReadOnly(isReadOnly: boolean): Promise<void>;
   kill(): Promise<void>;
   restart(): Promise<void>;
@@ -110,6 +112,10 @@ async function startPg(driver: "node-postgres" | "postgres.js", settings: Server
     driver,
     users: pgUsers,
     open: (settings) => asAny(open(url, settings)),
+    async busyWith(words) {
+      const others = "state = 'active' and pid <> pg_backend_pid()";
+      return (await run(`select pid from pg_stat_activity where ${others} and query like '%${words}%'`)).length;
+    },
     async setReadOnly(isReadOnly) {
       await run(`alter system set default_transaction_read_only = ${isReadOnly ? "on" : "off"}`);
       await run("select pg_reload_conf()");
@@ -134,6 +140,11 @@ async function startMysql(settings: ServerSettings): Promise<DatabaseServer> {
     driver: "mysql2",
     users: mysqlUsers,
     open: (settings) => asAny(openMysql2(url, settings)),
+    async busyWith(words) {
+      const others = "command = 'Query' and id <> connection_id()";
+      const from = "information_schema.processlist";
+      return (await server.administer(`select id from ${from} where ${others} and info like '%${words}%'`)).length;
+    },
     async setReadOnly(isReadOnly) {
       await server.administer(`set global read_only = ${isReadOnly ? 1 : 0}`);
     },

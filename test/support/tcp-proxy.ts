@@ -5,6 +5,8 @@ export interface TcpProxy {
   readonly port: number;
   /** Resets every open connection. New ones work. */
   cut(): void;
+  /** The same once, as soon as so many more bytes have come for clients. */
+  cutAfter(bytes: number): void;
   /** Keeps connections open and swallows bytes in the named direction, or in both. */
   blackhole(direction?: "to_server" | "to_client" | "both"): void;
   /** Answers every new connection with a reset, and resets those that are open. */
@@ -24,6 +26,7 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
   let swallowed: "none" | "to_server" | "to_client" | "both" = "none";
   let refusing = false;
   let latencyMs = 0;
+  let untilCut = Number.POSITIVE_INFINITY;
   let targetPort = target.port;
 
   const keep = (socket: Socket) => {
@@ -39,6 +42,12 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
     };
     from.on("data", (data) => {
       if (swallowed === "both" || swallowed === direction) return;
+      if (direction === "to_client") untilCut -= data.length;
+      if (untilCut <= 0) {
+        untilCut = Number.POSITIVE_INFINITY;
+        cut();
+        return;
+      }
       if (latencyMs === 0) {
         before = before.then(() => write(data));
         return;
@@ -70,6 +79,9 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
   return {
     port: typeof address === "object" && address !== null ? address.port : 0,
     cut,
+    cutAfter(bytes) {
+      untilCut = bytes;
+    },
     blackhole(direction = "both") {
       swallowed = direction;
     },
@@ -87,6 +99,7 @@ export async function startTcpProxy(target: { readonly port: number }): Promise<
       refusing = false;
       swallowed = "none";
       latencyMs = 0;
+      untilCut = Number.POSITIVE_INFINITY;
     },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));

@@ -5,6 +5,7 @@ import { CircuitBreakerError } from "../../../server/circuit/circuit-breaker-err
 import { TransactionError } from "../../../server/guard/database/transaction-error.js";
 import { classify } from "../../../shared/classify.js";
 import { makeGuards } from "../../support/database-fixture.js";
+import { createLeapingClock } from "../../support/leaping-clock.js";
 import { type AnyDb, type AnyTx, type DatabaseServer, DRIVERS, startServerOf } from "../../support/server-databases.js";
 
 describe.each(DRIVERS)("a guarded database on %s", (driver) => {
@@ -188,12 +189,16 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       });
 
       it("is refused by an open circuit, and tells no more of a caller who leaves than that", async () => {
-        const { guardDatabase, registry, journal } = makeGuards({}, { successThreshold: 1, resetTimeoutMs: 500 });
+        const clock = createLeapingClock();
+        const { guardDatabase, registry, journal } = makeGuards(
+          { clock },
+          { successThreshold: 1, resetTimeoutMs: 60_000 },
+        );
         guardDatabase("db:main", db);
         await insert(db, "ada");
         registry.get("db:main")?.forceOpen("operator");
         await expect(read(rowsOf(db))).rejects.toBeInstanceOf(CircuitBreakerError);
-        await new Promise((resolve) => setTimeout(resolve, 600));
+        await clock.leap(60_000);
         expect(await read(rowsOf(db), 1)).toEqual(["ada"]);
         expect(registry.get("db:main")?.snapshot().state).toBe("half_open");
         expect(await read(rowsOf(db))).toEqual(["ada"]);
@@ -204,10 +209,14 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       it("has a statement's time for each row, and gives up the connection that hangs", async () => {
         await close();
         ({ db, close } = server.open({ max: 1 }));
-        const { guardDatabase, failures } = makeGuards({}, { timeoutMs: 300, failureThreshold: 100 });
+        const clock = createLeapingClock();
+        const { guardDatabase, failures } = makeGuards({ clock }, { timeoutMs: 60_000, failureThreshold: 100 });
         guardDatabase("db:main", db);
         await insert(db, "ada");
-        await expect(read(rowsOf(db, sql`sleep(20)`))).rejects.toMatchObject({ reason: "statement_timeout" });
+        const ended = expect(read(rowsOf(db, sql`sleep(20)`))).rejects.toMatchObject({ reason: "statement_timeout" });
+        await expect.poll(() => server.busyWith("sleep(20)")).toBe(1);
+        await clock.leap(60_000);
+        await ended;
         expect(failures()).toMatchObject([{ failureType: "api_timeout", affectedService: "db:main" }]);
         expect(await read(rowsOf(db))).toEqual(["ada"]);
       });
@@ -270,11 +279,12 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       const hasty =
         driver === "mysql2" ? sql`set session innodb_lock_wait_timeout = 1` : sql`set local lock_timeout = 50`;
       let release = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
       const held = db.transaction(async (tx) => {
         await rename(tx, "ada", "ada");
-        await new Promise<void>((resolve) => {
-          release = resolve;
-        });
+        await released;
       });
       while ((await rowsLocked(db)) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
       const waiting = transaction(db, async (tx: AnyTx) => {
@@ -300,13 +310,14 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       await wait(50);
       const hasty = server.open();
       let release = () => {};
+      const released = new Promise<void>((resolve) => {
+        release = resolve;
+      });
       try {
         guardDatabase("db:main", hasty.db);
         const held = db.transaction(async (tx) => {
           await rename(tx, "ada", "ada");
-          await new Promise<void>((resolve) => {
-            release = resolve;
-          });
+          await released;
         });
         while ((await rowsLocked(db)) === 0) await new Promise((resolve) => setTimeout(resolve, 10));
         // Drizzle's queries begin when they are awaited.
@@ -328,16 +339,17 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
 
     it("rolls back when its time is up, and its handle is over", async () => {
       await db.select().from(server.users);
-      const { transaction } = makeGuards();
+      const clock = createLeapingClock();
+      const { transaction } = makeGuards({ clock });
       let late: unknown;
       const run = transaction(
         db,
         async (tx: AnyTx) => {
           await insert(tx, "ada");
-          await new Promise((resolve) => setTimeout(resolve, 300));
+          await clock.leap(60_000);
           late = await insert(tx, "grace").then(undefined, (error: unknown) => error);
         },
-        { timeoutMs: 200 },
+        { timeoutMs: 60_000 },
       );
       await expect(run).rejects.toMatchObject({ reason: "deadline" });
       await expect.poll(() => late).toMatchObject({ reason: "over" });
@@ -350,10 +362,16 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       await close();
       ({ db, close } = server.open({ max: 1 }));
       await db.select().from(server.users);
-      const { transaction } = makeGuards();
+      const clock = createLeapingClock();
+      const { transaction } = makeGuards({ clock });
       const sleep = driver === "mysql2" ? sql`select sleep(30)` : sql`select pg_sleep(30)`;
-      const run = transaction(db, async (tx: AnyTx) => tx.execute(sleep), { timeoutMs: 100 });
-      await expect(run).rejects.toMatchObject({ reason: "deadline" });
+      const run = transaction(db, async (tx: AnyTx) => tx.execute(sleep), { timeoutMs: 60_000 });
+      const ended = expect(run).rejects.toMatchObject({ reason: "deadline" });
+      await expect.poll(() => server.busyWith("sleep(30)")).toBe(1);
+      await clock.leap(60_000);
+      await ended;
+      // No rollback gets through to it.
+      await clock.leap(1_000);
       await insert(db, "next");
       expect(await server.names()).toEqual(["next"]);
     });
