@@ -15,7 +15,7 @@ import {
   providerReplies,
   type StreamEnd,
 } from "../../../server/testing.js";
-import { createGuardsUnderTest, KEY, PROMPT, read } from "./llm-harness.js";
+import { createGuardsUnderTest, KEY, PATIENT, PROMPT, patienceFor, read } from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -33,15 +33,15 @@ afterEach(async () => {
 const modelOf = (name: string, { baseURL }: FixtureProvider) =>
   createOpenAICompatible({ name, baseURL, apiKey: KEY, includeUsage: true }).chatModel(`${name}-model`);
 
-function makeModel(options: GuardedModelOptions = {}, policy: Parameters<typeof createGuardsUnderTest>[0] = {}) {
-  const made = createGuardsUnderTest({ timeoutMs: 1_000, ...policy });
+function makeModel(options: GuardedModelOptions = {}, { timeoutMs, stallTimeoutMs } = PATIENT) {
+  const made = createGuardsUnderTest({ timeoutMs });
   const deps = { run: made.guards.run, clock: made.clock, sink: made.sink };
   const models = { "llm:openai": modelOf("openai", first), "llm:deepseek": modelOf("deepseek", second) };
-  return { ...made, model: createGuardedModel(deps, models, { stallTimeoutMs: 60, ...options }) };
+  return { ...made, model: createGuardedModel(deps, models, { stallTimeoutMs, ...options }) };
 }
 
 function mocked(models: Readonly<Record<string, LanguageModelV3>>, options: GuardedModelOptions = {}) {
-  const made = createGuardsUnderTest({ timeoutMs: 1_000 });
+  const made = createGuardsUnderTest({ timeoutMs: PATIENT.timeoutMs });
   return {
     ...made,
     model: createGuardedModel({ run: made.guards.run, clock: made.clock, sink: made.sink }, models, options),
@@ -90,7 +90,7 @@ describe("generateText with a guarded model", () => {
 
   it("asks at once with a rotated key: circuits of keys are told apart", async () => {
     first.behaves(providerReplies.openai.invalidKey, { kind: "answer" });
-    const made = createGuardsUnderTest({ timeoutMs: 1_000 });
+    const made = createGuardsUnderTest({ timeoutMs: PATIENT.timeoutMs });
     const deps = { run: made.guards.run, clock: made.clock, sink: made.sink };
     const withKey = (apiKey: string) =>
       createGuardedModel(deps, {
@@ -204,7 +204,7 @@ describe("streamText with a guarded model, broken at every boundary between even
     "moves on when it is $end after $after events",
     async ({ end, after }) => {
       first.behaves({ kind: "stream", after, end });
-      const { model, failures, registry } = makeModel();
+      const { model, failures, registry } = makeModel({}, patienceFor(end));
       const { items, error } = await read(streamText({ model, prompt: PROMPT }).fullStream);
       expect(error).toBeUndefined();
       expect(items.filter(({ type }) => type === "error")).toEqual([]);
@@ -219,7 +219,7 @@ describe("streamText with a guarded model, broken at every boundary between even
     "ends with an error part when it is $end after $after events",
     async ({ end, how, after }) => {
       first.behaves({ kind: "stream", after, end });
-      const { model, failures } = makeModel();
+      const { model, failures } = makeModel({}, patienceFor(end));
       const { items } = await read(streamText({ model, prompt: PROMPT, onError() {} }).fullStream);
       const errors = items.flatMap((part) => (part.type === "error" ? [part.error] : []));
       expect(errors).toHaveLength(1);
@@ -242,7 +242,7 @@ describe("streamText with a guarded model, broken at every boundary between even
 
   it.each(BOUNDARIES)("is an abort when its caller aborts after %i events", async (after) => {
     first.behaves({ kind: "stream", after, end: "stalled" });
-    const { model, journal, registry } = makeModel({ stallTimeoutMs: 10_000 }, { timeoutMs: 10_000 });
+    const { model, journal, registry } = makeModel();
     const controller = new AbortController();
     const reading = read(streamText({ model, prompt: PROMPT, abortSignal: controller.signal }).fullStream);
     await expect.poll(() => first.requests.length).toBe(1);
@@ -301,7 +301,7 @@ describe("streamText with a guarded model, broken at every boundary between even
 
   it("is an abort when its caller leaves", async () => {
     first.behaves({ kind: "stream", after: 2, end: "stalled" });
-    const { model, journal } = makeModel({ stallTimeoutMs: 10_000 });
+    const { model, journal } = makeModel();
     const { stream } = await model.doStream({ prompt: [] } as LanguageModelV3CallOptions);
     for await (const part of stream) if (part.type === "text-delta") break;
     await expect.poll(() => first.requests[0]?.hungUp).toBe(true);

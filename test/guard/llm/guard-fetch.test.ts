@@ -13,7 +13,8 @@ import {
   providerReplies,
 } from "../../../server/testing.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
-import { createGuardsUnderTest, KEY, PROMPT, read } from "./llm-harness.js";
+import { createFakeClock } from "../../support/fake-clock.js";
+import { createGuardsUnderTest, KEY, PATIENT, PROMPT, read } from "./llm-harness.js";
 
 let provider: FixtureProvider;
 
@@ -30,7 +31,7 @@ function makeFetch(
   policy: Parameters<typeof createGuardsUnderTest>[0] = {},
   service = SERVICE,
 ) {
-  const made = createGuardsUnderTest({ timeoutMs: 1_000, ...policy });
+  const made = createGuardsUnderTest({ timeoutMs: PATIENT.timeoutMs, ...policy });
   const warnings: string[] = [];
   const nestedRetries = {
     start() {},
@@ -38,7 +39,7 @@ function makeFetch(
     found: (name: string) => void warnings.push(name),
   };
   const guardedFetch = createGuardFetch({ ...made, nestedRetries }, service, undefined, {
-    stallTimeoutMs: 60,
+    stallTimeoutMs: PATIENT.stallTimeoutMs,
     ...options,
   });
   return { ...made, warnings, guardedFetch };
@@ -148,8 +149,12 @@ describe("Anthropic's SDK on a guarded fetch", () => {
 
   it("is told 504 when the guard's time is up, once", async () => {
     provider.behaves({ kind: "hang" });
-    const { client } = makeAnthropic({}, { timeoutMs: 300, rescues: false });
-    await expect(client.messages.create(MESSAGE)).rejects.toMatchObject({ status: 504 });
+    const clock = createFakeClock();
+    const { client } = makeAnthropic({}, { timeoutMs: 300, rescues: false, clock });
+    const ended = expect(client.messages.create(MESSAGE)).rejects.toMatchObject({ status: 504 });
+    await expect.poll(() => provider.requests.length).toBe(1);
+    await clock.advance(320);
+    await ended;
     expect(provider.requests).toHaveLength(1);
     await expect.poll(() => provider.requests[0]?.hungUp).toBe(true);
   });
@@ -171,7 +176,7 @@ describe("Anthropic's SDK on a guarded fetch", () => {
 describe("a stream of Anthropic's", () => {
   it("is left when its reader leaves the loop", async () => {
     provider.behaves({ kind: "stream", after: 5, end: "stalled" });
-    const { client, journal, genAi } = makeAnthropic({ stallTimeoutMs: 10_000 });
+    const { client, journal, genAi } = makeAnthropic();
     for await (const one of await client.messages.create({ ...MESSAGE, stream: true })) {
       if (one.type === "content_block_delta") break;
     }

@@ -5,10 +5,10 @@ import { createGuards, GUARD_FLAGS_ON, type Guards } from "../../../server/guard
 import { createLlm, type LlmDeps, type LlmOptions } from "../../../server/guard/llm/llm.js";
 import type { LlmProvider } from "../../../server/guard/llm/provider.js";
 import { type CallContext, noCallContext } from "../../../server/ports/call-context.js";
-import { systemClock } from "../../../server/ports/clock.js";
+import { type Clock, systemClock } from "../../../server/ports/clock.js";
 import type { JournalEntry } from "../../../server/ports/journal.js";
 import { createBuiltInStrategies } from "../../../server/recovery/built-in-strategies.js";
-import type { FixtureProvider } from "../../../server/testing.js";
+import type { FixtureProvider, StreamEnd } from "../../../server/testing.js";
 import { classify } from "../../../shared/classify.js";
 import type { Failure } from "../../../shared/failure.js";
 import type { SeriesDescriptor } from "../../../shared/series.js";
@@ -31,11 +31,27 @@ export interface Measured {
   readonly value: number;
 }
 
-/** @default everything is switched on */
-export type PolicyUnderTest = GuardPolicy & { readonly rescues?: boolean; readonly enabled?: boolean };
+/** @default everything is switched on, by the machine's clock */
+export type PolicyUnderTest = GuardPolicy & {
+  readonly rescues?: boolean;
+  readonly enabled?: boolean;
+  readonly clock?: Clock;
+};
+
+export interface Patience {
+  readonly timeoutMs: number;
+  readonly stallTimeoutMs: number;
+}
+
+/** Nobody waits for these where nothing is silent, however busy the machine is. */
+export const PATIENT: Patience = { timeoutMs: 10_000, stallTimeoutMs: 10_000 };
+/** Where silence is to be noticed. */
+export const HURRIED: Patience = { timeoutMs: 1_500, stallTimeoutMs: 300 };
+export const patienceFor = (end: StreamEnd): Patience =>
+  end === "stalled" || end === "keep_alive" ? HURRIED : PATIENT;
 
 export function createGuardsUnderTest(
-  { rescues = true, enabled = true, ...policy }: PolicyUnderTest = {},
+  { rescues = true, enabled = true, clock = systemClock, ...policy }: PolicyUnderTest = {},
   callContext: CallContext = noCallContext,
 ) {
   const journal: JournalEntry[] = [];
@@ -45,7 +61,6 @@ export function createGuardsUnderTest(
     record() {},
     series: (descriptor) => ({ record: (value) => void measured.push({ descriptor, value }) }),
   };
-  const clock = systemClock;
   const registry = new CircuitBreakerRegistry({ clock, random: () => 0 });
   let id = 0;
   const log = (...said: unknown[]) => void logged.push(said);

@@ -13,6 +13,7 @@ import {
 } from "../../../server/testing/provider-bodies.js";
 import { createFixtureProvider, type FixtureBehaviour, type FixtureProvider } from "../../../server/testing.js";
 import { classify } from "../../../shared/classify.js";
+import { createFakeClock } from "../../support/fake-clock.js";
 import { createLlmUnderTest, KEY, PROMPT, providerOf, request } from "./llm-harness.js";
 
 let first: FixtureProvider;
@@ -176,10 +177,13 @@ describe("llm.chat", () => {
 
   it("hangs up on a provider whose time is over", async () => {
     first.behaves({ kind: "hang" });
-    const { llm } = makeLlm({
-      providers: [providerOf("openai", first, { timeoutMs: 50 }), providerOf("deepseek", second)],
-    });
-    await llm.chat(request);
+    const clock = createFakeClock();
+    const providers = [providerOf("openai", first, { timeoutMs: 50 }), providerOf("deepseek", second)];
+    const { llm } = makeLlm({ providers }, {}, { clock });
+    const asking = llm.chat(request);
+    await expect.poll(() => first.requests.length).toBe(1);
+    await clock.advance(70);
+    await asking;
     await expect.poll(() => first.requests[0]?.hungUp).toBe(true);
   });
 

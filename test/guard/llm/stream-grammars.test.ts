@@ -13,7 +13,7 @@ import {
 } from "../../../server/testing.js";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { FailureType } from "../../../shared/failure.js";
-import { createGuardsUnderTest, KEY, PROMPT, read } from "./llm-harness.js";
+import { createGuardsUnderTest, KEY, PATIENT, PROMPT, patienceFor, read } from "./llm-harness.js";
 
 type GuardedFetch = ReturnType<typeof createGuardFetch>;
 type Ask = (provider: FixtureProvider, fetch: GuardedFetch, signal?: AbortSignal) => Promise<AsyncIterable<unknown>>;
@@ -101,16 +101,11 @@ const ENDS: Readonly<Record<StreamEnd, { how: string; type: FailureType }>> = {
 
 const SERVICE = "llm:provider";
 
-/** Nobody waits for these where nothing is silent, however busy the machine is. */
-const PATIENT = { timeoutMs: 10_000, stallTimeoutMs: 10_000 } as const;
-const timesOf = (end: StreamEnd) =>
-  end === "stalled" || end === "keep_alive" ? { timeoutMs: 1_000, stallTimeoutMs: 300 } : PATIENT;
-
 /** One provider and one guard for one test, so that tests can run beside each other. */
 async function start(
   { textOf, ask }: Api,
   script: readonly FixtureBehaviour[],
-  { timeoutMs, stallTimeoutMs }: { readonly timeoutMs: number; readonly stallTimeoutMs: number } = PATIENT,
+  { timeoutMs, stallTimeoutMs } = PATIENT,
 ) {
   const provider = await createFixtureProvider(script);
   const guarded = createGuardsUnderTest({ timeoutMs });
@@ -145,7 +140,7 @@ describe.each(APIS)("a stream of $name that breaks at every boundary between eve
           { kind: "stream", after, end },
           { kind: "answer", text: ["second ", "try"] },
         ],
-        timesOf(end),
+        patienceFor(end),
       );
       onTestFinished(() => provider.close());
       const { items, error } = await read(await ask());
@@ -165,7 +160,7 @@ describe.each(APIS)("a stream of $name that breaks at every boundary between eve
       const { provider, ask, textIn, failures, failureCount } = await start(
         api,
         [{ kind: "stream", after, end }],
-        timesOf(end),
+        patienceFor(end),
       );
       onTestFinished(() => provider.close());
       const { items, error } = await read(await ask());
@@ -183,7 +178,7 @@ describe.each(APIS)("a stream of $name that breaks at every boundary between eve
       const { provider, ask, textIn, journal, failureCount } = await start(
         api,
         [{ kind: "stream", after, end }],
-        timesOf(end),
+        patienceFor(end),
       );
       onTestFinished(() => provider.close());
       const { items, error } = await read(await ask());

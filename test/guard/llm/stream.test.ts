@@ -15,7 +15,7 @@ import {
   type StreamEnd,
 } from "../../../server/testing.js";
 import type { FailureType } from "../../../shared/failure.js";
-import { createLlmUnderTest, PROMPT, providerOf, read, request } from "./llm-harness.js";
+import { createLlmUnderTest, HURRIED, PATIENT, PROMPT, patienceFor, providerOf, read, request } from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -32,9 +32,13 @@ afterEach(async () => {
 
 const textOf = (chunks: readonly ChatChunk[]) => chunks.map(({ choices }) => choices[0]?.delta.content ?? "").join("");
 
-function makeLlm(options: Partial<LlmOptions> = {}, policy: Parameters<typeof createLlmUnderTest>[2] = {}) {
-  const providers = [providerOf("openai", first, { timeoutMs: 1_000 }), providerOf("deepseek", second)];
-  return createLlmUnderTest({ providers, stallTimeoutMs: 60, ...options }, {}, policy);
+function makeLlm(
+  options: Partial<LlmOptions> = {},
+  policy: Parameters<typeof createLlmUnderTest>[2] = {},
+  { timeoutMs, stallTimeoutMs } = PATIENT,
+) {
+  const providers = [providerOf("openai", first, { timeoutMs }), providerOf("deepseek", second)];
+  return createLlmUnderTest({ providers, stallTimeoutMs, ...options }, {}, policy);
 }
 
 /** As many events as a healthy stream has, the tokens and `[DONE]` included. */
@@ -69,7 +73,7 @@ describe("a stream that breaks at every boundary between events", () => {
     "is asked of the next provider when it is $end after $after events, before any content",
     async ({ end, after, type, asked }) => {
       first.behaves({ kind: "stream", after, end });
-      const { llm, failures, registry } = makeLlm();
+      const { llm, failures, registry } = makeLlm({}, {}, patienceFor(end));
       const stream = llm.stream(request);
       const { items, error } = await read(stream);
       expect(error).toBeUndefined();
@@ -86,7 +90,7 @@ describe("a stream that breaks at every boundary between events", () => {
     "ends with what was received when it is $end after $after events, and asks nobody else",
     async ({ end, after, how, type }) => {
       first.behaves({ kind: "stream", after, end });
-      const { llm, journal, failures, registry } = makeLlm({ fallback: () => "must not answer" });
+      const { llm, journal, failures, registry } = makeLlm({ fallback: () => "must not answer" }, {}, patienceFor(end));
       const { items, error } = await read(llm.stream(request));
       const received = after === FIRST_CONTENT ? "hel" : "hello";
       expect(textOf(items)).toBe(received);
@@ -103,7 +107,7 @@ describe("a stream that breaks at every boundary between events", () => {
     "is whole when it is $end after $after events, because it said so",
     async ({ end, after }) => {
       first.behaves({ kind: "stream", after, end });
-      const { llm, journal, registry } = makeLlm();
+      const { llm, journal, registry } = makeLlm({}, {}, patienceFor(end));
       const { items, error } = await read(llm.stream(request));
       expect(error).toBeUndefined();
       expect(textOf(items)).toBe("hello");
@@ -117,7 +121,7 @@ describe("a stream that breaks at every boundary between events", () => {
     "is an abort when its caller aborts after %i events: the provider is hung up on and nobody is blamed",
     async (after) => {
       first.behaves({ kind: "stream", after, end: "stalled" });
-      const { llm, journal, registry, measured } = makeLlm({ stallTimeoutMs: 10_000 });
+      const { llm, journal, registry, measured } = makeLlm();
       registry.getOrCreate("llm:openai").forceOpen("operator");
       registry.getOrCreate("llm:openai").reset("operator");
       const controller = new AbortController();
@@ -137,7 +141,7 @@ describe("a stream that breaks at every boundary between events", () => {
 
   it.each([1, 2, 3])("is left when its caller breaks out of the loop after %i chunks", async (count) => {
     first.behaves({ kind: "stream", after: 3, end: "stalled" });
-    const { llm, journal, measured, genAi } = makeLlm({ stallTimeoutMs: 10_000 });
+    const { llm, journal, measured, genAi } = makeLlm();
     let seen = 0;
     for await (const _chunk of llm.stream(request)) {
       seen += 1;
@@ -195,7 +199,7 @@ describe("llm.stream", () => {
     ["a dropped connection", { kind: "reset" }],
   ] satisfies [string, FixtureBehaviour][])("asks the next provider after %s", async (_name, behaviour) => {
     first.behaves(behaviour);
-    const { llm } = makeLlm();
+    const { llm } = makeLlm({}, {}, behaviour.kind === "hang" ? HURRIED : PATIENT);
     const { items, error } = await read(llm.stream(request));
     expect(error).toBeUndefined();
     expect(textOf(items)).toBe("other answer");
@@ -300,7 +304,7 @@ describe("llm.stream", () => {
   it("takes the shorter of the policy's time and the caller's, and blames nobody for the caller's", async () => {
     first.behaves({ kind: "stream", after: 3, end: "stalled" });
     const providers = [providerOf("openai", first, { timeoutMs: 10_000 })];
-    const { llm, registry } = makeLlm({ providers, stallTimeoutMs: 10_000 });
+    const { llm, registry } = makeLlm({ providers });
     const { error } = await read(llm.stream(request, { timeoutMs: 1_500 }));
     expect(error).toMatchObject({ how: "timed_out", delivered: true, received: "hello" });
     expect(registry.get("llm:openai")?.snapshot().failureCount).toBe(0);
@@ -308,7 +312,7 @@ describe("llm.stream", () => {
 
   it("may take longer than an attempt once content came", async () => {
     first.behaves({ kind: "stream", after: 3, end: "stalled" });
-    const { llm } = makeLlm({ stallTimeoutMs: 1_200 });
+    const { llm } = makeLlm({}, {}, { timeoutMs: 1_000, stallTimeoutMs: 1_200 });
     const startedAt = performance.now();
     const { error } = await read(llm.stream(request));
     expect(error).toMatchObject({ how: "stalled" });
@@ -316,17 +320,17 @@ describe("llm.stream", () => {
   });
 
   it("does not hold a slow caller against the provider", async () => {
-    const { llm } = makeLlm({ stallTimeoutMs: 30 });
+    const { llm } = makeLlm({}, {}, HURRIED);
     const received: ChatChunk[] = [];
     for await (const chunk of llm.stream(request)) {
       received.push(chunk);
-      await new Promise((resolve) => setTimeout(resolve, 60));
+      await new Promise((resolve) => setTimeout(resolve, 400));
     }
     expect(textOf(received)).toBe("hello");
   });
 
   it("gives a probe's permit back when its caller leaves", async () => {
-    const { llm, registry } = makeLlm({ stallTimeoutMs: 10_000 }, { resetTimeoutMs: 1, successThreshold: 1 });
+    const { llm, registry } = makeLlm({}, { resetTimeoutMs: 1, successThreshold: 1 });
     registry.get("llm:openai")?.forceOpen("operator");
     await new Promise((resolve) => setTimeout(resolve, 5));
     first.behaves({ kind: "stream", after: 2, end: "stalled" });
