@@ -3,6 +3,7 @@ import { TRPCError } from "@trpc/server";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { describeError, trpcCodeOf } from "../../shared/describe-error.js";
+import { processorMsOf } from "../support/processor-time.js";
 
 function revoked(): object {
   const { proxy, revoke } = Proxy.revocable({}, {});
@@ -92,9 +93,8 @@ describe("describeError", () => {
 
   it("cuts a message of 10 MB before any pattern reads it", () => {
     const error = new Error("-".repeat(10_000_000));
-    const before = performance.now();
+    expect(processorMsOf(() => describeError(error))).toBeLessThan(200);
     const { message, stack } = describeError(error);
-    expect(performance.now() - before).toBeLessThan(200);
     expect(message).toHaveLength(1_000);
     expect(message.endsWith("…")).toBe(true);
     expect(stack?.length).toBeLessThanOrEqual(4_000);

@@ -6,6 +6,7 @@ import OpenAI from "openai";
 import { describe, expect, it } from "vitest";
 import { describeError } from "../../shared/describe-error.js";
 import { withoutModelWords } from "../../shared/model-error.js";
+import { processorMsOf } from "../support/processor-time.js";
 
 const SAID = 'no for "Jane Roe asks"';
 const body = { message: SAID, type: "server_error", code: "server_is_overloaded", param: null };
@@ -92,8 +93,7 @@ describe("an error of reading JSON", () => {
 
   it("costs no more than its length", () => {
     const hostile = `${"Unexpected ".repeat(500_000)} is not valid JSON`;
-    const startedAt = performance.now();
-    describeError(new SyntaxError(hostile));
-    expect(performance.now() - startedAt).toBeLessThan(2_000);
+    const error = new SyntaxError(hostile);
+    expect(processorMsOf(() => describeError(error))).toBeLessThan(2_000);
   });
 });
