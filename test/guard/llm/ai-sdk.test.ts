@@ -15,7 +15,8 @@ import {
   providerReplies,
   type StreamEnd,
 } from "../../../server/testing.js";
-import { createGuardsUnderTest, KEY, PATIENT, PROMPT, patienceFor, read } from "./llm-harness.js";
+import { createFakeClock } from "../../support/fake-clock.js";
+import { createGuardsUnderTest, isSilent, KEY, PATIENT, PROMPT, patienceFor, read } from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -33,8 +34,12 @@ afterEach(async () => {
 const modelOf = (name: string, { baseURL }: FixtureProvider) =>
   createOpenAICompatible({ name, baseURL, apiKey: KEY, includeUsage: true }).chatModel(`${name}-model`);
 
-function makeModel(options: GuardedModelOptions = {}, { timeoutMs, stallTimeoutMs } = PATIENT) {
-  const made = createGuardsUnderTest({ timeoutMs });
+function makeModel(
+  options: GuardedModelOptions = {},
+  { timeoutMs, stallTimeoutMs } = PATIENT,
+  policy: Parameters<typeof createGuardsUnderTest>[0] = {},
+) {
+  const made = createGuardsUnderTest({ timeoutMs, ...policy });
   const deps = { run: made.guards.run, clock: made.clock, sink: made.sink };
   const models = { "llm:openai": modelOf("openai", first), "llm:deepseek": modelOf("deepseek", second) };
   return { ...made, model: createGuardedModel(deps, models, { stallTimeoutMs, ...options }) };
@@ -204,8 +209,14 @@ describe("streamText with a guarded model, broken at every boundary between even
     "moves on when it is $end after $after events",
     async ({ end, after }) => {
       first.behaves({ kind: "stream", after, end });
-      const { model, failures, registry } = makeModel({}, patienceFor(end));
-      const { items, error } = await read(streamText({ model, prompt: PROMPT }).fullStream);
+      const clock = createFakeClock();
+      const { model, failures, registry } = makeModel({}, PATIENT, isSilent(end) ? { clock } : {});
+      const reading = read(streamText({ model, prompt: PROMPT }).fullStream);
+      if (isSilent(end)) {
+        await expect.poll(() => first.requests.length).toBe(1);
+        await clock.advance(PATIENT.timeoutMs + 20);
+      }
+      const { items, error } = await reading;
       expect(error).toBeUndefined();
       expect(items.filter(({ type }) => type === "error")).toEqual([]);
       expect(items.map((part) => (part.type === "text-delta" ? part.text : "")).join("")).toBe("other answer");

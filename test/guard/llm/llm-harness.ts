@@ -47,8 +47,8 @@ export interface Patience {
 export const PATIENT: Patience = { timeoutMs: 10_000, stallTimeoutMs: 10_000 };
 /** Where silence is to be noticed. */
 export const HURRIED: Patience = { timeoutMs: 1_500, stallTimeoutMs: 300 };
-export const patienceFor = (end: StreamEnd): Patience =>
-  end === "stalled" || end === "keep_alive" ? HURRIED : PATIENT;
+export const isSilent = (end: StreamEnd): boolean => end === "stalled" || end === "keep_alive";
+export const patienceFor = (end: StreamEnd): Patience => (isSilent(end) ? HURRIED : PATIENT);
 
 export function createGuardsUnderTest(
   { rescues = true, enabled = true, clock = systemClock, ...policy }: PolicyUnderTest = {},

@@ -15,7 +15,18 @@ import {
   type StreamEnd,
 } from "../../../server/testing.js";
 import type { FailureType } from "../../../shared/failure.js";
-import { createLlmUnderTest, HURRIED, PATIENT, PROMPT, patienceFor, providerOf, read, request } from "./llm-harness.js";
+import { createFakeClock } from "../../support/fake-clock.js";
+import {
+  createLlmUnderTest,
+  HURRIED,
+  isSilent,
+  PATIENT,
+  PROMPT,
+  patienceFor,
+  providerOf,
+  read,
+  request,
+} from "./llm-harness.js";
 
 let first: FixtureProvider;
 let second: FixtureProvider;
@@ -73,9 +84,15 @@ describe("a stream that breaks at every boundary between events", () => {
     "is asked of the next provider when it is $end after $after events, before any content",
     async ({ end, after, type, asked }) => {
       first.behaves({ kind: "stream", after, end });
-      const { llm, failures, registry } = makeLlm({}, {}, patienceFor(end));
+      const clock = createFakeClock();
+      const { llm, failures, registry } = makeLlm({}, isSilent(end) ? { clock } : {});
       const stream = llm.stream(request);
-      const { items, error } = await read(stream);
+      const reading = read(stream);
+      if (isSilent(end)) {
+        await expect.poll(() => first.requests.length).toBe(1);
+        await clock.advance(PATIENT.timeoutMs + 20);
+      }
+      const { items, error } = await reading;
       expect(error).toBeUndefined();
       expect(textOf(items)).toBe("other answer");
       expect(items.filter(({ choices }) => choices[0]?.delta.role !== undefined)).toHaveLength(1);
