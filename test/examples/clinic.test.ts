@@ -10,7 +10,7 @@ const slot = (index: number) => new Date(SLOT.getTime() + index * 900_000);
 const question = { question: "What should I bring?" };
 
 /** Rows land a moment after the call that they are about. */
-const soon = { timeout: 10_000, interval: 50 };
+const soon = { timeout: 30_000, interval: 50 };
 
 describe("the clinic with Paramedic", () => {
   let clinic: ClinicFixture;

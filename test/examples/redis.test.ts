@@ -3,9 +3,9 @@ import { type RedisServer, startRedis } from "../services/redis-server.js";
 import { type ClinicFixture, startClinicFixture } from "./clinic-fixture.js";
 
 const question = { question: "Is the clinic open on Friday?" };
-const soon = { timeout: 15_000, interval: 50 };
+const soon = { timeout: 30_000, interval: 50 };
 
-describe("a clinic whose measurements go through Redis", () => {
+describe("a clinic whose measurements go through Redis", { timeout: 120_000 }, () => {
   let redis: RedisServer;
   let clinic: ClinicFixture;
   let made = 0;

@@ -4,9 +4,9 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type ClinicFixture, startClinicFixture } from "./clinic-fixture.js";
 
 const question = { question: "When do I have to be there?" };
-const soon = { timeout: 10_000, interval: 50 };
+const soon = { timeout: 30_000, interval: 50 };
 
-describe("a clinic that is killed in the middle of an outage and started again", () => {
+describe("a clinic that is killed in the middle of an outage and started again", { timeout: 120_000 }, () => {
   let clinic: ClinicFixture;
   const circuits = () =>
     clinic.rows("select circuit_name, state, version, opened_at from circuit_breaker_states order by circuit_name");

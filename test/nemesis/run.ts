@@ -38,6 +38,8 @@ const ROUNDS = 200;
 const LATENCY_MS = 120;
 /** A lock is held until a commit has met it: on a busy machine none may come for a while. */
 const LONGEST_LOCK_MS = 10_000;
+/** Twenty batches a second come meanwhile. */
+const UNREAD_FOR_MS = 2_000;
 /** For four processes to start on a busy machine. */
 const WARM_UP_MS = 60_000;
 /** An entry that nobody can read waits for two deliveries and a pause between them. */
@@ -75,6 +77,8 @@ export async function runNemesis({ kind, seed, forMs, bundle, store }: NemesisOp
     // A lane that failed does not leave the other one behind.
     for (const lane of lanes) if (lane.status === "rejected") throw lane.reason;
 
+    await loseUnread(fleet, redis);
+    await untilInGaps(store);
     // What the living record from now on tells of the gaps before it; and nobody destroys these two.
     const inPeace = { pauseMs: 0, lastsMs: 0, choice: 0 };
     await onStream({ ...inPeace, fault: "entry_poisonous" }, redis, unreadable);
@@ -98,6 +102,20 @@ export async function runNemesis({ kind, seed, forMs, bundle, store }: NemesisOp
   } finally {
     for (const end of endings.reverse()) await end();
   }
+}
+
+/** Batches that nobody has read are destroyed for sure: what the plan trims, aggregators may have been quick enough to read. */
+async function loseUnread(fleet: Fleet, redis: RedisPair): Promise<void> {
+  await Promise.all([
+    ...[0, 1].map((place) => fleet.pause("aggregator", place, UNREAD_FOR_MS)),
+    pause(UNREAD_FOR_MS / 2).then(() => redis.trim(0)),
+  ]);
+}
+
+/** They are in a gap once what came after them is settled. A database may still be recovering. */
+async function untilInGaps(store: SharedStore): Promise<void> {
+  const isSo = async () => (await store.read().catch(() => undefined))?.gaps.length;
+  for (const until = performance.now() + DRAIN_MS; performance.now() < until && !(await isSo()); ) await pause(250);
 }
 
 /** Fault by fault until the time is over, but the first deck to its end: a slow machine skips no kind. */

@@ -69,8 +69,9 @@ describe("MetricsCollector, OperationTracker and createInstrumentationMiddleware
       const report = tracker.startOperation("report", { format: "pdf" });
       tracker.recordFailure(report, new Error("no paper"));
       await collector.close();
-      const [[, fields] = ["", []]] = await redis.xrange(streamKey, "-", "+");
-      const data = fields[fields.indexOf("data") + 1] ?? "";
+      // One entry for each second in which something was measured.
+      const entries = await redis.xrange(streamKey, "-", "+");
+      const data = entries.map(([, fields]) => fields[fields.indexOf("data") + 1]).join();
       for (const name of [
         "trpc.good.duration",
         "trpc.good.success_count",
@@ -103,10 +104,10 @@ describe("HealthCheckRegistry, built-in checks and HealthMonitorService alone", 
       const { overall, checks, timestamp } = await registry.executeAll();
       expect(overall).toBe("degraded");
       expect(checks.map(({ name }) => name).toSorted()).toEqual(["cpu", "event_loop", "memory", "queue", "redis"]);
-      expect(checks.find(({ name }) => name === "redis")).toMatchObject({
-        status: "healthy",
-        latency: expect.any(Number),
-      });
+      // Until it is connected, or where the machine is busy, it may answer too late to be well.
+      await expect
+        .poll(async () => (await registry.executeAll()).checks.find(({ name }) => name === "redis"))
+        .toMatchObject({ status: "healthy", latency: expect.any(Number) });
       expect(timestamp).toBeGreaterThan(0);
       monitor.start();
       await expect.poll(() => points).toContain("overall_health");

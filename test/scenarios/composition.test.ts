@@ -88,7 +88,11 @@ describe("a composed Paramedic", () => {
     await expect(api.weather()).rejects.toThrow();
     await expect
       .poll(async () =>
-        (await api.paramedic.failures.list()).items.map((failure) => failure.affectedService).toSorted(),
+        (await api.paramedic.failures.list()).items
+          // What a busy machine does to this process is a failure too.
+          .filter(({ detectionMethod }) => detectionMethod !== "health_check")
+          .map(({ affectedService }) => affectedService)
+          .toSorted(),
       )
       .toEqual(["http:weather", "trpc.broken", "trpc.weather"]);
     await expect
@@ -106,9 +110,9 @@ describe("a composed Paramedic", () => {
           ["none", "skipped", "trpc.broken"],
         ]),
       );
-    expect((await api.paramedic.circuits.transitions()).items).toMatchObject([
-      { from: "closed", to: "open", version: 1 },
-    ]);
+    await expect
+      .poll(async () => (await api.paramedic.circuits.transitions()).items)
+      .toMatchObject([{ from: "closed", to: "open", version: 1 }]);
     await expect.poll(() => api.paramedic.metrics.accounting()).toMatchObject({ lost: 0, inFlight: 0, dropped: {} });
     const now = Date.now();
     const { points } = await api.paramedic.metrics.series({
@@ -129,6 +133,8 @@ describe("a composed Paramedic", () => {
     const second = start();
     const { api: again, attempts } = appOf(second);
     await second.ready;
+    // Calls wait a second for the stored circuits; a busy machine may need longer to start than that.
+    await expect.poll(() => second.circuits.get("http:weather")?.getState().state).toBe("open");
     await expect(again.weather()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE", circuitName: "http:weather" });
     expect(attempts()).toBe(0);
   });
@@ -314,13 +320,13 @@ describe("Redis", () => {
     await redis.restart();
     try {
       await expect
-        .poll(() => api.paramedic.metrics.accounting().catch(() => undefined), { timeout: 15_000 })
+        .poll(() => api.paramedic.metrics.accounting().catch(() => undefined))
         .toMatchObject({ lost: 0, inFlight: 0 });
     } finally {
       await paramedic.shutdown();
       await redis.stop();
     }
-  }, 40_000);
+  }, 80_000);
 
   it("that dies in the middle costs no call; at shutdown what was on its way is folded without it, once", async () => {
     const redis = await startRedis();
@@ -351,7 +357,7 @@ describe("Redis", () => {
     expect(points.reduce((sum, point) => sum + point.sum, 0)).toBe(200);
     const ledger = await next.store.ledger();
     expect(ledger.reduce((sum, boot) => sum + boot.recorded - boot.rolledUp, 0)).toBe(0);
-  }, 40_000);
+  }, 80_000);
 
   it("that is away at shutdown loses nothing of an instance that leaves aggregation to others and has the store", async () => {
     const variables = { PARAMEDIC_REDIS_URL: "redis://127.0.0.1:1", PARAMEDIC_AGGREGATE: "false" };
@@ -387,5 +393,5 @@ describe("Redis", () => {
       limit: 10,
     });
     expect(points.reduce((sum, point) => sum + point.sum, 0)).toBe(60);
-  }, 40_000);
+  }, 80_000);
 });

@@ -93,29 +93,28 @@ it("keeps reading from a database that turned read-only, without opening its cir
   const { api, rows, databaseHealth } = appOf();
   await paramedic.ready;
   await api.add("grace");
-  await expect.poll(() => databaseHealth()?.status, { timeout: 5_000 }).toBe("healthy");
+  await expect.poll(() => databaseHealth()?.status).toBe("healthy");
   await runOn(server.url, "alter system set default_transaction_read_only = on");
   await runOn(server.url, "select pg_reload_conf()");
   await expect.poll(() => api.add("lost").catch((error: unknown) => error)).toBeInstanceOf(Error);
-  await expect.poll(() => databaseHealth()?.status, { timeout: 10_000 }).toBe("degraded");
-  expect(databaseHealth()?.message).toBe("takes no writes, because it is read-only; reads go on");
+  // An answer that comes late is degraded too, for another reason.
+  await expect
+    .poll(databaseHealth)
+    .toMatchObject({ status: "degraded", message: "takes no writes, because it is read-only; reads go on" });
   await expect(api.addTwo("refused")).rejects.toMatchObject({
     code: "SERVICE_UNAVAILABLE",
     message: expect.stringContaining("db:main takes no writes now"),
   });
   expect((await api.list()).map(({ name }) => name)).toContain("grace");
   expect(paramedic.circuits.get("db:main")?.getState().state).toBe("closed");
+  const done = async () => (await rows()).filter(({ target }) => target === "db:main");
   await expect
-    .poll(async () => (await rows()).map(({ actionStrategy }) => actionStrategy), { timeout: 10_000 })
-    .toContain("read_only_mode");
-  const done = (await rows()).filter(({ target }) => target === "db:main");
-  expect(new Set(done.map(({ actionStrategy }) => actionStrategy))).toEqual(
-    new Set(["statement_retry", "read_only_mode"]),
-  );
+    .poll(async () => new Set((await done()).map(({ actionStrategy }) => actionStrategy)))
+    .toEqual(new Set(["statement_retry", "read_only_mode"]));
 
   await runOn(server.url, "alter system reset default_transaction_read_only");
   await runOn(server.url, "select pg_reload_conf()");
-  await expect.poll(() => databaseHealth()?.status, { timeout: 20_000 }).toBe("healthy");
+  await expect.poll(() => databaseHealth()?.status).toBe("healthy");
   await api.addTwo("back");
   expect((await api.list()).map(({ name }) => name)).toEqual(expect.arrayContaining(["back one", "back two"]));
 }, 60_000);

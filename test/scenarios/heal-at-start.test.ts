@@ -32,7 +32,8 @@ function createFleet(mode: Mode, onTestFinished: (work: () => void | Promise<voi
         await looked;
         return isBroken ? { status: "unhealthy", message: "no connection" } : { status: "healthy" };
       },
-      { criticality: "critical" },
+      // It waits for the test, which may take long to start two of them.
+      { criticality: "critical", timeoutMs: 60_000 },
     );
     paramedic.recovery.registerStrategy({
       name: "reconnect_it",

@@ -15,6 +15,12 @@ const HEAP_MEGABYTES = 160;
 /** EX_TEMPFAIL: what asks a supervisor for another life. */
 const RESTART = 75;
 const soon = { timeout: 30_000, interval: 100 };
+/** It leaks the more slowly the worse it is, so that the heap outlasts the writes before a restart on a slow disk. */
+const LEAK_EVERY_MS: ReadonlyMap<unknown, number> = new Map([
+  ["healthy", 20],
+  ["degraded", 150],
+]);
+const LEAK_AT_LAST_EVERY_MS = 500;
 
 let bundle: ScriptBundle<"memory-exhaustion.child">;
 beforeAll(async () => {
@@ -91,9 +97,9 @@ it("is seen against the real limit, drained and started anew, and every call and
   let leaks = 0;
   while ((await ask(port, "leak")).data !== undefined) {
     leaks += 1;
-    if (leaks % 4 === 0) slow.push(ask(port, "slow"));
     const { data } = await ask(port, "memory");
-    await new Promise((resolve) => setTimeout(resolve, data === "healthy" ? 20 : 150));
+    if (leaks % 4 === 0 || data === "unhealthy") slow.push(ask(port, "slow"));
+    await new Promise((resolve) => setTimeout(resolve, LEAK_EVERY_MS.get(data) ?? LEAK_AT_LAST_EVERY_MS));
   }
   await expect.poll(() => ask(port, "memory"), soon).toEqual({ data: "healthy" });
   expect(leaks).toBeGreaterThan(HEAP_MEGABYTES / 4);

@@ -54,7 +54,11 @@ function appOf(paramedic: Paramedic) {
 }
 
 const services = async ({ api }: ReturnType<typeof appOf>) =>
-  (await api.paramedic.failures.list()).items.map(({ affectedService }) => affectedService).toSorted();
+  (await api.paramedic.failures.list()).items
+    // What a busy machine does to this process is a failure too.
+    .filter(({ detectionMethod }) => detectionMethod !== "health_check")
+    .map(({ affectedService }) => affectedService)
+    .toSorted();
 
 describe("a Paramedic on PostgreSQL", () => {
   it("stores every call, every failure and what was done about it, closes the books and keeps circuits over a restart", async () => {
@@ -88,6 +92,8 @@ describe("a Paramedic on PostgreSQL", () => {
     const second = start();
     const { api: again, attempts } = appOf(second);
     expect(await second.ready).toEqual({ store: "open" });
+    // Calls wait a second for the stored circuits; a busy machine may need longer to start than that.
+    await expect.poll(() => second.circuits.get("http:weather")?.getState().state).toBe("open");
     await expect(again.weather()).rejects.toMatchObject({ code: "SERVICE_UNAVAILABLE", circuitName: "http:weather" });
     expect(attempts()).toBe(0);
   });

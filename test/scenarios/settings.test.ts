@@ -62,16 +62,12 @@ describe("a change of settings", { timeout: 60_000 }, () => {
         .catch((error: unknown) => error);
     await a.api.paramedic.settings.set({ name: "mode", value: "shadow", reason });
     expect((await a.api.paramedic.status()).mode).toBe("shadow");
-    await expect
-      .poll(async () => (await b.api.paramedic.status()).mode, { interval: 20, timeout: 10_000 })
-      .toBe("shadow");
+    await expect.poll(async () => (await b.api.paramedic.status()).mode, { interval: 20 }).toBe("shadow");
     for (let call = 1; call <= 6; call += 1) await ask();
     // One attempt each, and no call refused: shadow has no effect.
     expect(attempts).toBe(6);
     await a.api.paramedic.settings.set({ name: "mode", value: "full", reason });
-    await expect
-      .poll(async () => (await b.api.paramedic.status()).mode, { interval: 20, timeout: 10_000 })
-      .toBe("full");
+    await expect.poll(async () => (await b.api.paramedic.status()).mode, { interval: 20 }).toBe("full");
     await ask();
     await expect(ask()).resolves.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
   });
@@ -108,7 +104,7 @@ describe("a change of settings", { timeout: 60_000 }, () => {
       const changedAt = performance.now();
       for (const name of PARTS) await a.api.paramedic.settings.set({ name, value: false, reason });
       const toldAt = performance.now();
-      await expect.poll(flags, { interval: 10, timeout: 10_000 }).toBe(PARTS.length);
+      await expect.poll(flags, { interval: 10 }).toBe(PARTS.length);
       process.stdout.write(
         `told in ${Math.round(toldAt - changedAt)} ms, in force ${Math.round(performance.now() - toldAt)} ms later\n`,
       );
@@ -180,11 +176,11 @@ describe("a change of settings", { timeout: 60_000 }, () => {
       });
       return procedures.find((totals) => totals.procedure === procedure)?.calls ?? 0;
     };
-    await expect.poll(() => count("slow"), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => count("slow")).toBe(1);
     expect(await count("quick")).toBe(0);
     await api.paramedic.settings.set({ name: "INSTRUMENTATION_ENABLED", value: true, reason });
     await app.quick();
-    await expect.poll(() => count("quick"), { timeout: 10_000 }).toBe(1);
+    await expect.poll(() => count("quick")).toBe(1);
 
     const weather = paramedic.guard("http:weather", { failureThreshold: 1, idempotent: false });
     const ask = () => weather.execute(() => Promise.reject(unavailable())).catch((error: unknown) => error);
@@ -192,7 +188,10 @@ describe("a change of settings", { timeout: 60_000 }, () => {
     await expect(ask()).resolves.toMatchObject({ code: "SERVICE_UNAVAILABLE" });
     await api.paramedic.settings.set({ name: "CIRCUIT_BREAKERS_ENABLED", value: false, reason });
     await expect(ask()).resolves.toMatchObject({ message: "503" });
-    expect((await api.health()).degradation).toEqual({ level: "partial", parts: ["http:weather"] });
+    // A check that a busy machine has failed is another part, until it is well again.
+    await expect
+      .poll(async () => (await api.health()).degradation)
+      .toEqual({ level: "partial", parts: ["http:weather"] });
   });
 
   it("R5: stops repairs in both instances, over a restart, and loses none that is under way", async () => {
@@ -221,7 +220,7 @@ describe("a change of settings", { timeout: 60_000 }, () => {
     const first = b.paramedic.recovery.handleFailure(broken("db:first"));
     await expect.poll(() => begun).toEqual(["b db:first"]);
     await a.api.paramedic.settings.set({ name: "emergency_stop", value: true, reason: "it does harm" });
-    await expect.poll(async () => (await b.api.paramedic.settings.list()).repairsWait, { timeout: 10_000 }).toBe(true);
+    await expect.poll(async () => (await b.api.paramedic.settings.list()).repairsWait).toBe(true);
     await b.paramedic.recovery.handleFailure(broken("db:second"));
     release();
     expect(await first).toMatchObject({ recovered: true });
@@ -232,6 +231,6 @@ describe("a change of settings", { timeout: 60_000 }, () => {
     const rows = (await c.api.paramedic.recoveries.list({ actionStrategy: "reconnect_it" })).items;
     expect(rows.map(({ target, status }) => [target, status])).toEqual([["db:first", "succeeded"]]);
     await c.api.paramedic.settings.set({ name: "emergency_stop", value: false, reason: "mended" });
-    await expect.poll(() => begun.toSorted(), { timeout: 10_000 }).toEqual(["b db:first", "b db:second", "c db:third"]);
+    await expect.poll(() => begun.toSorted()).toEqual(["b db:first", "b db:second", "c db:third"]);
   });
 });

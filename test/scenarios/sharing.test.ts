@@ -80,6 +80,8 @@ describe("two Paramedics", () => {
     for (let call = 0; call < 2; call += 1) await expect(a.guard.execute(down)).rejects.toThrow();
     await expect.poll(async () => (await a.paramedic.store.loadCircuits())[0]?.state).toBe("open");
     const other = await start("b");
+    // What is stored may come a moment after it may be called.
+    await expect.poll(() => stateOf(other.paramedic)).toBe("open");
     other.paramedic.circuits.get("http:billing")?.reset("operator");
     await expect.poll(() => stateOf(a.paramedic)).toBe("closed");
     a.paramedic.circuits.getOrCreate("http:alone").forceOpen("operator");

@@ -68,8 +68,9 @@ export async function keepServer(server: ServerToKeep): Promise<KeptServer> {
     }
   };
   const kill = async () => {
-    const sessions = childrenOf(running.pid);
+    let sessions: number[];
     try {
+      sessions = sessionsOfStopped(running.pid);
       process.kill(running.pid, "SIGKILL");
     } catch {
       return;
@@ -85,7 +86,7 @@ export async function keepServer(server: ServerToKeep): Promise<KeptServer> {
     },
     kill,
     freeze() {
-      const frozen = [running.pid, ...childrenOf(running.pid)];
+      const frozen = [running.pid, ...sessionsOfStopped(running.pid)];
       const signal = (name: NodeJS.Signals) => {
         for (const pid of frozen) if (isAlive(pid)) process.kill(pid, name);
       };
@@ -115,6 +116,12 @@ function firstNumber(child: ChildProcess, name: string): Promise<number> {
     child.once("exit", () => reject(new Error(`the shell that keeps ${name} ended before it said its id`)));
     child.stdout?.once("data", (data: Buffer) => resolve(Number(String(data).trim())));
   });
+}
+
+/** Listed once it begins no more of them. */
+function sessionsOfStopped(pid: number): number[] {
+  process.kill(pid, "SIGSTOP");
+  return childrenOf(pid);
 }
 
 /** Where the system tells. */
