@@ -2,6 +2,7 @@
 import { createTRPCClient, createTRPCUntypedClient, createWSClient, wsLink } from "@trpc/client";
 import { initTRPC, TRPCError, tracked } from "@trpc/server";
 import { applyWSSHandler } from "@trpc/server/adapters/ws";
+import { observable } from "@trpc/server/observable";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { WebSocket, WebSocketServer } from "ws";
 import { z } from "zod";
@@ -44,6 +45,12 @@ function createAppRouter(harness: Harness) {
       yield harness.callContext.current()?.path ?? "no call";
       await new Promise(() => {});
     }),
+    watched: procedure.input(z.enum(["stays", "fails"])).subscription(({ input }) =>
+      observable<string>((observer) => {
+        observer.next(harness.callContext.current()?.path ?? "no call");
+        if (input === "fails") observer.error(new Error("broken"));
+      }),
+    ),
   });
 }
 
@@ -178,6 +185,25 @@ describe("instrumentation over WebSockets", () => {
     for (const socket of server.clients) socket.terminate();
     await eventually(() => expect(harness.ended(path)).toEqual({ aborted: 1 }));
     expect(harness.journal.entries).toEqual([]);
+  });
+
+  it("follows an observable to its error, and to the client that leaves it", async () => {
+    const client = connect();
+    const error = await new Promise((resolve) => {
+      client.watched.subscribe("fails", { onError: resolve });
+    });
+    expect(error).toBeInstanceOf(Error);
+    const value = await new Promise((resolve) => {
+      const subscription = client.watched.subscribe("stays", {
+        onData(path) {
+          subscription.unsubscribe();
+          resolve(path);
+        },
+      });
+    });
+    expect(value).toBe("watched");
+    await eventually(() => expect(harness.ended("watched")).toEqual({ server_error: 1, aborted: 1 }));
+    expect(harness.journal.failures).toHaveLength(1);
   });
 
   it("journals a context that cannot be made", async () => {
