@@ -1,5 +1,5 @@
 /** Writes down how calls failed and streams ended: always as metrics, and as a failure event where the service failed. */
-import { describeError } from "../../shared/describe-error.js";
+import { describeError, trpcCodeOf } from "../../shared/describe-error.js";
 import type { Failure } from "../../shared/failure.js";
 import type { ProcedureType } from "../../shared/outcome.js";
 import type { CallContext } from "../ports/call-context.js";
@@ -14,6 +14,7 @@ import type { SeriesOfOperation } from "./operation-series.js";
 import { type Identify, identityOf } from "./procedure-call.js";
 import { createSeenErrors, type SeenErrors } from "./seen-errors.js";
 import { createStreamSeries } from "./stream-series.js";
+import { createUnreadStreams, type UnreadStreams } from "./unread-streams.js";
 
 export interface CallRecorderDeps {
   readonly sink: MetricSink;
@@ -54,6 +55,8 @@ export interface CallRecorder {
   reported(call: EndedCall, error: unknown): void;
   /** The errors of `failed`. */
   readonly seen: Pick<SeenErrors, "has">;
+  /** Streams that calls have given. */
+  readonly unread: Pick<UnreadStreams, "watch">;
 }
 
 /** A call's causes point at what its guards saw; more of them tell nothing more. */
@@ -64,6 +67,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
   const { sink, seriesOf, journal, callContext, clock, ids, identify, onFault } = deps;
   const streams = createStreamSeries(sink);
   const seen = createSeenErrors(clock);
+  const unread = createUnreadStreams(clock);
 
   const journalFailure = (
     call: EndedCall,
@@ -127,6 +131,7 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
 
   return Object.freeze({
     seen,
+    unread,
     failed,
     failedLate,
     streamed(path: string, waitedMs: number | undefined) {
@@ -147,6 +152,8 @@ export function createCallRecorder(deps: CallRecorderDeps): CallRecorder {
       }
     },
     reported(call: EndedCall, error: unknown) {
+      // The call has given a stream, and this is what became of it.
+      if (trpcCodeOf(error) === "UNSUPPORTED_MEDIA_TYPE") unread.refused(call.path);
       record(call, error, undefined);
     },
   });

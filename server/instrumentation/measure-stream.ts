@@ -1,4 +1,7 @@
-/** Measures the stream that a call returned: its first event, its events, and its end, which is the end of the call. */
+/**
+ * Measures the stream that a call returned: its first event, its events, and its end, which is the end of the call. One that
+ * nobody reads ends its call as `aborted`, or as what the adapter reports of it.
+ */
 import type { CallContext } from "../ports/call-context.js";
 import type { Clock } from "../ports/clock.js";
 import type { CallRecorder } from "./call-recorder.js";
@@ -20,15 +23,26 @@ export function measureStream<T extends object>(
   stream: T,
   { call, startedAt, onEnd }: { readonly call: ProcedureCall; readonly startedAt: number; readonly onEnd: () => void },
 ): T {
-  let begun = false;
+  let hasEvents = false;
+  let isDropped = false;
+  const givenAfterMs = clock.monotonic() - startedAt;
+  const read = recorder.unread.watch(call.path, (isReported) => {
+    isDropped = true;
+    if (!isReported) recorder.streamEnded(call, { type: "aborted" }, givenAfterMs);
+    onEnd();
+  });
   return observeStream(stream, {
     signal: call.signal,
     run: (step) => callContext.run(call, step),
+    onBegin: read,
     onEvent() {
-      recorder.streamed(call.path, begun ? undefined : clock.monotonic() - startedAt);
-      begun = true;
+      if (isDropped) return;
+      recorder.streamed(call.path, hasEvents ? undefined : clock.monotonic() - startedAt);
+      hasEvents = true;
     },
     onEnd(end) {
+      read();
+      if (isDropped) return;
       recorder.streamEnded(call, end, clock.monotonic() - startedAt);
       onEnd();
     },

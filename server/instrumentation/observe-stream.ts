@@ -11,6 +11,8 @@ export type StreamEnd =
 export interface StreamObserver {
   /** Runs one step in the context of the call. */
   run<T>(step: () => T): T;
+  /** Called once, before it is used first. Must not throw. */
+  onBegin?(): void;
   /** Called for each value that the stream gave. Must not throw. */
   onEvent?(): void;
   /** Called once. Must not throw. */
@@ -28,9 +30,14 @@ export interface StreamObserver {
  */
 export function observeStream<T extends object>(
   stream: T,
-  { run, onEvent, onEnd, onLateError, signal }: StreamObserver,
+  { run, onBegin, onEvent, onEnd, onLateError, signal }: StreamObserver,
 ): T {
+  let begun = false;
   let ended = false;
+  const begin = () => {
+    if (!begun) onBegin?.();
+    begun = true;
+  };
   const end = (how: StreamEnd) => {
     if (ended) return;
     ended = true;
@@ -95,7 +102,10 @@ export function observeStream<T extends object>(
       get(_target, key) {
         const value: unknown = Reflect.get(source, key, source);
         if (typeof value !== "function") return value;
-        const call = (...args: unknown[]): unknown => Reflect.apply(value, source, args);
+        const call = (...args: unknown[]): unknown => {
+          begin();
+          return Reflect.apply(value, source, args);
+        };
         switch (key) {
           case "next":
           case "throw":
@@ -109,7 +119,10 @@ export function observeStream<T extends object>(
               return iterator === source ? proxy : isObject(iterator) ? observe(iterator) : iterator;
             };
           case "subscribe":
-            return (...args: unknown[]) => (isObject(args[0]) ? subscribe(source, args[0]) : call(...args));
+            return (...args: unknown[]) => {
+              begin();
+              return isObject(args[0]) ? subscribe(source, args[0]) : call(...args);
+            };
           case "pipe":
             return (...args: unknown[]) => ("subscribe" in source ? args.reduce(applied, proxy) : call(...args));
           default:

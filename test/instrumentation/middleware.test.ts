@@ -341,6 +341,7 @@ describe("middleware", () => {
           streamEnded() {},
           failedLate() {},
           seen: { has: () => false },
+          unread: { watch: () => () => {} },
         },
         inFlight: createInFlight(harness.sink, () => ({ succeeded: trap, failed() {} })),
         callContext: noCallContext,

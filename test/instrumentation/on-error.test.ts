@@ -65,6 +65,7 @@ describe("onError", () => {
           throw new Error("ours");
         },
         seen: { has: () => false },
+        unread: { watch: () => () => {} },
       },
       onFault: (fault) => void faults.push(fault),
     });

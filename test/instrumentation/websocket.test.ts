@@ -19,6 +19,9 @@ function createAppRouter(harness: Harness) {
     fail: procedure.query(() => {
       throw new Error("broken");
     }),
+    numbers: procedure.query(async function* () {
+      yield 1;
+    }),
     ticks: procedure.subscription(async function* () {
       yield tracked("a", 1);
       yield tracked("b", 2);
@@ -131,6 +134,14 @@ describe("instrumentation over WebSockets", () => {
     await expect(nope.query("nope")).rejects.toThrow();
     expect(harness.ended("_OTHER")).toEqual({ client_error: 1 });
     expect(harness.journal.entries).toEqual([]);
+  });
+
+  it("counts a query once whose stream cannot be sent here", async () => {
+    harness.start();
+    await expect(connect().numbers.query()).rejects.toThrow("Cannot return an async iterable");
+    expect(harness.ended("numbers")).toEqual({ client_error: 1 });
+    await harness.stop();
+    expect(harness.sink.values("trpc.numbers.in_flight").at(-1)).toBe(0);
   });
 
   it("measures a subscription to its end and leaves tracked events as they are", async () => {
