@@ -333,9 +333,12 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
 
   /** @param payer whose rescue budget an attempt is charged to that runs the work again */
   async #finish(attempt: Attempt, payer: GuardedService | undefined): Promise<unknown> {
-    if (this.gone !== undefined) {
+    try {
+      // Since it was asked for, another attempt may have begun: a strategy may ask for several at once.
+      this.#requireHarmless();
+    } catch (refusal) {
       giveUp(attempt);
-      throw this.gone.reason;
+      throw refusal;
     }
     this.#book(attempt, payer);
     this.#fellBack = false;
@@ -372,9 +375,13 @@ export class RescuedCall extends AskedWork implements Asker, HedgedCall {
   }
 
   #requireSafe(): void {
+    this.#requireHarmless();
+    if (this.remainingMs() <= 0) throw this.refusal("deadline", "has no time left");
+  }
+
+  #requireHarmless(): void {
     requireCaller(this);
     if (this.outputDelivered) throw this.refusal("delivered", "has delivered a part of its result");
     if (!this.nothingSent && !this.idempotent) throw this.refusal("unsafe", "may have begun its work already");
-    if (this.remainingMs() <= 0) throw this.refusal("deadline", "has no time left");
   }
 }

@@ -5,7 +5,7 @@ import { PROCEDURE_TYPES } from "../../shared/outcome.js";
 import type { RescueOperation } from "../../shared/recovery.js";
 import { callOf, createGuardHarness, httpError, refusedConnection, settled, userStrategy } from "./guard-harness.js";
 
-/** Whatever a strategy asks for, and in whatever order. */
+/** Whatever a strategy asks for, in whatever order, and also all at once. */
 const wishes = fc.array(fc.constantFrom("again", "next", "fallback"), { minLength: 1, maxLength: 8, size: "max" });
 /** What each run of the work does: fails with proof that nothing was sent, fails, or delivers a part and fails. */
 const runs = fc.array(fc.constantFrom("not sent", "failed", "delivered"), { minLength: 12, maxLength: 12 });
@@ -19,11 +19,14 @@ describe("whatever a strategy asks for", () => {
         fc.option(fc.boolean(), { nil: undefined }),
         fc.option(fc.constantFrom(...PROCEDURE_TYPES), { nil: undefined }),
         fc.constantFrom("llm", "http"),
-        async (asked, script, said, callType, kind) => {
+        fc.boolean(),
+        async (asked, script, said, callType, kind, atOnce) => {
           const callContext = createAsyncCallContext();
           const greedy = userStrategy(
             async (_failure, operation: RescueOperation) => {
-              for (const wish of asked) await operation[wish]().catch(() => {});
+              const ask = (wish: (typeof asked)[number]) => operation[wish]().catch(() => {});
+              if (atOnce) await Promise.all(asked.map(ask));
+              else for (const wish of asked) await ask(wish);
               return {};
             },
             { actionType: "fallback", applicableFailureTypes: ["server_error", "connection_refused"] },
@@ -95,5 +98,38 @@ describe("whatever a strategy asks for", () => {
       ),
       { numRuns: 60 },
     );
+  });
+
+  it("unsafe work that is asked for twice at once runs once", async () => {
+    const hasty = userStrategy(
+      async (_failure, operation) => {
+        const [again, next] = await Promise.allSettled([operation.again(), operation.next()]);
+        expect(next).toMatchObject({ status: "rejected", reason: { reason: "unsafe" } });
+        return again.status === "fulfilled" ? { success: true, value: again.value } : {};
+      },
+      { applicableFailureTypes: ["connection_refused"] },
+    );
+    const { guards, clock } = createGuardHarness({ strategies: [hasty] });
+    const ran: string[] = [];
+    let isRefused = true;
+    const pay = guards.operation("pay", {
+      targets: {
+        "http:a": async () => {
+          if (isRefused) {
+            isRefused = false;
+            throw refusedConnection();
+          }
+          ran.push("a");
+          await new Promise((resolve) => clock.setTimer(() => resolve(undefined), 100));
+          return "paid";
+        },
+        "http:b": async () => ran.push("b"),
+      },
+    });
+    const outcome = settled(pay());
+    await clock.advance(200);
+    expect(await outcome).toEqual({ value: "paid" });
+    expect(ran).toEqual(["a"]);
+    expect(guards.all().map((guard) => guard.snapshot().inFlight)).toEqual([0, 0]);
   });
 });
