@@ -6,7 +6,9 @@
 import { classify } from "../../../shared/classify.js";
 import type { Clock } from "../../ports/clock.js";
 import { withDeadline } from "../deadline.js";
+import { refusedByDeadline } from "../refusal.js";
 import type { DatabaseDriver, LentConnection } from "./database-driver.js";
+import { DatabaseError } from "./database-error.js";
 import { spoilsConnection } from "./repeat-rule.js";
 import {
   type DrizzleSession,
@@ -55,7 +57,12 @@ export class ServerSeam implements ServerDatabase {
       return seam.#watched(prepared, query.sql);
     });
     replace(this.#session, "transaction", (work: (tx: DrizzleTransaction) => Promise<unknown>, config?: unknown) =>
-      this.transaction(work, { clock: guard.deps.clock, service: guard.service, config }),
+      this.transaction(work, {
+        clock: guard.deps.clock,
+        service: guard.service,
+        config,
+        isHurried: guard.isHurried(guard.deps.clock.monotonic(), guard.deadlineAt()),
+      }),
     );
   }
 
@@ -75,6 +82,8 @@ export class ServerSeam implements ServerDatabase {
 
   async lend(clock: Clock, service: string, deadlineAt: number, signal?: AbortSignal): Promise<LentConnection> {
     const timeoutMs = deadlineAt - clock.monotonic();
+    // What would be given up as soon as it is sent is not sent, and costs nobody a connection.
+    if (timeoutMs <= 0) throw refusedByDeadline(service).error;
     const lending = this.driver.lend(clock);
     const onTimeout = () => noConnection(service, timeoutMs);
     try {
@@ -104,11 +113,16 @@ export class ServerSeam implements ServerDatabase {
   }
 
   async #once<T>(
-    { deps: { clock }, service }: StatementGuard,
+    guard: StatementGuard,
     sql: string,
     deadlineAt: number,
     execute: (client: object) => Promise<T>,
   ): Promise<T> {
+    const {
+      deps: { clock },
+      service,
+    } = guard;
+    const startedAt = clock.monotonic();
     const watch = beginAll(this.guards, { kind: "statement", sql, isGated: true, isRepeated: true });
     let connection: LentConnection | undefined;
     try {
@@ -121,7 +135,7 @@ export class ServerSeam implements ServerDatabase {
       connection.giveBack();
       return value;
     } catch (error) {
-      watch.failed(error);
+      watch.failed(error, isOurs(error) && guard.isHurried(startedAt, deadlineAt));
       if (spoilsConnection(classify(error, service))) connection?.destroy();
       else connection?.giveBack();
       throw error;
@@ -145,12 +159,16 @@ export class ServerSeam implements ServerDatabase {
     const watch = beginAll(this.guards, { kind: "statement", sql, isGated: true });
     let connection: LentConnection | undefined;
     let isReusable = false;
+    let startedAt = clock.monotonic();
+    let deadlineAt = guard.deadlineAt();
     try {
-      connection = await this.lend(clock, service, guard.deadlineAt());
+      connection = await this.lend(clock, service, deadlineAt);
       if (this.driver.hasQueue) watch.connected();
       const rows = iterate(connection.client)[Symbol.asyncIterator]();
       for (;;) {
-        const timeoutMs = guard.deadlineAt() - clock.monotonic();
+        startedAt = clock.monotonic();
+        deadlineAt = guard.deadlineAt();
+        const timeoutMs = deadlineAt - startedAt;
         const onTimeout = () => statementTimeout(service, timeoutMs);
         const row = await withDeadline(clock, rows.next(), { timeoutMs, onTimeout });
         if (row.done === true) break;
@@ -159,7 +177,7 @@ export class ServerSeam implements ServerDatabase {
       isReusable = true;
       watch.succeeded();
     } catch (error) {
-      watch.failed(error);
+      watch.failed(error, isOurs(error) && guard.isHurried(startedAt, deadlineAt));
       isReusable = !spoilsConnection(classify(error, service));
       throw error;
     } finally {
@@ -169,6 +187,11 @@ export class ServerSeam implements ServerDatabase {
       else connection?.destroy();
     }
   }
+}
+
+/** The time was up here; the database has said nothing. */
+function isOurs(error: unknown): boolean {
+  return error instanceof DatabaseError;
 }
 
 /** The same statement, executed on another client. */

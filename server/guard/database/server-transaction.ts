@@ -27,6 +27,8 @@ export interface TransactionTerms {
   readonly service: string;
   /** Drizzle's: isolation level, access mode. */
   readonly config: unknown;
+  /** Its caller leaves it so little time that not to get a connection says nothing of the database. */
+  readonly isHurried: boolean;
   /** Ends it, unless its COMMIT is on its way. */
   readonly signal?: AbortSignal | undefined;
   /** Whoever repeats it as a whole tells of contention, and wants to know when the server rolled back by itself. */
@@ -67,7 +69,7 @@ export class ServerTransaction {
 
   /** Rejects with what `work` threw, with what the database said, or with a TransactionError. */
   async run<T>(work: (tx: DrizzleTransaction) => T | Promise<T>): Promise<T> {
-    const { clock, signal, isRepeated = false } = this.#terms;
+    const { clock, isHurried, signal, isRepeated = false } = this.#terms;
     const { guards } = this.#database;
     const watch = beginAll(guards, { kind: "transaction", sql: "TRANSACTION", isGated: true, isRepeated });
     let connection: LentConnection;
@@ -75,7 +77,7 @@ export class ServerTransaction {
       connection = await this.#lend();
     } catch (error) {
       if (signal?.aborted && error === signal.reason) watch.ignored();
-      else watch.failed(error);
+      else watch.failed(error, isHurried && error instanceof DatabaseError);
       throw error;
     }
     this.#connection = connection;
@@ -98,6 +100,7 @@ export class ServerTransaction {
 
   async #lend(): Promise<LentConnection> {
     const { clock, service, signal } = this.#terms;
+    signal?.throwIfAborted();
     const startedAt = clock.monotonic();
     const deadlineAt = this.#database.guards[0]?.deadlineAt() ?? Number.POSITIVE_INFINITY;
     try {

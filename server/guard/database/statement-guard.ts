@@ -9,6 +9,7 @@ import type { CircuitBreakerRegistry } from "../../circuit/circuit-breaker-regis
 import type { Permit } from "../../circuit/permit.js";
 import type { CallContext } from "../../ports/call-context.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
+import { isTooShortToTell } from "../attempt-time.js";
 import type { ResolvedGuardPolicy } from "../guard-policy.js";
 import type { Callers, ServiceReach } from "../reach/service-reach.js";
 import type { RetryBudget } from "../retry-budget.js";
@@ -35,7 +36,8 @@ export interface StatementWatch {
   /** It has its connection; from here on it is timed, and what it waited until now is told apart. */
   connected(): void;
   succeeded(): void;
-  failed(error: unknown): void;
+  /** @param tellsNothing it was cut short before the database could have shown that it hangs; @default it was not */
+  failed(error: unknown, tellsNothing?: boolean): void;
   /** It ended in a way that says nothing about the database. */
   ignored(): void;
 }
@@ -120,6 +122,12 @@ export class StatementGuard {
     const { clock, callContext } = this.deps;
     const own = clock.monotonic() + this.policy.timeoutMs;
     return Math.min(own, callContext.current()?.deadlineAt ?? Number.POSITIVE_INFINITY);
+  }
+
+  /** Cut short by the present call, which left so little time that its end says more of the call than of the database. */
+  isHurried(startedAt: number, deadlineAt: number): boolean {
+    const isCalls = deadlineAt === this.deps.callContext.current()?.deadlineAt;
+    return isCalls && isTooShortToTell(deadlineAt - startedAt, this.policy.timeoutMs);
   }
 
   /**
@@ -215,7 +223,7 @@ class GuardedStatement implements StatementWatch {
     if (this.#statement.name.writes) deps.writes.succeeded();
   }
 
-  failed(error: unknown): void {
+  failed(error: unknown, tellsNothing = false): void {
     const { kind, sql, isRepeated, isReadOnly } = this.#work;
     const guard = this.#guard;
     // One of its statements has told of it.
@@ -228,7 +236,10 @@ class GuardedStatement implements StatementWatch {
     guard.series.failed(this.#statement, found.reason, databaseCodeOf(error)).record(seconds);
     const isCallersOwn = isReadOnly === true && found.failureType === "database_readonly";
     if (isCallersOwn || (isRepeated === true && isContention(found))) this.#permit?.ignored();
-    else guard.count(guard.see(sql, error), error, this.#permit);
+    else if (tellsNothing) {
+      guard.see(sql, error);
+      this.#permit?.ignored();
+    } else guard.count(guard.see(sql, error), error, this.#permit);
   }
 
   ignored(): void {
@@ -251,7 +262,7 @@ export function beginAll(guards: readonly StatementGuard[], work: StatementWork)
   return {
     connected: () => forEach(watches, (watch) => watch.connected()),
     succeeded: () => forEach(watches, (watch) => watch.succeeded()),
-    failed: (error) => forEach(watches, (watch) => watch.failed(error)),
+    failed: (error, tellsNothing) => forEach(watches, (watch) => watch.failed(error, tellsNothing)),
     ignored: () => forEach(watches, (watch) => watch.ignored()),
   };
 }

@@ -4,12 +4,14 @@ import { ParamedicError } from "../../../shared/errors.js";
 import { MAX_TIMER_MS } from "../../../shared/units.js";
 import type { CallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
+import { isTooShortToTell } from "../attempt-time.js";
 import { withDeadline } from "../deadline.js";
 import { GUARD_POLICY_DEFAULTS } from "../guard-policy.js";
 import { databaseOf, type KnownDatabase } from "./known-database.js";
 import type { DatabaseSystem } from "./query-name.js";
 import { mayRepeat, type RepeatDeps, repeat } from "./repeat.js";
 import { ServerSeam } from "./server-seam.js";
+import type { TransactionTerms } from "./server-transaction.js";
 import { ignore } from "./shape.js";
 import { letQueriesWait, makeHandle } from "./sqlite-drizzle.js";
 import { SqliteSeam } from "./sqlite-seam.js";
@@ -93,8 +95,9 @@ export function createTransaction(deps: TransactionDeps): Transaction {
     const { guard } = run;
     const timeoutMs = options.timeoutMs ?? guard?.policy.timeoutMs ?? GUARD_POLICY_DEFAULTS.timeoutMs;
     const now = clock.monotonic();
-    const deadlineAt = Math.min(now + timeoutMs, call?.deadlineAt ?? Number.POSITIVE_INFINITY);
-    const stop = makeStop(clock, deadlineAt - now, [call?.signal, options.signal]);
+    const leftMs = Math.min(timeoutMs, (call?.deadlineAt ?? Number.POSITIVE_INFINITY) - now);
+    const stop = makeStop(clock, leftMs, [call?.signal, options.signal]);
+    const isHurried = guard !== undefined && isTooShortToTell(leftMs, guard.policy.timeoutMs);
     const service = guard?.service ?? options.service ?? UNGUARDED;
     const { signal } = stop;
     guard?.deps.budget.earn();
@@ -105,10 +108,10 @@ export function createTransaction(deps: TransactionDeps): Transaction {
           strategy: "transaction_retry",
           system: run.system,
           sqlOf: () => "TRANSACTION",
-          deadlineAt,
+          deadlineAt: now + leftMs,
           signal,
           budget: run.guard?.deps.budget,
-          once: () => run.once((tx) => work(asHandle(tx)), { service, signal, config: options.config }),
+          once: () => run.once((tx) => work(asHandle(tx)), { service, signal, config: options.config, isHurried }),
           checked: guard?.deps.writes.checked,
           // Of one whose COMMIT was sent the outcome is unknown, and its error says so.
           failed: () => ({ isPooled: run.isPooled, isHarmless: true }),
@@ -120,10 +123,8 @@ export function createTransaction(deps: TransactionDeps): Transaction {
   };
 }
 
-interface Terms {
-  readonly service: string;
+interface Terms extends Pick<TransactionTerms, "service" | "config" | "isHurried"> {
   readonly signal: AbortSignal;
-  readonly config: unknown;
 }
 
 /** How one kind of database runs a transaction. */

@@ -1,12 +1,15 @@
 /** What a guard promises on every driver whose database is a server, told once and tried on each, on real servers. */
 import { sql } from "drizzle-orm";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { createAsyncCallContext } from "../../../server/adapters/async-call-context.js";
 import { CircuitBreakerError } from "../../../server/circuit/circuit-breaker-error.js";
 import { TransactionError } from "../../../server/guard/database/transaction-error.js";
+import { systemClock } from "../../../server/ports/clock.js";
 import { classify } from "../../../shared/classify.js";
 import { makeGuards } from "../../support/database-fixture.js";
 import { createLeapingClock } from "../../support/leaping-clock.js";
 import { type AnyDb, type AnyTx, type DatabaseServer, DRIVERS, startServerOf } from "../../support/server-databases.js";
+import { callOf, settled } from "../guard-harness.js";
 
 describe.each(DRIVERS)("a guarded database on %s", (driver) => {
   let server: DatabaseServer;
@@ -222,6 +225,49 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       });
     });
   }
+
+  describe("of a call in a hurry", () => {
+    const sleep = driver === "mysql2" ? sql`select sleep(0.5)` : sql`select pg_sleep(0.5)`;
+    const callContext = createAsyncCallContext();
+    callContext.enable();
+    const errorWithin = (leftMs: number, work: () => PromiseLike<unknown>) =>
+      callContext.run(callOf({ deadlineAt: systemClock.monotonic() + leftMs }), () => settled(Promise.resolve(work())));
+
+    it("sends nothing once there is no time, and gives no connection up for it", async () => {
+      const { guardDatabase, transaction, registry, failures } = makeGuards({ callContext });
+      guardDatabase("db:main", db);
+      for (let call = 0; call < 6; call += 1) {
+        expect(await errorWithin(-1, () => insert(db, `late ${call}`))).toMatchObject({
+          error: { reason: "deadline" },
+        });
+        expect(await errorWithin(-1, () => db.transaction((tx) => Promise.resolve(insert(tx, "late"))))).toMatchObject({
+          error: { reason: "deadline" },
+        });
+        expect(
+          await errorWithin(-1, () => transaction(db, (tx: AnyTx) => Promise.resolve(insert(tx, "late")))),
+        ).toMatchObject({ error: { reason: "deadline" } });
+      }
+      expect(await server.names()).toEqual([]);
+      expect(failures()).toEqual([]);
+      expect(registry.get("db:main")?.getState()).toMatchObject({ state: "closed", failureCount: 0 });
+    });
+
+    it("does not open the circuit for everybody when its time is up, and one that had the guard's own time does", async () => {
+      const { guardDatabase, registry, failures } = makeGuards({ callContext }, { failureThreshold: 2 });
+      guardDatabase("db:main", db, { timeoutMs: 100 });
+      for (let call = 0; call < 4; call += 1) {
+        expect(await errorWithin(50, () => db.execute(sleep))).toHaveProperty("error");
+      }
+      expect(registry.get("db:main")?.getState()).toMatchObject({ state: "closed", failureCount: 0 });
+      expect(failures()).not.toEqual([]);
+      for (let call = 0; call < 2; call += 1) {
+        expect(await errorWithin(60_000, () => db.execute(sleep))).toMatchObject({
+          error: { reason: expect.stringMatching(/^(statement_timeout|no_connection)$/) },
+        });
+      }
+      expect(registry.get("db:main")?.getState()).toMatchObject({ state: "open" });
+    });
+  });
 
   it("changes nothing while it is switched off", async () => {
     const flags = { enabled: false, circuitBreakers: true, autoRecovery: true, retry: true };
