@@ -39,22 +39,25 @@ const MAX_JSON = 65_536;
 const MAX_CONSTRUCTORS = 6;
 
 /**
- * The error and its causes, outermost first: `lastError`, then `cause`, then `errors` from the last to the first.
+ * What the error and its causes say, outermost first.
  *
  * @example factsOf(new Error("query failed", { cause: { code: "SQLITE_BUSY" } }))[1]?.code // "SQLITE_BUSY"
  */
 export function factsOf(error: unknown): readonly ErrorFacts[] {
+  return linksOf(error).map(linkOf);
+}
+
+/** The error and its causes, outermost first: `lastError`, then `cause`, then `errors` from the last to the first. */
+export function linksOf(error: unknown): readonly unknown[] {
   const seen = new Set<unknown>();
-  const chain: ErrorFacts[] = [];
   const queue: unknown[] = [error];
-  while (queue.length > 0 && chain.length < MAX_LINKS) {
+  while (queue.length > 0 && seen.size < MAX_LINKS) {
     const value = queue.shift();
     if (value === undefined || value === null || seen.has(value)) continue;
     seen.add(value);
-    chain.push(linkOf(value));
     queue.push(readProperty(value, "lastError"), readProperty(value, "cause"), ...innerErrors(value).reverse());
   }
-  return chain;
+  return [...seen];
 }
 
 /** The errors that one error gathers (`AggregateError`, the AI SDK's `RetryError`), at most as many as a chain holds. */

@@ -3,6 +3,8 @@ import type { Classification } from "../../../shared/classification.js";
 
 /** What failed. */
 export interface FailedWork {
+  /** It is not this database that failed: what its transaction asked of somebody else did. @default false */
+  readonly isForeign?: boolean;
   /** Its connection came from a pool: the next one is another. */
   readonly isPooled: boolean;
   /**
@@ -28,6 +30,8 @@ const REDIRECTED: Repetition = { why: "redirected", most: 1, costs: true };
 
 /** Undefined: not again. */
 export function repetitionOf(found: Classification, work: FailedWork): Repetition | undefined {
+  // Whoever it was, that another time helps is not for us to say: what was asked of him may have been done.
+  if (work.isForeign === true) return undefined;
   // What the database rolled back or did not let begin has had no effect, whatever it was.
   if (isContention(found)) return CONTENTION;
   if (!work.isPooled) return undefined;

@@ -26,6 +26,7 @@ const SEAM = Symbol.for("paramedic.server_seam");
 export class ServerSeam implements ServerDatabase {
   readonly driver: DatabaseDriver;
   readonly guards: StatementGuard[] = [];
+  readonly raised = new WeakSet<object>();
   readonly #session: DrizzleSession;
   readonly #native: Pick<DrizzleSession, "prepareQuery" | "transaction">;
   #isGuarded = false;

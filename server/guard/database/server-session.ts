@@ -20,6 +20,8 @@ export interface DrizzleTransaction {
 export interface ServerDatabase {
   readonly driver: DatabaseDriver;
   readonly guards: readonly StatementGuard[];
+  /** What statements of transactions failed with. */
+  readonly raised: WeakSet<object>;
   /** A session of the same database on one connection, untouched by guards. */
   sessionOn(connection: LentConnection): DrizzleSession;
   /** A connection within the time; one that comes too late goes back unused. @param deadlineAt monotonic milliseconds */

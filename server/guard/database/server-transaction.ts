@@ -227,6 +227,7 @@ export class ServerTransaction {
   #partFailed(error: unknown): void {
     const found = classify(error, this.#terms.service);
     this.#failedPart ??= { error };
+    if (typeof error === "object" && error !== null) this.#database.raised.add(error);
     if (this.#isCommitting) this.#first ??= { error };
     if (spoilsConnection(found)) this.#isSpoilt = true;
     if (losesConnection(found)) this.#isLost = true;

@@ -171,6 +171,11 @@ export class SqliteSeam {
     });
   }
 
+  /** It is what a statement of this connection failed with. */
+  hasRaised(error: unknown): boolean {
+    return typeof error === "object" && error !== null && this.#failed.has(error);
+  }
+
   /** Asks the connection itself, past every guard; undefined while a transaction holds it. */
   ask<T>(question: (native: Pick<Client, "exec" | "prepare">) => T): T | undefined {
     if (this.isHeld || this.client.inTransaction) return undefined;
@@ -186,6 +191,7 @@ export class SqliteSeam {
     try {
       return this.#native.prepare(sql);
     } catch (error) {
+      this.#note(sql, error);
       for (const guard of this.guards) guard.prepareFailed(sql, error);
       throw error;
     }
@@ -251,12 +257,16 @@ export class SqliteSeam {
       watch.succeeded();
       return result;
     } catch (error) {
-      if (typeof error === "object" && error !== null) this.#failed.set(error, work.sql);
+      this.#note(work.sql, error);
       // Inside a transaction the user's own errors pass by.
       if (work.kind === "transaction" && !isDriverError(error)) watch.ignored();
       else watch.failed(error);
       throw error;
     }
+  }
+
+  #note(sql: string, error: unknown): void {
+    if (typeof error === "object" && error !== null) this.#failed.set(error, sql);
   }
 
   #sqlOf(error: unknown): string {

@@ -1,5 +1,5 @@
 /** `paramedic.transaction`: a transaction on any supported driver, done again as a whole when the database asks for it. */
-import { readProperty } from "../../../shared/error-facts.js";
+import { linksOf, readProperty } from "../../../shared/error-facts.js";
 import { ParamedicError } from "../../../shared/errors.js";
 import { MAX_TIMER_MS } from "../../../shared/units.js";
 import type { CallContext } from "../../ports/call-context.js";
@@ -58,7 +58,8 @@ export type TransactionConfigOf<Db> = Db extends { transaction(work: never, conf
 /**
  * Runs `work` in one transaction, and again from the start when the database is busy, finds a deadlock or a conflict, or
  * loses the connection before COMMIT was sent. So it must do nothing outside of the database that may not be done twice.
- * Resolves with its value once it is committed. An error of `work` rolls back and is thrown by the same reference.
+ * Resolves with its value once it is committed. An error of `work` rolls back and is thrown by the same reference; it is
+ * done again only for what a statement of `tx` failed with, as it came or as a `cause`.
  *
  * A connection that is lost while COMMIT is on its way is another matter: it may have happened. Then it is not done again,
  * and `TransactionError` says `outcome_unknown`.
@@ -101,6 +102,23 @@ export function createTransaction(deps: TransactionDeps): Transaction {
     const service = guard?.service ?? options.service ?? UNGUARDED;
     const { signal } = stop;
     guard?.deps.budget.earn();
+    /** Of the present attempt. */
+    let body: { thrown?: { readonly error: unknown } } = {};
+    const once = () => {
+      const attempt: typeof body = {};
+      body = attempt;
+      const noting = async (tx: unknown) => {
+        try {
+          return await work(asHandle(tx));
+        } catch (error) {
+          attempt.thrown = { error };
+          throw error;
+        }
+      };
+      return run.once(noting, { service, signal, config: options.config, isHurried });
+    };
+    const isForeign = (error: unknown) =>
+      body.thrown !== undefined && body.thrown.error === error && !linksOf(error).some(run.hasRaised);
     try {
       return await run.inTurn(signal, () =>
         repeat(deps, {
@@ -111,10 +129,10 @@ export function createTransaction(deps: TransactionDeps): Transaction {
           deadlineAt: now + leftMs,
           signal,
           budget: run.guard?.deps.budget,
-          once: () => run.once((tx) => work(asHandle(tx)), { service, signal, config: options.config, isHurried }),
+          once,
           checked: guard?.deps.writes.checked,
           // Of one whose COMMIT was sent the outcome is unknown, and its error says so.
-          failed: () => ({ isPooled: run.isPooled, isHarmless: true }),
+          failed: (error) => ({ isPooled: run.isPooled, isHarmless: true, isForeign: isForeign(error) }),
         }),
       );
     } finally {
@@ -135,6 +153,8 @@ interface Runner {
   /** Runs `all`, attempts and waits, when its turn has come. */
   inTurn<T>(signal: AbortSignal, all: () => Promise<T>): Promise<T>;
   once<T>(work: (tx: unknown) => T | Promise<T>, terms: Terms): Promise<T>;
+  /** It is what one of the transaction's own statements failed with. */
+  readonly hasRaised: (error: unknown) => boolean;
 }
 
 function onServer({ clock }: TransactionDeps, known: Extract<KnownDatabase, { kind: "server" }>): Runner {
@@ -146,6 +166,7 @@ function onServer({ clock }: TransactionDeps, known: Extract<KnownDatabase, { ki
     guard: seam.guards[0],
     inTurn: (_signal, all) => all(),
     once: (work, terms) => seam.transaction(work, { ...terms, clock, isRepeated: true }),
+    hasRaised: (error) => typeof error === "object" && error !== null && seam.raised.has(error),
   };
 }
 
@@ -184,6 +205,7 @@ function onSqlite(
         { clock, behavior: behaviorOf(config, seam), signal, isPatient: mayRepeat(deps, service), onFault },
         (prepare) => work(makeHandle(db, prepare)),
       ),
+    hasRaised: (error) => seam.hasRaised(error),
   };
 }
 

@@ -477,6 +477,46 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
       expect(attempts).toBe(3);
     });
 
+    it("is done once, whatever somebody else whom its body asked has failed with", async () => {
+      const { guardDatabase, transaction, journal } = makeGuards();
+      guardDatabase("db:main", db);
+      for (const error of [
+        Object.assign(new Error("read ECONNRESET"), { code: "ECONNRESET" }),
+        new TypeError("fetch failed", { cause: Object.assign(new Error(), { code: "ECONNREFUSED" }) }),
+        Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" }),
+      ]) {
+        let bodies = 0;
+        const run = transaction(db, async (tx: AnyTx) => {
+          bodies += 1;
+          await insert(tx, "ada");
+          throw error;
+        });
+        await expect(run).rejects.toBe(error);
+        expect(bodies).toBe(1);
+      }
+      expect(await server.names()).toEqual([]);
+      expect(journal).toEqual([]);
+    });
+
+    it("is done again for a conflict that its body throws on as the cause of an error of its own", async () => {
+      const { transaction } = makeGuards();
+      const conflict =
+        driver === "mysql2"
+          ? sql`signal sqlstate '40001' set mysql_errno = 1213, message_text = 'Deadlock found'`
+          : sql`do $$ begin raise exception 'conflict' using errcode = '40001'; end $$`;
+      let bodies = 0;
+      await transaction(db, async (tx: AnyTx) => {
+        bodies += 1;
+        await insert(tx, "ada");
+        if (bodies > 1) return;
+        await tx.execute(conflict).catch((cause: unknown) => {
+          throw new Error("could not be saved", { cause });
+        });
+      });
+      expect(bodies).toBe(2);
+      expect(await server.names()).toEqual(["ada"]);
+    });
+
     it("is told to end by the caller who leaves", async () => {
       const { transaction } = makeGuards();
       const controller = new AbortController();

@@ -45,6 +45,22 @@ describe("a transaction", () => {
     expect(opened.names()).toEqual(["ada", "grace"]);
   });
 
+  it("is done once, whatever another database that its body asked has failed with", async () => {
+    const { transaction, guardDatabase, journal } = makeGuards();
+    guardDatabase("db:main", opened.db);
+    const busy = Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY" });
+    let bodies = 0;
+    const run = transaction(opened.db, async (tx) => {
+      bodies += 1;
+      await tx.insert(users).values({ name: "ada" });
+      throw new Error("the other one did not answer", { cause: busy });
+    });
+    await expect(run).rejects.toThrow("the other one did not answer");
+    expect(bodies).toBe(1);
+    expect(opened.names()).toEqual([]);
+    expect(journal).toEqual([]);
+  });
+
   it("takes a synchronous body", async () => {
     const { transaction } = makeGuards();
     const count = await transaction(opened.db, (tx) => tx.insert(users).values({ name: "ada" }).run().changes);
@@ -361,17 +377,23 @@ describe("a locked database", () => {
 
 describe("a conflict inside of the body", () => {
   it("does the whole of it again", async () => {
+    opened.client.pragma("journal_mode = WAL");
+    const other = new Database(opened.file);
     const { transaction, rescues } = makeGuards();
     let bodies = 0;
-    const value = await transaction(opened.db, async (tx) => {
+    const work = async (tx: Pick<typeof opened.db, "select" | "insert">) => {
       bodies += 1;
+      await tx.select().from(users);
+      // What was read is no longer how it is: then only a new transaction may write.
+      if (bodies < 3) other.exec(`INSERT INTO users (name) VALUES ('other ${bodies}')`);
       await tx.insert(users).values({ name: "ada" });
-      if (bodies < 3) throw Object.assign(new Error("database is locked"), { code: "SQLITE_BUSY_SNAPSHOT" });
       return "done";
-    });
+    };
+    const value = await transaction(opened.db, work, { config: { behavior: "deferred" } });
+    other.close();
     expect(value).toBe("done");
     expect(bodies).toBe(3);
-    expect(opened.names()).toEqual(["ada"]);
+    expect(opened.names()).toEqual(["other 1", "other 2", "ada"]);
     expect(rescues()).toMatchObject([{ status: "succeeded", metadata: { attempts: 3 } }]);
   });
 
