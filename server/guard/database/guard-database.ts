@@ -58,8 +58,9 @@ export interface DatabaseGuard {
    * Guards every statement of `db` from now on and gives back `db` itself: Drizzle on better-sqlite3, node-postgres,
    * postgres.js or mysql2. A statement fails fast with `CircuitBreakerError` while the circuit is open; contention and the
    * caller's own mistakes never open it, nor does a call that leaves it next to no time; on a server, a call without any gets
-   * a `GuardError` (`deadline`). What is awaited is done again after contention, and a read after a lost connection. While
-   * the database takes no writes, writes fail fast with `DatabaseError` (`read_only`) and reads go on.
+   * a `GuardError` (`deadline`). What is awaited is done again after contention, unless it is several statements
+   * or a program, such as a `CALL`, which may have committed a part of itself; and a read after a lost connection. While the
+   * database takes no writes, writes fail fast with `DatabaseError` (`read_only`) and reads go on.
    * Guarding the same database again under the same name changes nothing.
    *
    * Give Drizzle a pool: one connection alone cannot be replaced when it breaks. Statements that go past Drizzle, on

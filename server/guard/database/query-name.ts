@@ -16,6 +16,8 @@ export interface QueryName {
   readonly writes: boolean;
   /** Surely only reads, functions that it calls aside. */
   readonly reads: boolean;
+  /** When it fails, nothing of it is kept: it is one statement, and none that may commit within itself. */
+  readonly isAtomic: boolean;
   /** The text carries values or comments of its own: it hardly comes again, and must not be kept. */
   readonly hasValues: boolean;
 }
@@ -51,6 +53,8 @@ const LITERALS: Readonly<Record<DatabaseSystem, RegExp>> = {
 
 const WRITING = /^(?:insert|update|delete|replace|merge|truncate|alter|drop|create(?! (?:or replace )?temp))\b/;
 const READING = /^(?:select|show|values|table)\b/;
+/** What runs a program of its own. */
+const RUNNING = /^(?:call|do|execute|exec|begin|start)\b/;
 /** Neither a column of that name nor the lock of a `for update`. */
 const WRITE_INSIDE = /(?<![."`\w]|\bfor (?:no key )?)(insert|update|delete|merge)\b/;
 const TABLE =
@@ -86,6 +90,7 @@ export function nameQuery(sql: string, system: DatabaseSystem = "sqlite"): Query
     fingerprint: fnv1a(shape),
     writes: word === "with" ? verb !== "select" : WRITING.test(statement),
     reads: word === "with" ? verb === "select" : READING.test(statement) && !/\binto\b/.test(statement),
+    isAtomic: !RUNNING.test(statement) && !/;\s*[^\s;]/.test(statement) && !sql.includes(";", MAX_SQL),
     hasValues,
   };
 }

@@ -12,6 +12,8 @@ export interface FailedWork {
    * sent, a read.
    */
   readonly isHarmless: boolean;
+  /** When it fails, the database has kept nothing of it. @default true */
+  readonly isAtomic?: boolean;
 }
 
 export interface Repetition {
@@ -32,10 +34,11 @@ const REDIRECTED: Repetition = { why: "redirected", most: 1, costs: true };
 export function repetitionOf(found: Classification, work: FailedWork): Repetition | undefined {
   // Whoever it was, that another time helps is not for us to say: what was asked of him may have been done.
   if (work.isForeign === true) return undefined;
-  // What the database rolled back or did not let begin has had no effect, whatever it was.
-  if (isContention(found)) return CONTENTION;
+  const { isAtomic = true } = work;
+  // What the database rolled back or did not let begin has had no effect; of a procedure that commits, only its last part.
+  if (isContention(found)) return isAtomic ? CONTENTION : undefined;
   if (!work.isPooled) return undefined;
-  if (found.failureType === "database_readonly") return REDIRECTED;
+  if (found.failureType === "database_readonly") return isAtomic ? REDIRECTED : undefined;
   if (found.failureType !== "database_connection" || !found.retryable) return undefined;
   switch (found.reason) {
     case "connection_refused":

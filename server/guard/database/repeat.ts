@@ -13,7 +13,7 @@ import type { RetryBudget } from "../retry-budget.js";
 import { RETRY_COST } from "../retry-budget.js";
 import type { DatabaseFailures } from "./database-failures.js";
 import type { DatabaseSystem } from "./query-name.js";
-import { type FailedWork, type Repetition, repetitionOf } from "./repeat-rule.js";
+import { type FailedWork, isContention, type Repetition, repetitionOf } from "./repeat-rule.js";
 import { TransactionError } from "./transaction-error.js";
 
 export interface RepeatDeps {
@@ -79,8 +79,11 @@ export async function repeat<T>(deps: RepeatDeps, work: RepeatedWork<T>): Promis
         story?.ended("failed", attempt - 1);
         throw last.error;
       }
-      const repetition = repetitionOf(classify(error, service), work.failed(error));
+      const found = classify(error, service);
+      const failed = work.failed(error);
+      const repetition = repetitionOf(found, failed);
       if (repetition !== undefined) story ??= createStory(deps, work, error, startedAt);
+      else if (isContention(found) && failed.isForeign !== true) observe(deps, work, error);
       const may = repetition !== undefined && attempt <= repetition.most && mayRepeat(deps, service);
       if (signal?.aborted || !may) {
         story?.ended(signal?.aborted ? endOf(signal) : "failed", attempt);
@@ -117,10 +120,10 @@ interface Story {
 
 /** One event for all the waiting, however often it was tried. */
 function createStory(deps: RepeatDeps, work: RepeatedWork<unknown>, error: unknown, startedAt: number): Story {
-  const { clock, journal, failures, flags } = deps;
-  const { service, strategy, system } = work;
+  const { clock, journal, flags } = deps;
+  const { service, strategy } = work;
   const what = strategy === "transaction_retry" ? "transaction" : "statement";
-  const first: Failure | undefined = failures.observe(error, { service, system, sql: work.sqlOf(error) }).failure;
+  const first: Failure | undefined = observe(deps, work, error);
   const permitted = mayRepeat(deps, service);
 
   return {
@@ -145,6 +148,11 @@ function createStory(deps: RepeatDeps, work: RepeatedWork<unknown>, error: unkno
       });
     },
   };
+}
+
+function observe({ failures }: RepeatDeps, work: RepeatedWork<unknown>, error: unknown): Failure | undefined {
+  const { service, system } = work;
+  return failures.observe(error, { service, system, sql: work.sqlOf(error) }).failure;
 }
 
 function endOf(signal: AbortSignal): "timed_out" | "cancelled" {

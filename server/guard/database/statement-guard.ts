@@ -153,10 +153,11 @@ export class StatementGuard {
       budget: deps.budget,
       once: () => once(deadlineAt),
       checked: deps.writes.checked,
-      failed: (error) => ({
-        isPooled,
-        isHarmless: policy.idempotent ?? this.series.of(sqlOf(error)).name.reads,
-      }),
+      failed: (error) => {
+        const { name } = this.series.of(sqlOf(error));
+        const { idempotent } = policy;
+        return { isPooled, isHarmless: idempotent ?? name.reads, isAtomic: idempotent === true || name.isAtomic };
+      },
     });
   }
 

@@ -99,6 +99,21 @@ describe("a query's name", () => {
     expect(nameQuery(text, "postgresql")).toMatchObject({ reads, writes });
   });
 
+  it.each([
+    ["insert into users (name) values ($1)", true],
+    ["insert into users (name) values ('a; b') ; -- done; really", true],
+    ["with moved as (delete from a returning *) insert into b select * from moved;", true],
+    ["", true],
+    [`insert into users (name) values ${Array(1_000).fill("($1)").join(", ")}`, true],
+    ["insert into a values (1); insert into b values (2)", false],
+    [`insert into a values ${Array(1_000).fill("($1)").join(", ")}; insert into b values (2)`, false],
+    ["call pay($1)", false],
+    ["/* nightly */ CALL pay()", false],
+    ["do $$ begin perform 1; end $$", false],
+  ])("knows what is undone as a whole when it fails: %s", (text, isAtomic) => {
+    expect(nameQuery(text, "postgresql")).toMatchObject({ isAtomic });
+  });
+
   it("is found in a time that grows with the text alone, whatever it is", () => {
     for (const text of ["'", '"', "\\", "/*", "$a$", "(", "from ", "? , ", "e'", "--"]) {
       for (const system of ["postgresql", "mysql"] as const) {

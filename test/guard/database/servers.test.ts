@@ -226,6 +226,24 @@ describe.each(DRIVERS)("a guarded database on %s", (driver) => {
     });
   }
 
+  it("does not do a program again whose first part is committed, and tells of the conflict that it met", async () => {
+    const { guardDatabase, failures, rescues } = makeGuards();
+    guardDatabase("db:main", db);
+    await server.run(
+      driver === "mysql2"
+        ? `create procedure pay() begin insert into users (name) values (uuid());
+             signal sqlstate '40001' set mysql_errno = 1213, message_text = 'Deadlock found'; end`
+        : `create procedure pay() language plpgsql as $$ begin insert into users (name) values (gen_random_uuid()); commit;
+             raise exception 'conflict' using errcode = '40001'; end $$`,
+    );
+    const error = await Promise.resolve(db.execute(sql`call pay()`)).then(undefined, (thrown: unknown) => thrown);
+    await server.run("drop procedure pay");
+    expect(classify(error, "db:main")).toMatchObject({ failureType: "database_conflict" });
+    expect(await server.names()).toHaveLength(1);
+    expect(failures()).toMatchObject([{ failureType: "database_conflict" }]);
+    expect(rescues()).toEqual([]);
+  });
+
   describe("of a call in a hurry", () => {
     const sleep = driver === "mysql2" ? sql`select sleep(0.5)` : sql`select pg_sleep(0.5)`;
     const callContext = createAsyncCallContext();
