@@ -67,7 +67,6 @@ export function createGuardFetch(
   requireTimeout("guardFetch: stallTimeoutMs", stallTimeoutMs);
   if (typeof fetch !== "function") throw new ParamedicError("OPERATION_INVALID", "guardFetch: fetch is not a function");
   const isLlm = service.startsWith("llm:");
-  const send = isLlm ? revealFailures(service, fetch) : fetch;
 
   const attempt = async (
     input: string | URL | Request,
@@ -77,6 +76,7 @@ export function createGuardFetch(
     context: GuardContext,
     meter: GenAiMeter | undefined,
   ): Promise<Response | undefined> => {
+    const send = isLlm ? revealFailures(service, fetch, request.completes) : fetch;
     const hangUp = linkedController([context.signal, request.signal]);
     const response = await send(copyOf(input), { ...init, signal: hangUp.signal });
     if (response.status >= 400) throw await FailedResponse.of(service, response);

@@ -12,9 +12,11 @@ export type Fetch = (url: string | URL | Request, init?: RequestInit) => Promise
 /**
  * Answers in JSON, and those that say failure, are read whole here; others pass as they come, events one by one.
  *
+ * @param completes a completion was asked for. Else a 200 is what it says: that the job or the answer that somebody looks up
+ *   has an `error`, if only an empty one, is what was asked for
  * @example new OpenAI({ apiKey, baseURL, maxRetries: 0, fetch: revealFailures("llm:openai", fetch) })
  */
-export function revealFailures(service: string, fetch: Fetch): Fetch {
+export function revealFailures(service: string, fetch: Fetch, completes = true): Fetch {
   return async (url, init) => {
     const response = await fetch(url, init);
     const { body, status, statusText, headers } = response;
@@ -26,7 +28,7 @@ export function revealFailures(service: string, fetch: Fetch): Fetch {
     }
     if (status < 400 && !contentType.includes("json")) return response;
     const text = textOf(await bytesWithin(service, response));
-    const revealed = revealedFailure(status, text);
+    const revealed = completes || status >= 400 ? revealedFailure(status, text) : undefined;
     return new Response(revealed?.text ?? text, {
       status: revealed?.status ?? status,
       statusText,

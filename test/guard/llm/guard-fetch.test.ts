@@ -337,6 +337,23 @@ describe("a guarded fetch", () => {
     expect(provider.requests).toHaveLength(asked);
   });
 
+  it.each([
+    ["POST", "/v1/fine_tuning/jobs", { object: "fine_tuning.job", status: "queued", error: {} }],
+    ["GET", "/v1/fine_tuning/jobs/one", { object: "fine_tuning.job", status: "failed", error: { code: "invalid_n" } }],
+    ["GET", "/v1/responses/one", { object: "response", status: "failed", error: { code: "server_error" } }],
+  ])("takes the `error` of a thing that is looked up for a part of it: %s %s", async (method, path, body) => {
+    provider.behaves({ kind: "reply", status: 200, body });
+    const { guardedFetch, registry } = makeFetch({}, {}, "llm:any");
+    const answer = await guardedFetch(`${provider.origin}${path}`, {
+      method,
+      ...(method === "POST" && { body: "{}" }),
+    });
+    expect(answer.status).toBe(200);
+    expect(await answer.json()).toEqual(body);
+    expect(provider.requests).toHaveLength(1);
+    expect(registry.get("llm:any")?.getState()).toMatchObject({ failureCount: 0 });
+  });
+
   it("never sends a streamed body twice, and a Request as often as it may", async () => {
     provider.behaves({ kind: "reply", status: 500, body: "" });
     const { guardedFetch } = makeFetch({ idempotent: true }, {}, "http:billing");
