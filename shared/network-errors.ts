@@ -41,6 +41,8 @@ export function networkClassByCode(facts: ErrorFacts): ErrorClass | undefined {
   if (isCutAnswer(facts)) return "stream_broken";
   if (facts.code === undefined) return undefined;
   // A connection that timed out while it was made carried nothing; one that timed out later may have.
+  // Axios and superagent give a slow request up under the code of a connection that was cut.
+  if (facts.code === "ECONNABORTED" && /\btimeout of \d/i.test(facts.message)) return "timeout";
   if (facts.code === "ETIMEDOUT") return facts.read("syscall") === "connect" ? "connect_timeout" : "timeout";
   return CLASS_BY_CODE.get(facts.code);
 }

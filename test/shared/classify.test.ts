@@ -196,6 +196,8 @@ describe("the network", () => {
     [fetchFailed({ code: "UND_ERR_CONNECT_TIMEOUT" }), "connect_timeout", "api_timeout", true],
     [fetchFailed({ code: "ETIMEDOUT", syscall: "connect" }), "connect_timeout", "api_timeout", true],
     [fetchFailed({ code: "ETIMEDOUT", syscall: "read" }), "timeout", "api_timeout", false],
+    [Object.assign(new Error("timeout of 1000ms exceeded"), { code: "ECONNABORTED" }), "timeout", "api_timeout", false],
+    [Object.assign(new Error("Aborted"), { code: "ECONNABORTED" }), "connection_reset", "connection_refused", false],
     [fetchFailed({ code: "ECONNRESET" }), "connection_reset", "connection_refused", false],
     [fetchFailed({ code: "EPIPE" }), "connection_reset", "connection_refused", false],
     [fetchFailed({ code: "UND_ERR_SOCKET" }), "connection_reset", "connection_refused", false],
