@@ -6,6 +6,8 @@
  */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type BetterSqlite3 from "better-sqlite3";
+import type { Clock } from "../../ports/clock.js";
+import { type Bounds, withDeadline } from "../deadline.js";
 import { beginAll, type StatementGuard, type StatementWork } from "./statement-guard.js";
 import { TransactionError } from "./transaction-error.js";
 
@@ -100,8 +102,21 @@ export class SqliteSeam {
     });
   }
 
+  /** As `turn`, for as long as somebody waits for it; one that comes too late is passed on. */
+  async turnWithin(clock: Clock, bounds: Bounds): Promise<() => void> {
+    const turn = this.turn();
+    try {
+      return await withDeadline(clock, turn, bounds);
+    } catch (error) {
+      void turn.then((end) => end());
+      throw error;
+    }
+  }
+
+  /** @throws TransactionError `transaction_open` where it does not come in time, or the reason of the call's signal */
   async inTurn<T>(work: () => T | Promise<T>): Promise<T> {
-    const end = await this.turn();
+    const [guard] = this.guards;
+    const end = await (guard === undefined ? this.turn() : this.turnWithin(guard.deps.clock, this.#patienceOf(guard)));
     try {
       return await work();
     } finally {
@@ -238,6 +253,15 @@ export class SqliteSeam {
     const mayHurry = this.guards[0]?.mayRepeat ?? false;
     this.#setBusy(!mayHurry ? own : this.#isAwaited ? AWAITED_BUSY_MS : Math.min(this.syncBusyMs, own));
     return mayHurry && this.#busyMs < own;
+  }
+
+  #patienceOf(guard: StatementGuard): Bounds {
+    const { clock, callContext } = guard.deps;
+    return {
+      timeoutMs: guard.deadlineAt() - clock.monotonic(),
+      onTimeout: () => new TransactionError("transaction_open"),
+      signal: callContext.current()?.signal,
+    };
   }
 
   #setBusy(busyMs: number): void {

@@ -5,7 +5,6 @@ import { MAX_TIMER_MS } from "../../../shared/units.js";
 import type { CallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
 import { isTooShortToTell } from "../attempt-time.js";
-import { withDeadline } from "../deadline.js";
 import { GUARD_POLICY_DEFAULTS } from "../guard-policy.js";
 import { databaseOf, type KnownDatabase } from "./known-database.js";
 import type { DatabaseSystem } from "./query-name.js";
@@ -184,14 +183,10 @@ function onSqlite(
     isPooled: false,
     guard: seam.guards[0],
     async inTurn(signal, all) {
-      const turn = seam.turn();
-      const endTurn = await withDeadline(clock, turn, {
+      const endTurn = await seam.turnWithin(clock, {
         timeoutMs: Number.POSITIVE_INFINITY,
         onTimeout: ignore,
         signal,
-      }).catch((error: unknown) => {
-        void turn.then((end) => end());
-        throw error;
       });
       try {
         return await all();

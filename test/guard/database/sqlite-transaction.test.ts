@@ -2,11 +2,14 @@ import Database from "better-sqlite3";
 import { eq, sql } from "drizzle-orm";
 import { drizzle } from "drizzle-orm/better-sqlite3";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { createAsyncCallContext } from "../../../server/adapters/async-call-context.js";
 import { TransactionError } from "../../../server/guard/database/transaction-error.js";
+import { systemClock } from "../../../server/ports/clock.js";
 import { classify } from "../../../shared/classify.js";
 import { makeGuards, openDatabase, schema, users } from "../../support/database-fixture.js";
 import { type DatabaseLock, lockDatabase } from "../../support/database-lock.js";
 import { createFakeClock, settle } from "../../support/fake-clock.js";
+import { callOf } from "../guard-harness.js";
 
 let opened: ReturnType<typeof openDatabase>;
 let lock: DatabaseLock | undefined;
@@ -149,6 +152,29 @@ describe("a transaction", () => {
 });
 
 describe("while a transaction is open", () => {
+  it("a query waits for its turn no longer than its call does, and is not made afterwards", async () => {
+    const callContext = createAsyncCallContext();
+    callContext.enable();
+    const { guardDatabase, transaction } = makeGuards({ callContext });
+    guardDatabase("db:main", opened.db);
+    const held = gate();
+    const holding = transaction(opened.db, () => held.passed);
+    await settle();
+    const insert = async (name: string) => await opened.db.insert(users).values({ name });
+    const caller = new AbortController();
+    const left = callContext.run(callOf({ signal: caller.signal }), () => insert("left"));
+    const late = callContext.run(callOf({ deadlineAt: systemClock.monotonic() + 20 }), () => insert("late"));
+    const patient = callContext.run(callOf(), () => insert("patient"));
+    const gone = new Error("gone");
+    caller.abort(gone);
+    await expect(left).rejects.toBe(gone);
+    await expect(late).rejects.toMatchObject({ reason: "transaction_open" });
+    held.open();
+    await holding;
+    await patient;
+    expect(opened.names()).toEqual(["patient"]);
+  });
+
   it("awaited queries of other calls wait for their turn and then see what it did", async () => {
     const { transaction } = makeGuards();
     const { passed, open } = gate();
