@@ -6,6 +6,7 @@ import { readProperty } from "../../../shared/error-facts.js";
 import { SECOND_MS } from "../../../shared/units.js";
 import type { Clock } from "../../ports/clock.js";
 import { withDeadline } from "../deadline.js";
+import { linkedController } from "./linked-controller.js";
 import type { LlmProvider } from "./provider.js";
 
 const KEY_HEADERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key"] as const;
@@ -18,17 +19,31 @@ export function keyInHeaders(headers: Headers): string | undefined {
   return key?.replace(/^Bearer /i, "");
 }
 
-export async function keyOfProvider({ apiKey }: LlmProvider, clock: Clock): Promise<string | undefined> {
+/** How long whoever asks would wait for anything. */
+export interface Patience {
+  readonly timeoutMs: number;
+  readonly signals: readonly (AbortSignal | undefined)[];
+}
+
+export async function keyOfProvider(
+  { apiKey }: LlmProvider,
+  clock: Clock,
+  { timeoutMs, signals }: Patience,
+): Promise<string | undefined> {
   if (typeof apiKey === "string") return apiKey;
+  const waiting = linkedController(signals);
   try {
     const key: unknown = await withDeadline(clock, apiKey(), {
-      timeoutMs: LONGEST_WAIT_MS,
+      timeoutMs: Math.min(LONGEST_WAIT_MS, timeoutMs),
       onTimeout: () => new Error("no key was given in time"),
+      signal: waiting.signal,
     });
     return typeof key === "string" && key !== "" ? key : undefined;
   } catch {
     // What keeps it from giving a key fails the attempt, which asks it too, and is told there.
     return undefined;
+  } finally {
+    waiting.abort();
   }
 }
 

@@ -3,7 +3,7 @@ import type OpenAI from "openai";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { Failure } from "../../../shared/failure.js";
 import { SECOND_MS } from "../../../shared/units.js";
-import type { CallContext } from "../../ports/call-context.js";
+import type { CallContext, CallInfo } from "../../ports/call-context.js";
 import { noCallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
@@ -11,6 +11,7 @@ import type { Detailed } from "../guard.js";
 import type { GuardPolicy } from "../guard-policy.js";
 import type { Guards } from "../guards.js";
 import { chunkOf, completionOf, requireCompletion, requireEmbeddings, unreadable } from "./checked-answers.js";
+import type { Patience } from "./key-in-use.js";
 import { linkedController } from "./linked-controller.js";
 import type {
   ChatChunk,
@@ -134,14 +135,16 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
   for (const provider of providers) guards.guard(serviceOf(provider), policyOf(provider, options.policy));
   const models = createModelsInUse({ clock, sink }, providers);
   const deps = { clients: createOpenAiClients(fetch, loadSdk), models, clock };
-  const targetsFor = <T>(request: ChatRequest, ask: (asking: Asking) => Promise<T>) =>
-    providerTargets(deps, "chat", askedFor(providers, request.model), ask);
-  const bounds = (own: ChatOptions = {}) => ({ timeoutMs: own.timeoutMs ?? timeoutMs, signal: own.signal });
+  const targetsFor = <T>(request: ChatRequest, { patience }: Bounded, ask: (asking: Asking) => Promise<T>) =>
+    providerTargets(deps, "chat", askedFor(providers, request.model), patience, ask);
+  const boundedBy = ({ signal, timeoutMs: ownMs = timeoutMs }: ChatOptions = {}) =>
+    boundedFrom(clock, callContext.current(), { signal, timeoutMs: ownMs });
   const nowS = () => Math.floor(clock.now() / SECOND_MS);
 
   const chatDetailed = async (request: ChatRequest, own?: ChatOptions): Promise<Detailed<ChatCompletion>> => {
     requireWhole("chat", request);
-    const targets = await targetsFor(request, async (asking) => {
+    const bounded = boundedBy(own);
+    const targets = await targetsFor(request, bounded, async (asking) => {
       const { client, service, context, meter } = asking;
       const answer = await client.chat.completions.create(paramsFor(request, asking), { signal: context.signal });
       requireCompletion(service, answer);
@@ -149,7 +152,7 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
       return answer;
     });
     return guards.runDetailed<ChatCompletion>(options.name ?? "llm.chat", {
-      ...bounds(own),
+      ...bounded.left(),
       targets,
       fallback: fallback && (async (failure) => completionOf(await fallback(failure, request), nowS())),
       idempotent: true,
@@ -158,7 +161,8 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
 
   const parse = async <T>(request: ParseRequest<T>, own?: ChatOptions): Promise<ParsedChatCompletion<T>> => {
     requireWhole("parse", request);
-    const targets = await targetsFor(request, async (asking) => {
+    const bounded = boundedBy(own);
+    const targets = await targetsFor(request, bounded, async (asking) => {
       const { client, service, context, meter } = asking;
       const params = { ...paramsFor(request, asking), response_format: request.response_format };
       const answer = await client.chat.completions.parse(params, { signal: context.signal }).catch(unreadable(service));
@@ -167,7 +171,7 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
       return answer;
     });
     return guards.run<ParsedChatCompletion<T>>(options.name ?? "llm.parse", {
-      ...bounds(own),
+      ...bounded.left(),
       targets,
       idempotent: true,
     });
@@ -179,7 +183,8 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
       callContext,
       signal: own?.signal,
       async run({ signal, give, begun }) {
-        const targets = await targetsFor(request, async (asking) => {
+        const bounded = boundedBy({ ...own, signal });
+        const targets = await targetsFor(request, bounded, async (asking) => {
           const { client, provider, service, context, meter } = asking;
           const wantsUsage = request.stream_options?.include_usage === true;
           const params: OpenAI.Chat.ChatCompletionCreateParamsStreaming = {
@@ -211,9 +216,8 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
           return NO_CHUNKS;
         });
         return guards.runDetailed<readonly ChatChunk[]>(options.name ?? "llm.stream", {
-          ...bounds(own),
+          ...bounded.left(),
           targets,
-          signal,
           fallback: fallback && (async (failure) => [chunkOf(completionOf(await fallback(failure, request), nowS()))]),
           idempotent: true,
         });
@@ -233,7 +237,8 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
           : `no provider has the embeddingModel "${model}"`,
       );
     }
-    const targets = await providerTargets(deps, "embeddings", asked, async ({ client, service, context, meter }) => {
+    const bounded = boundedBy(own);
+    const ask = async ({ client, service, context, meter }: Asking) => {
       const params = { ...request, model, encoding_format: "float" } as const;
       const answer = await client.embeddings.create(params as OpenAI.EmbeddingCreateParams, {
         signal: context.signal,
@@ -241,8 +246,9 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
       requireEmbeddings(service, answer, request.input);
       meter.succeeded(answer.usage);
       return answer;
-    });
-    return guards.run<EmbeddingResponse>(options.name ?? "llm.embed", { ...bounds(own), targets, idempotent: true });
+    };
+    const targets = await providerTargets(deps, "embeddings", asked, bounded.patience, ask);
+    return guards.run<EmbeddingResponse>(options.name ?? "llm.embed", { ...bounded.left(), targets, idempotent: true });
   };
 
   return Object.freeze({
@@ -264,6 +270,29 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
 function policyOf({ policy, timeoutMs }: LlmProvider, forAll: GuardPolicy | undefined): GuardPolicy | undefined {
   if (policy === undefined && timeoutMs === undefined) return forAll;
   return { ...forAll, ...policy, ...(timeoutMs !== undefined && { timeoutMs }) };
+}
+
+interface Bounded {
+  readonly patience: Patience;
+  /** Its options for the guards: what came before them took its part of the time. */
+  left(): Pick<ChatOptions, "timeoutMs" | "signal">;
+}
+
+function boundedFrom(clock: Clock, call: CallInfo | undefined, { timeoutMs, signal }: ChatOptions): Bounded {
+  const startedAt = clock.monotonic();
+  const callsMs = (call?.deadlineAt ?? Number.POSITIVE_INFINITY) - startedAt;
+  return {
+    patience: {
+      timeoutMs: Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, callsMs),
+      signals: [signal, call?.signal],
+    },
+    left() {
+      const passedMs = clock.monotonic() - startedAt;
+      // What is out of its range is the guards' to refuse.
+      const isLegal = timeoutMs !== undefined && timeoutMs >= 1;
+      return { signal, timeoutMs: isLegal ? Math.max(timeoutMs - passedMs, 1) : timeoutMs };
+    },
+  };
 }
 
 const NO_CHUNKS: readonly ChatChunk[] = Object.freeze([]);

@@ -6,7 +6,7 @@ import type { GuardContext } from "../guard.js";
 import type { RunTarget } from "../run.js";
 import { windowTraits } from "./context-window.js";
 import { type GenAiMeter, type GenAiOperation, measured } from "./gen-ai-meter.js";
-import { keyOfProvider } from "./key-in-use.js";
+import { keyOfProvider, type Patience } from "./key-in-use.js";
 import type { ModelChoice } from "./llm-requests.js";
 import { MalformedResponseError } from "./malformed-response-error.js";
 import type { ModelsInUse } from "./models-in-use.js";
@@ -48,12 +48,13 @@ export function providerTargets<T>(
   { clients, models, clock }: ProviderTargetsDeps,
   operation: GenAiOperation,
   asked: readonly AskedProvider[],
+  patience: Patience,
   ask: (asking: Asking) => Promise<T>,
 ): Promise<RunTarget<T>[]> {
   const windows = windowTraits(asked.map(({ provider, model }) => windowOf(provider, model)));
   return Promise.all(
     asked.map(async ({ provider, model }, index): Promise<RunTarget<T>> => {
-      const [shared, key] = await Promise.all([clients.of(provider), keyOfProvider(provider, clock)]);
+      const [shared, key] = await Promise.all([clients.of(provider), keyOfProvider(provider, clock, patience)]);
       // The key that names the circuits is the one that is sent.
       const client = typeof provider.apiKey === "function" && key !== undefined ? withKey(shared, key) : shared;
       const { service, parts, startMeter } = models(provider, model, operation, key);

@@ -1,7 +1,9 @@
 /** Every failure that providers are known to answer, over real HTTP through the real SDK: who is asked, what is counted, held and recorded. */
 import http from "node:http";
 import OpenAI from "openai";
+import { zodResponseFormat } from "openai/helpers/zod";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { z } from "zod";
 import type { CircuitBreaker } from "../../../server/circuit/circuit-breaker.js";
 import { systemClock } from "../../../server/ports/clock.js";
 import {
@@ -463,6 +465,29 @@ describe("a circuit beside a provider's own", () => {
     await expect(llm.chat(request)).rejects.toThrow("vault is sealed");
     expect(registry.getAll().map(({ name }) => name)).toContain("llm:openai:key:current");
     expect(first.requests).toHaveLength(0);
+  });
+
+  it("of a function that hangs is waited for within the request's own time and patience", async () => {
+    let asked = 0;
+    const apiKey = () => {
+      asked += 1;
+      return new Promise<string>(() => {});
+    };
+    const { llm } = createLlmUnderTest({ providers: [providerOf("openai", first, { apiKey })] });
+    const startedAt = systemClock.monotonic();
+    await expect(llm.chat(request, { timeoutMs: 20 })).rejects.toMatchObject({ code: "GATEWAY_TIMEOUT" });
+    const caller = new AbortController();
+    const gone = new Error("gone");
+    const left = [
+      llm.chat(request, { signal: caller.signal }),
+      llm.stream(request, { signal: caller.signal }).next(),
+      llm.parse({ ...request, response_format: zodResponseFormat(z.object({}), "any") }, { signal: caller.signal }),
+    ];
+    await expect.poll(() => asked).toBeGreaterThanOrEqual(5);
+    caller.abort(gone);
+    for (const one of await Promise.allSettled(left)) expect(one).toMatchObject({ reason: gone });
+    // As long as it waits for a key at most: once would be longer.
+    expect(systemClock.monotonic() - startedAt).toBeLessThan(1_000);
   });
 });
 
