@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -22,6 +24,12 @@ beforeEach(async () => {
   provider = await createFixtureProvider();
 });
 afterEach(() => provider.close());
+
+/** As any program's, now. */
+function collectGarbage(): void {
+  setFlagsFromString("--expose-gc");
+  runInNewContext("gc()");
+}
 
 const SERVICE = "llm:anthropic";
 const MESSAGE = { model: "claude", max_tokens: 10, messages: [{ role: "user" as const, content: PROMPT }] };
@@ -383,6 +391,29 @@ describe("a guarded fetch", () => {
     expect(response.headers.get("content-type")).toContain("text/event-stream");
     // A comment is no event.
     expect(await response.text()).toBe(events.slice(1).join(""));
+  });
+
+  it.each([
+    ["never read", 0],
+    ["half read", 1],
+  ])("hangs up on a stream that was %s and that nobody holds any more, and frees its place", async (_name, reads) => {
+    const { guardedFetch, guards, registry } = makeFetch({}, { maxConcurrent: 1, maxQueued: 0 }, "llm:any");
+    const forget = async () => {
+      const body = JSON.stringify({ model: "m", stream: true, messages: [] });
+      const answer = await guardedFetch(`${provider.baseURL}/chat/completions`, { method: "POST", body });
+      if (reads > 0) await answer.body?.getReader().read();
+      return answer.status;
+    };
+    for (let call = 1; call <= 2; call += 1) {
+      expect(await forget()).toBe(200);
+      await expect
+        .poll(() => {
+          collectGarbage();
+          return guards.guard("llm:any").snapshot().inFlight;
+        })
+        .toBe(0);
+    }
+    expect(registry.get("llm:any")?.getState()).toMatchObject({ failureCount: 0 });
   });
 
   it("leaves the streams of other services alone, which may be silent as long as they like", async () => {

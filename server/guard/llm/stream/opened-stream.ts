@@ -35,6 +35,8 @@ export function openStream<T, Head, Whole>(
   else signal?.addEventListener("abort", leave, { once: true });
 
   return new Promise((resolve, reject) => {
+    /** Let go of once it is settled: by them, what the caller was given would live as long as the run. */
+    let caller: { readonly resolve: typeof resolve; readonly reject: typeof reject } | undefined = { resolve, reject };
     let stream: BegunStream | undefined;
     const broken = (error: unknown) => brokenStream(error, stream, [controller.signal, signal]);
     const fail = async (error: unknown): Promise<void> => {
@@ -50,16 +52,17 @@ export function openStream<T, Head, Whole>(
       give: (item) => handover.give(item),
       begun(head, begun) {
         stream = begun;
-        resolve({ head, stream: readableOf(handover, () => controller.abort(LEFT)) });
+        caller?.resolve({ head, stream: readableOf(handover, () => controller.abort(LEFT)) });
+        caller = undefined;
       },
     })
       .then(
         (whole) => {
           handover.end();
-          resolve(whole);
+          caller?.resolve(whole);
         },
         (error: unknown) => {
-          reject(broken(error));
+          caller?.reject(broken(error));
           return fail(error);
         },
       )
@@ -69,20 +72,26 @@ export function openStream<T, Head, Whole>(
 
 const LEFT = new DOMException("the caller left the stream", "AbortError");
 
+/** Who neither reads on nor cancels has left, as soon as nobody can any more: else his place would be taken for ever. */
+const FORGOTTEN = new FinalizationRegistry<() => void>((leave) => leave());
+
 function readableOf<T>(handover: Handover<T>, onLeave: () => void): ReadableStream<T> {
-  return new ReadableStream<T>(
+  const leave = () => {
+    handover.leave();
+    onLeave();
+  };
+  const readable = new ReadableStream<T>(
     {
       async pull(stream) {
         const result = await handover.take();
         if (result.done) stream.close();
         else stream.enqueue(result.value);
       },
-      cancel() {
-        handover.leave();
-        onLeave();
-      },
+      cancel: leave,
     },
     // Nothing is asked of the provider that the caller did not ask for.
     { highWaterMark: 0 },
   );
+  FORGOTTEN.register(readable, leave);
+  return readable;
 }
