@@ -701,7 +701,8 @@ export function createParamedic<Context extends object = object>(
     instrument: measured ? instrumentation.instrument : (given) => given,
     onError: measured ? instrumentation.onError : () => {},
     express: ({ metricsFor = "token" } = {}) => {
-      const roleOf = (request: AccessRequest) => roleOfRequest(request, environment);
+      const roleOf = (request: AccessRequest) =>
+        roleOfRequest(metricsFor === "loopback" ? request : { ...request, remoteAddress: undefined }, environment);
       const hasToken = environment.readToken !== undefined || environment.operatorToken !== undefined;
       return createHttpHandler({
         health: report,
@@ -710,13 +711,7 @@ export function createParamedic<Context extends object = object>(
         roleOf,
         metrics:
           enabled && (metricsFor === "loopback" || hasToken)
-            ? {
-                families: exposition.families,
-                roleOf(request) {
-                  const seen = accessRequestOf(request);
-                  return roleOf(metricsFor === "loopback" ? seen : { ...seen, remoteAddress: undefined });
-                },
-              }
+            ? { families: exposition.families, roleOf: (request) => roleOf(accessRequestOf(request)) }
             : undefined,
         onFault: faults.at("api"),
       });

@@ -100,11 +100,12 @@ export function accessRequestOf(request: IncomingMessage): AccessRequest {
     authorization: request.headers.authorization,
     remoteAddress: request.socket.remoteAddress,
     host: request.headers.host,
-    forwarded: FORWARDING_HEADERS.some((header) => request.headers[header] !== undefined),
+    forwarded: Object.keys(request.headers).some((header) => FORWARDING_HEADER.test(header)),
   };
 }
 
-const FORWARDING_HEADERS = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip", "via"] as const;
+/** One is enough: many a proxy is told to pass on the scheme and not the address. */
+const FORWARDING_HEADER = /^(forwarded|x-forwarded-.*|x-real-ip|via)$/;
 
 function serves(overall: HealthReport["overall"]): boolean {
   return overall === "healthy" || overall === "degraded";

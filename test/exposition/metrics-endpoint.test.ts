@@ -89,9 +89,22 @@ describe("who may read /metrics", () => {
   it("where loopback is trusted, this machine, unless a read token is set or the request was forwarded", async () => {
     const open = await start({}, { metricsFor: "loopback" });
     expect((await open.get()).status).toBe(200);
-    expect((await open.get({ "x-forwarded-for": "203.0.113.9" })).status).toBe(401);
+    for (const [header, value] of Object.entries({ "x-forwarded-for": "203.0.113.9", "x-forwarded-proto": "https" })) {
+      expect((await open.get({ [header]: value })).status, header).toBe(401);
+    }
     const closed = await start({ PARAMEDIC_READ_TOKEN: READ }, { metricsFor: "loopback" });
     expect((await closed.get()).status).toBe(401);
+  });
+
+  it("reads messages and metadata in /health by the same rule", async () => {
+    const details = async ({ paramedic, get }: Awaited<ReturnType<typeof start>>, headers = {}) => {
+      paramedic.health.register("ledger", () => ({ status: "healthy", message: "answers from 10.0.0.5" }));
+      await paramedic.health.executeAll();
+      return (await (await get(headers, "/health")).text()).includes("10.0.0.5");
+    };
+    expect(await details(await start())).toBe(false);
+    expect(await details(await start({}, { metricsFor: "loopback" }))).toBe(true);
+    expect(await details(await start({ PARAMEDIC_READ_TOKEN: READ }), as(READ))).toBe(true);
   });
 
   it("is left to the app when self-healing is off", async () => {
