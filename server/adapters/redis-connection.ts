@@ -171,12 +171,14 @@ function openClient(
     sentinelCommandTimeout: commandTimeoutMs ?? connectTimeoutMs,
   } as const satisfies RedisOptions;
   if (typeof target === "string") {
-    if (/^(rediss?:\/\/|unix:\/)\S+$/.test(target)) return new Redis(target.replace(/^unix:/, ""), alone);
-    throw new ParamedicError(
-      "CONFIGURATION_INVALID",
-      "a Redis URL begins with redis://, rediss:// or unix:/, as redis://127.0.0.1:6379",
-    );
+    try {
+      if (/^(rediss?:\/\/|unix:\/)\S+$/.test(target)) return new Redis(target.replace(/^unix:/, ""), alone);
+    } catch {
+      // What is thrown for a URL that cannot be read quotes all of it, password included.
+    }
+    throw noRedis();
   }
+  if (typeof target?.duplicate !== "function") throw noRedis();
   if (!("nodes" in target)) return target.duplicate(alone);
   return target.duplicate([], {
     keyPrefix: "",
@@ -185,6 +187,13 @@ function openClient(
     clusterRetryStrategy: () => null,
     redisOptions: settling,
   });
+}
+
+function noRedis(): ParamedicError {
+  return new ParamedicError(
+    "CONFIGURATION_INVALID",
+    "Redis is a client of ioredis, or a URL that begins with redis://, rediss:// or unix:/; example: redis://:password@127.0.0.1:6379 (percent-encode what is special)",
+  );
 }
 
 interface Link {
