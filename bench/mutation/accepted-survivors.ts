@@ -84,11 +84,15 @@ export const ACCEPTED: readonly Accepted[] = [
     file: "circuit-breaker-registry.ts",
     why: "gives memory back, and nobody asks who is at the top",
     breaks: [
-      ["if (siblings.size === 0) this.#children.delete(parentOf(oldest.name) ?? TOP);", "siblings.size === 0", "false"],
       [
-        "if (siblings.size === 0) this.#children.delete(parentOf(oldest.name) ?? TOP);",
-        "parentOf(oldest.name) ?? TOP",
-        "parentOf(oldest.name) && TOP",
+        "if (siblings.size === 0) this.#children.delete(parentOf(breaker.name) ?? TOP);",
+        "siblings.size === 0",
+        "false",
+      ],
+      [
+        "if (siblings.size === 0) this.#children.delete(parentOf(breaker.name) ?? TOP);",
+        "parentOf(breaker.name) ?? TOP",
+        "parentOf(breaker.name) && TOP",
       ],
     ],
   },

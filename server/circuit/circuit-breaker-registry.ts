@@ -7,7 +7,12 @@ import { ParamedicError } from "../../shared/errors.js";
 import { systemClock } from "../ports/clock.js";
 import { type Logger, silentLogger } from "../ports/logger.js";
 import { CircuitBreaker, type CircuitBreakerDeps, type StoredState } from "./circuit-breaker.js";
-import { type CircuitBreakerOptions, resolveCircuitConfig, sameCircuitConfig } from "./circuit-config.js";
+import {
+  type CircuitBreakerOptions,
+  checkCircuitName,
+  resolveCircuitConfig,
+  sameCircuitConfig,
+} from "./circuit-config.js";
 import type { CircuitNotice } from "./circuit-notice.js";
 import type { Instant } from "./circuit-restore.js";
 import { ancestorsOf, type ParentRule, parentOf, tripsParent } from "./key-tree.js";
@@ -47,6 +52,9 @@ export const REGISTRY_DEFAULTS = Object.freeze({
   parentMinimum: 2,
 }) satisfies Required<CircuitBreakerRegistryOptions>;
 
+/** Making a circuit beyond the bound looks at so many of the others, by turns: it costs the same however many there are. */
+const MOST_LOOKS = 1_000;
+
 /** Above the circuits that have nothing above them; no circuit has this name. */
 const TOP = "";
 
@@ -60,7 +68,8 @@ export interface CircuitListener {
 
 /**
  * Beyond `maxCircuits` the closed circuit that was used least recently leaves, so that names made from user input cannot grow
- * without bound. Open, half-open, held circuits and those with a streak never leave, even if that exceeds the bound.
+ * without bound. Open, half-open, held circuits and those with a streak never leave, even if that exceeds the bound. Of more
+ * than a thousand circuits that many are looked at for each that is made, by turns.
  *
  * A name may be narrowed down with `/`: `llm:openai/gpt-4.1-mini/cred:ab12` lies below `llm:openai/gpt-4.1-mini`, and that
  * below `llm:openai`. A circuit that trips does not trip those beside it. When `parentShare` of the circuits right below a
@@ -74,6 +83,7 @@ export interface CircuitListener {
  */
 export class CircuitBreakerRegistry {
   readonly #breakers = new Map<string, CircuitBreaker>();
+  #turns = this.#breakers.values();
   readonly #listeners = new Set<CircuitListener>();
   readonly #conflicts = new Set<string>();
   readonly #deps: CircuitBreakerRegistryDeps;
@@ -108,7 +118,7 @@ export class CircuitBreakerRegistry {
    * The circuit of that name, made on first use. The first configuration stays; a different one later is logged once and has
    * no effect.
    *
-   * @throws ParamedicError `CONFIGURATION_INVALID` when an option is out of its range
+   * @throws ParamedicError `CONFIGURATION_INVALID` when an option is out of its range, or the name is none
    */
   getOrCreate(name: string, options?: CircuitBreakerOptions): CircuitBreaker {
     const known = this.#breakers.get(name);
@@ -116,6 +126,7 @@ export class CircuitBreakerRegistry {
       if (options !== undefined) this.#reportConflict(known, options);
       return known;
     }
+    checkCircuitName(name);
     const breaker: CircuitBreaker = new CircuitBreaker(name, options, {
       ...this.#depsOf(name),
       onTransition: (transition) => {
@@ -124,7 +135,7 @@ export class CircuitBreakerRegistry {
       },
     });
     if (this.#ready !== undefined) breaker.waitFor(this.#ready);
-    if (this.#breakers.size >= this.#maxCircuits) this.#evictOne();
+    if (this.#breakers.size >= this.#maxCircuits) this.#makeRoom();
     this.#breakers.set(name, breaker);
     this.#siblingsOf(name).add(breaker);
     this.#panic.moved(name, false, this.#breakers.size);
@@ -260,20 +271,37 @@ export class CircuitBreakerRegistry {
     }
   }
 
-  #evictOne(): void {
-    let oldest: CircuitBreaker | undefined;
-    let oldestAt = Number.POSITIVE_INFINITY;
-    for (const breaker of this.#breakers.values()) {
-      if (breaker.lastUsedAt < oldestAt && breaker.atRest) {
-        oldest = breaker;
-        oldestAt = breaker.lastUsedAt;
-      }
+  /** Makes room for one more, and for a second one once circuits that had to stay beyond the bound have come to rest. */
+  #makeRoom(): void {
+    const { size } = this.#breakers;
+    const most = size > this.#maxCircuits ? 2 : 1;
+    const leaving: CircuitBreaker[] = [];
+    let usedBefore = Number.POSITIVE_INFINITY;
+    if (size <= MOST_LOOKS) this.#turns = this.#breakers.values();
+    for (let looks = Math.min(size, MOST_LOOKS); looks > 0; looks -= 1) {
+      const breaker = this.#nextInTurn();
+      if (breaker === undefined || breaker.lastUsedAt >= usedBefore || !breaker.atRest) continue;
+      leaving.push(breaker);
+      leaving.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
+      leaving.length = Math.min(leaving.length, most);
+      if (leaving.length === most) usedBefore = leaving[most - 1]?.lastUsedAt ?? usedBefore;
     }
-    if (oldest === undefined) return;
-    this.#breakers.delete(oldest.name);
-    const siblings = this.#siblingsOf(oldest.name);
-    siblings.delete(oldest);
-    if (siblings.size === 0) this.#children.delete(parentOf(oldest.name) ?? TOP);
+    for (const breaker of leaving) this.#evict(breaker);
+  }
+
+  /** Begins again at the first circuit after the last one. */
+  #nextInTurn(): CircuitBreaker | undefined {
+    const { value, done } = this.#turns.next();
+    if (done !== true) return value;
+    this.#turns = this.#breakers.values();
+    return this.#turns.next().value;
+  }
+
+  #evict(breaker: CircuitBreaker): void {
+    this.#breakers.delete(breaker.name);
+    const siblings = this.#siblingsOf(breaker.name);
+    siblings.delete(breaker);
+    if (siblings.size === 0) this.#children.delete(parentOf(breaker.name) ?? TOP);
   }
 
   #each(tell: (listener: CircuitListener) => void): void {

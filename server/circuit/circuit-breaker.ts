@@ -252,8 +252,9 @@ export class CircuitBreaker {
   /** Closed, without a streak and not held: forgetting it loses nothing but counts. */
   get atRest(): boolean {
     const { status } = this.#core;
+    if (status.state !== "closed") return false;
     const now = this.#clock.monotonic();
-    return status.state === "closed" && failuresOf(status, now, this.config) === 0 && !holdOf(status, now);
+    return failuresOf(status, now, this.config) === 0 && !holdOf(status, now);
   }
 
   /**

@@ -29,9 +29,7 @@ export interface CircuitBreakerOptions extends Partial<CircuitConfig> {
 
 /** @throws ParamedicError `CONFIGURATION_INVALID` with every problem: the option, what it got, what is legal */
 export function resolveCircuitConfig(name: string, options: CircuitBreakerOptions = {}): CircuitConfig {
-  if (typeof name !== "string" || name === "") {
-    throw new ParamedicError("CONFIGURATION_INVALID", "a circuit needs a name, such as http:billing");
-  }
+  checkCircuitName(name);
   const preset = options.preset;
   const legalPreset = preset === undefined || Object.hasOwn(CIRCUIT_PRESETS, preset);
   const config = complete(legalPreset ? options : { ...options, preset: undefined });
@@ -44,6 +42,12 @@ export function resolveCircuitConfig(name: string, options: CircuitBreakerOption
     throw new ParamedicError("CONFIGURATION_INVALID", `circuit "${name}": ${problems.join("; ")}`);
   }
   return config;
+}
+
+/** @throws ParamedicError `CONFIGURATION_INVALID` for what is no text, and for none */
+export function checkCircuitName(name: unknown): void {
+  if (typeof name === "string" && name !== "") return;
+  throw new ParamedicError("CONFIGURATION_INVALID", "a circuit needs a name, such as http:billing");
 }
 
 /** Whether two circuits would behave alike. */

@@ -31,20 +31,34 @@ export interface PanicThreshold {
  * @param report told when the first circuit goes beyond the threshold, and not again before all are back below it
  */
 export function createPanicThreshold(share: number, report: (report: PanicReport) => void): PanicThreshold {
-  /** In the order in which they opened. */
-  const open = new Set<string>();
-  let beyond: ReadonlySet<string> = new Set();
+  /** Each in the order in which they opened, those beyond after those that refuse: what a move costs does not grow with them. */
+  const refusing = new Set<string>();
+  const beyond = new Set<string>();
   let panics = 0;
 
   return {
     moved(name, isOpenByItself, total) {
-      if (isOpenByItself) open.add(name);
-      else open.delete(name);
       const allowed = total < PANIC_FROM_CIRCUITS ? total : Math.floor(share * total);
-      const before = beyond;
-      beyond = new Set([...open].slice(allowed));
-      for (const late of beyond) if (!before.has(late)) panics += 1;
-      if (before.size === 0 && beyond.size > 0) report({ open: open.size, total, allowed, circuits: [...beyond] });
+      const hadBeyond = beyond.size > 0;
+      const isNew = isOpenByItself && !refusing.has(name) && !beyond.has(name);
+      if (isNew) beyond.add(name);
+      else if (!isOpenByItself && !refusing.delete(name)) beyond.delete(name);
+      for (const next of beyond) {
+        if (refusing.size >= allowed) break;
+        beyond.delete(next);
+        refusing.add(next);
+      }
+      if (isNew && beyond.has(name)) panics += 1;
+      if (refusing.size > allowed) {
+        const late = [...refusing].slice(allowed);
+        const later = [...beyond];
+        beyond.clear();
+        for (const one of [...late, ...later]) beyond.add(one);
+        for (const one of late) refusing.delete(one);
+        panics += late.length;
+      }
+      if (hadBeyond || beyond.size === 0) return;
+      report({ open: refusing.size + beyond.size, total, allowed, circuits: [...beyond] });
     },
     allows: (name) => !beyond.has(name),
     state: () => ({ beyond: [...beyond], panics }),

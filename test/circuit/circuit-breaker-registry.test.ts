@@ -97,6 +97,34 @@ describe("a circuit registry", () => {
     expect(registry.getAll()).toHaveLength(4);
   });
 
+  it("goes back to its bound once those that had to stay have come to rest", () => {
+    const registry = new CircuitBreakerRegistry({ clock: createFakeClock() }, { maxCircuits: 5 });
+    for (let i = 0; i < 20; i += 1) registry.getOrCreate(`svc-${i}`).tryAcquire()?.failure();
+    expect(registry.getAll()).toHaveLength(20);
+    for (const breaker of registry.getAll()) breaker.reset("operator");
+    for (let i = 0; i < 20; i += 1) registry.getOrCreate(`new-${i}`);
+    expect(registry.getAll().map(({ name }) => name)).toEqual([15, 16, 17, 18, 19].map((i) => `new-${i}`));
+  });
+
+  it("makes a circuit at the same cost however many had to stay, and finds the one that may leave by and by", () => {
+    let reads = 0;
+    const still = createFakeClock();
+    const clock = { ...still, monotonic: () => ++reads && still.monotonic() };
+    const registry = new CircuitBreakerRegistry({ clock }, { maxCircuits: 1 });
+    for (let i = 0; i < 1_500; i += 1) registry.getOrCreate(`svc-${i}`).tryAcquire()?.failure();
+    reads = 0;
+    registry.getOrCreate("one more");
+    expect(reads).toBeLessThan(1_100);
+    registry.get("svc-1200")?.reset("operator");
+    for (let i = 0; i < 4; i += 1) registry.getOrCreate(`other-${i}`).tryAcquire()?.failure();
+    expect(registry.get("svc-1200")).toBeUndefined();
+  });
+
+  it.each([undefined, null, 5, {}, Symbol("x")])("refuses %s for a name", (name) => {
+    const refusal = expect.objectContaining({ code: "CONFIGURATION_INVALID" });
+    expect(() => new CircuitBreakerRegistry().getOrCreate(name as string)).toThrow(refusal);
+  });
+
   it("refuses a bound that is none", () => {
     expect(() => new CircuitBreakerRegistry({}, { maxCircuits: 0 })).toThrow(/\[1, 1000000\], got 0/);
     expect(() => new CircuitBreakerRegistry({}, { parentShare: 1.1 })).toThrow(/parentShare .* got 1.1/);

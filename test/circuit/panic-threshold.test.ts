@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { CircuitBreakerRegistry } from "../../server/circuit/circuit-breaker-registry.js";
-import { PANIC_FROM_CIRCUITS, type PanicReport } from "../../server/circuit/panic-threshold.js";
+import { createPanicThreshold, PANIC_FROM_CIRCUITS, type PanicReport } from "../../server/circuit/panic-threshold.js";
 import { silentLogger } from "../../server/ports/logger.js";
 import { runs } from "../support/property-runs.js";
 import { createStillClock } from "./still-clock.js";
@@ -76,6 +76,37 @@ describe("the panic threshold", () => {
     const few = circuits(PANIC_FROM_CIRCUITS - 1);
     few.trip(0, 9);
     expect(few.refusing()).toBe(9);
+  });
+
+  it("B7: is at all times the share that opened first, whatever opens, closes, comes and goes", () => {
+    const move = fc.record({
+      name: fc.nat(30).map(String),
+      isOpen: fc.boolean(),
+      total: fc.integer({ min: 1, max: 40 }),
+    });
+    fc.assert(
+      fc.property(fc.constantFrom(0, 0.3, 0.5, 1), fc.array(move, { maxLength: 60, size: "max" }), (share, moves) => {
+        const reports: PanicReport[] = [];
+        const panic = createPanicThreshold(share, (report) => reports.push(report));
+        let open: readonly string[] = [];
+        let beyond: readonly string[] = [];
+        let panics = 0;
+        let reported = 0;
+        for (const { name, isOpen, total } of moves) {
+          const others = open.filter((one) => one !== name);
+          open = isOpen ? (open.includes(name) ? open : [...open, name]) : others;
+          const before = beyond;
+          beyond = open.slice(total < PANIC_FROM_CIRCUITS ? total : Math.floor(share * total));
+          panics += beyond.filter((one) => !before.includes(one)).length;
+          if (before.length === 0 && beyond.length > 0) reported += 1;
+          panic.moved(name, isOpen, total);
+          expect(panic.state()).toEqual({ beyond, panics });
+          expect(open.filter((one) => !panic.allows(one))).toEqual(beyond);
+        }
+        expect(reports).toHaveLength(reported);
+      }),
+      { numRuns: runs(100) },
+    );
   });
 
   it("B7: holds from the tenth circuit on, also over those that were open before there were ten", () => {
