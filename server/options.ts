@@ -260,7 +260,7 @@ const schema = z
         hoursMs: keepingTime,
         daysMs: keepingTime,
         recordsMs: keepingTime,
-        tables: z.partialRecord(z.enum(RETAINED_TABLES), keepingTime),
+        tables: z.partialRecord(z.enum(RETAINED_TABLES), keepingTime.optional()),
       })
       .partial(),
     shutdownTimeoutMs: milliseconds,
@@ -346,7 +346,11 @@ export function settleOptions<Context extends object>(
     recoveryPolicies: options.recoveryPolicies ?? RECOVERY_ENGINE_DEFAULTS.policies,
     escalateAfter: options.escalateAfter ?? RECOVERY_ENGINE_DEFAULTS.escalateAfter,
     approvalTimeoutMs: options.approvalTimeoutMs ?? RECOVERY_ENGINE_DEFAULTS.approvalTimeoutMs,
-    retention: Object.freeze({ ...RETENTION_DEFAULTS, ...options.retention }),
+    retention: Object.freeze({
+      ...RETENTION_DEFAULTS,
+      ...said(options.retention),
+      tables: said(options.retention?.tables),
+    }),
     shutdownTimeoutMs: options.shutdownTimeoutMs ?? OPTION_DEFAULTS.shutdownTimeoutMs,
   };
   if (settled.retryBaseDelayMs > settled.retryMaxDelayMs) {
@@ -356,6 +360,11 @@ export function settleOptions<Context extends object>(
     );
   }
   return Object.freeze(settled);
+}
+
+/** Without what is undefined: that leaves it to the default, like any other option. */
+function said<T extends object>(options: T | undefined): Partial<T> {
+  return Object.fromEntries(Object.entries(options ?? {}).filter(([, value]) => value !== undefined)) as Partial<T>;
 }
 
 /** Where the tables are kept. */

@@ -15,6 +15,12 @@ describe("the options", () => {
     expect(thresholdOf({ CIRCUIT_BREAKER_FAILURE_THRESHOLD: "5" }, { failureThreshold: 7 })).toBe(7);
   });
 
+  it("leave to the default what is undefined, also of retention", () => {
+    const retention = { recordsMs: undefined, minutesMs: undefined, tables: { failure_events: undefined } };
+    expect(settle({ retention }).retention).toStrictEqual(settle({}).retention);
+    expect(settle({ retention: { tables: undefined } }).retention).toStrictEqual(settle({}).retention);
+  });
+
   it.each([
     ["redis", {}, "redis: a redis:// or rediss:// URL, a client of ioredis, or false"],
     ["redis", { duplicate() {}, sendCommand() {} }, "a client of ioredis"],
