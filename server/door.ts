@@ -29,9 +29,9 @@ import type { Tasks } from "./watchdog/tasks.js";
 
 export interface ExpressOptions {
   /**
-   * Who may read `/metrics`, and messages and metadata in `/health`. `token`: whoever sends the read or the operator's token;
-   * while neither is set, `/metrics` is left to the app. `loopback`: also requests of this machine, while no read token is set; not behind a proxy on this machine
-   * that hides where requests come from. @default "token"
+   * Who may read `/metrics`, and messages and metadata in `/health`. `token`: whoever sends the read or the operator's
+   * token; while neither is set, `/metrics` is left to the app. `loopback`: also requests of this machine, while no read
+   * token is set; not behind a proxy on this machine that hides where requests come from. @default "token"
    */
   readonly metricsFor?: "token" | "loopback" | undefined;
 }
