@@ -82,6 +82,34 @@ export const ACCEPTED: readonly Accepted[] = [
   },
   {
     file: "circuit-breaker-registry.ts",
+    why: `${ONLY_THE_TYPE}: there is a circuit, or nothing would have to leave`,
+    breaks: [
+      [
+        "const isOlder = oldest === undefined || (breaker?.lastUsedAt ?? 0) < oldest.lastUsedAt;",
+        "breaker?.lastUsedAt",
+        "breaker.lastUsedAt",
+      ],
+      ["if (isOlder && breaker?.atRest) oldest = breaker;", "breaker?.atRest", "breaker.atRest"],
+    ],
+  },
+  {
+    file: "circuit-breaker-registry.ts",
+    why: "all are looked at once and in their order, wherever that begins; the first is looked at again",
+    breaks: [
+      ["if (size <= mostLooks) this.#turns = this.#breakers.values();", "size <= mostLooks", "size < mostLooks"],
+      ["for (let looks = Math.min(size, mostLooks); looks > 0; looks -= 1) {", "looks > 0", "looks >= 0"],
+    ],
+  },
+  {
+    file: "panic-threshold.ts",
+    why: "none is late then; what it saves is a copy for each circuit that moves",
+    breaks: [
+      ["if (refusing.size > allowed) {", "refusing.size > allowed", "true"],
+      ["if (refusing.size > allowed) {", "refusing.size > allowed", "refusing.size >= allowed"],
+    ],
+  },
+  {
+    file: "circuit-breaker-registry.ts",
     why: "gives memory back, and nobody asks who is at the top",
     breaks: [
       [

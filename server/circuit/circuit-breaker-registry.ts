@@ -135,7 +135,7 @@ export class CircuitBreakerRegistry {
       },
     });
     if (this.#ready !== undefined) breaker.waitFor(this.#ready);
-    if (this.#breakers.size >= this.#maxCircuits) this.#makeRoom();
+    this.#makeRoom();
     this.#breakers.set(name, breaker);
     this.#siblingsOf(name).add(breaker);
     this.#panic.moved(name, false, this.#breakers.size);
@@ -273,20 +273,21 @@ export class CircuitBreakerRegistry {
 
   /** Makes room for one more, and for a second one once circuits that had to stay beyond the bound have come to rest. */
   #makeRoom(): void {
+    const beyond = this.#breakers.size - this.#maxCircuits;
+    if (beyond === 0) this.#evictOldest(MOST_LOOKS);
+    for (let leaving = beyond > 0 ? 2 : 0; leaving > 0; leaving -= 1) this.#evictOldest(MOST_LOOKS / 2);
+  }
+
+  #evictOldest(mostLooks: number): void {
     const { size } = this.#breakers;
-    const most = size > this.#maxCircuits ? 2 : 1;
-    const leaving: CircuitBreaker[] = [];
-    let usedBefore = Number.POSITIVE_INFINITY;
-    if (size <= MOST_LOOKS) this.#turns = this.#breakers.values();
-    for (let looks = Math.min(size, MOST_LOOKS); looks > 0; looks -= 1) {
+    if (size <= mostLooks) this.#turns = this.#breakers.values();
+    let oldest: CircuitBreaker | undefined;
+    for (let looks = Math.min(size, mostLooks); looks > 0; looks -= 1) {
       const breaker = this.#nextInTurn();
-      if (breaker === undefined || breaker.lastUsedAt >= usedBefore || !breaker.atRest) continue;
-      leaving.push(breaker);
-      leaving.sort((a, b) => a.lastUsedAt - b.lastUsedAt);
-      leaving.length = Math.min(leaving.length, most);
-      if (leaving.length === most) usedBefore = leaving[most - 1]?.lastUsedAt ?? usedBefore;
+      const isOlder = oldest === undefined || (breaker?.lastUsedAt ?? 0) < oldest.lastUsedAt;
+      if (isOlder && breaker?.atRest) oldest = breaker;
     }
-    for (const breaker of leaving) this.#evict(breaker);
+    if (oldest !== undefined) this.#evict(oldest);
   }
 
   /** Begins again at the first circuit after the last one. */
