@@ -76,7 +76,8 @@ export async function rescue(
       return { plan: first, attempts };
     }
     // A failover may go on as long as it gets further; everything else has had its chance.
-    if (strategy.actionType !== "failover" || operation.targetsLeft >= leftBefore) tried.push(strategy.name);
+    const gotFurther = strategy.actionType === "failover" && operation.targetsLeft < leftBefore;
+    if (!gotFurther) tried.push(strategy.name);
   }
 }
 

@@ -90,6 +90,24 @@ describe("handleFailure with the operation that failed", () => {
     expect(await handle(script, aFailure({ affectedService: "db:a" }))).toMatchObject({ recovered: false });
   });
 
+  it("asks for the next target once where the operation does not say how many are left", async () => {
+    const { clock, engine } = setUp();
+    let asked = 0;
+    const operation = scriptedOperation({ clock, targets: { a: [down] }, fallback: () => "kept" });
+    Object.defineProperty(operation, "targetsLeft", { value: undefined });
+    Object.assign(operation, {
+      next: async () => {
+        asked += 1;
+        if (asked > 20) return "asked for ever";
+        throw down;
+      },
+    });
+    const handling = engine.handleFailure(aFailure({ affectedService: "a" }), operation);
+    await clock.advance(100_000);
+    expect(await handling).toMatchObject({ recovered: true, value: "kept" });
+    expect(asked).toBe(1);
+  });
+
   it("says cancelled when the caller went away", async () => {
     const { clock, engine } = setUp();
     const caller = new AbortController();
