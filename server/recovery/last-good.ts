@@ -21,7 +21,7 @@ export interface RememberedValue<T> {
   readonly ageMs: number;
 }
 
-/** One operation's answers, by its arguments. Answers and arguments are JSON; what is not is not remembered. */
+/** One operation's answers, by its arguments. Answers and arguments are JSON; what JSON says nothing of is not remembered. */
 export interface LastGood<Args extends readonly unknown[], T> {
   /** Costs what turning the answer into text costs. Never throws. */
   remember(args: Args, value: T): void;
@@ -113,7 +113,7 @@ export function createLastGood(
 
       const remember = (args: Args, value: T) => {
         try {
-          const text = JSON.stringify(value);
+          const text = textOf(value);
           if (text === undefined) return;
           const [key, storedAt] = [keyOf(args), clock.now()];
           put(entryKey(key), text, storedAt);
@@ -146,7 +146,10 @@ export function createLastGood(
       };
 
       const recall = async (args: Args): Promise<RememberedValue<T> | undefined> => {
-        const found = await find(args);
+        const found = await find(args).catch((error: unknown) => {
+          onFault(error);
+          return undefined;
+        });
         if (found === undefined) return undefined;
         const ageMs = Math.max(0, clock.now() - found.storedAt);
         return ageMs <= ttlMs ? { value: found.value, ageMs } : undefined;
@@ -186,7 +189,24 @@ export function createLastGood(
 
 /** Arguments may be secret: only their digest is kept. */
 function digest(args: readonly unknown[]): string {
-  return createHash("sha256").update(JSON.stringify(args)).digest("base64url");
+  return createHash("sha256")
+    .update(textOf(args) ?? "")
+    .digest("base64url");
+}
+
+/** Throws for what JSON makes nothing of, such as a `Map`: it would pass for any other of its kind. */
+function textOf(value: unknown): string | undefined {
+  return JSON.stringify(value, (_key, part: unknown) => {
+    if (isOpaque(part)) throw new TypeError(`${Object.prototype.toString.call(part)} is no JSON: it is not remembered`);
+    return part;
+  });
+}
+
+function isOpaque(part: unknown): boolean {
+  if (typeof part !== "object" || part === null || Array.isArray(part)) return false;
+  const prototype: unknown = Object.getPrototypeOf(part);
+  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
+  return !isPlain && Object.keys(part).length === 0;
 }
 
 /** It was written as an answer of this very operation. */

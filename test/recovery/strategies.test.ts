@@ -391,6 +391,21 @@ describe("last good values", () => {
     expect(values.entries).toBe(0);
   });
 
+  it("are not those of other arguments that JSON says nothing of, nor answers that it makes nothing of", async () => {
+    const { values, faults } = make();
+    const lastGood = values.of<[unknown], unknown>("odd");
+    lastGood.remember([new Map([["user", "ada"]])], "what is ada's");
+    expect(await lastGood.recall([new Map([["user", "bob"]])])).toBeUndefined();
+    expect(await lastGood.recall([{ query: new URLSearchParams("user=bob") }])).toBeUndefined();
+    expect(await lastGood.recall([1n])).toBeUndefined();
+    lastGood.remember(["rates"], { rates: new Map([["eur", 1]]) });
+    expect(await lastGood.recall(["rates"])).toBeUndefined();
+    expect(faults.map(String)).toContain("TypeError: [object Map] is no JSON: it is not remembered");
+    const plain = [Object.create(null), {}, [], new Date(0), { nothing: undefined }];
+    lastGood.remember([plain], "kept");
+    expect(await lastGood.recall([plain])).toMatchObject({ value: "kept" });
+  });
+
   it("refuse a time out of its range", () => {
     expect(() => make().values.of("x", { ttlMs: 0 })).toThrow(/ttlMs is 0; legal is/);
   });
