@@ -110,6 +110,8 @@ export function createLoadShedder(deps: LoadShedderDeps, { maxDelayMs }: LoadShe
 
   const read = (delayMs: number) => {
     state = nextLoad(state, delayMs, { maxDelayMs });
+    // The mode changed under it: what was done ends here, and what would be done is told anew, or the other way round.
+    if (episode?.dryRun === permitted()) end("cancelled");
     if (state.level > 0 && !episode) {
       const now = clock.monotonic();
       episode = { failureEventId: ids(), startedAt: now, dryRun: !permitted(), peakMs: 0, refused: 0, toldAt: now };

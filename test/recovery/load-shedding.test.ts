@@ -56,7 +56,7 @@ describe("shedding", () => {
     };
   }
 
-  function setUp(permitted = true) {
+  function setUp(permitted: boolean | (() => boolean) = true) {
     const { clock, state, advance } = lateClock();
     const entries: JournalEntry[] = [];
     let sequence = 0;
@@ -66,7 +66,7 @@ describe("shedding", () => {
         ids: () => `f${++sequence}`,
         journal: { append: (entry) => void entries.push(entry) },
         instance: "web-1",
-        permitted: () => permitted,
+        permitted: () => (typeof permitted === "boolean" ? permitted : permitted()),
       },
       limits,
     );
@@ -108,6 +108,24 @@ describe("shedding", () => {
     state.lateMs = 500;
     await advance(3_000);
     expect(shedder.gate.level).toBe(0);
+    shedder.stop();
+    expect(entries.at(-1)).toMatchObject({ rescue: { status: "cancelled", dryRun: true } });
+  });
+
+  it("refuses no more calls as soon as the mode does not permit it any more, however late the loop is still", async () => {
+    let permitted = true;
+    const { shedder, state, advance, entries } = setUp(() => permitted);
+    state.lateMs = 500;
+    await advance(3_000);
+    expect(shedder.gate.refuses("important")).toBe(true);
+    permitted = false;
+    await advance(700);
+    expect(shedder.gate.refuses("important")).toBe(false);
+    expect(entries).toContainEqual(
+      expect.objectContaining({
+        rescue: expect.objectContaining({ status: "cancelled", dryRun: false, failureEventId: "f1" }),
+      }),
+    );
     shedder.stop();
     expect(entries.at(-1)).toMatchObject({ rescue: { status: "cancelled", dryRun: true } });
   });
