@@ -9,6 +9,7 @@ import {
   barsRepair,
   breaksTerms,
   declinedAction,
+  isOpenAction,
   isUnderWay,
   type LeaseTerms,
 } from "../../shared/repair-lease.js";
@@ -59,6 +60,13 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
     const lapsed = [...actions.values()].filter((row) => isUnderWay(row.status) && (row.leaseUntil ?? now) <= now);
     for (const row of lapsed) actions.set(row.actionId, { ...row, status: "abandoned", completedAt: now });
     return lapsed.length;
+  };
+
+  /** What somebody may still act on stays until it ends, or its lease does. */
+  const forgetOldest = () => {
+    if (actions.size <= capacity) return;
+    const ended = [...actions.values()].filter(({ status }) => !isOpenAction(status));
+    for (const row of ended.slice(0, actions.size - capacity)) actions.delete(row.actionId);
   };
 
   return Object.freeze<RecoveryRecord>({
@@ -114,12 +122,13 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
           : action;
         actions.set(row.actionId, row);
       }
-      for (const row of oldest(actions, capacity)) actions.delete(row.actionId);
+      forgetOldest();
     },
     async leaseRepair(action, terms = {}) {
       abandon(action.timestamp);
       if (isHeldBack(action, terms)) return false;
       actions.set(action.actionId, action);
+      forgetOldest();
       return true;
     },
     async approveRepair(approval, terms = {}) {

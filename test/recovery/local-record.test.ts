@@ -77,4 +77,18 @@ describe("local record", () => {
     const { items } = await record.listRecoveries({ limit: 9, status: "failed" });
     expect(items.map(({ actionId }) => actionId)).toEqual(["3", "2"]);
   });
+
+  it("forgets repairs that ended in its capacity too, and none that is under way", async () => {
+    const record = createLocalRecord({ capacity: 2 });
+    for (const actionId of ["1", "2", "3", "4"]) {
+      expect(await record.leaseRepair(anAction({ actionId, target: actionId }), {})).toBe(true);
+      const end = { status: "succeeded", result: {}, durationMs: 1, completedAt: 1_001 } as const;
+      if (actionId !== "1") await record.completeRepair({ actionId, ...end });
+    }
+    const { items } = await record.listRecoveries({ limit: 9 });
+    expect(items.map(({ actionId, status }) => [actionId, status])).toEqual([
+      ["4", "succeeded"],
+      ["1", "in_progress"],
+    ]);
+  });
 });
