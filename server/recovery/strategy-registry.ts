@@ -56,7 +56,11 @@ export function describeStrategies(
   const applies = (strategy: RecoveryStrategy): boolean => {
     if (!strategy.applicableFailureTypes.includes(failure.failureType)) return false;
     try {
-      return strategy.appliesTo?.(failure) ?? true;
+      const said: unknown = strategy.appliesTo?.(failure);
+      if (!(said instanceof Promise)) return said !== false;
+      // Whatever it comes to, it comes too late, and nobody else would hear of its rejection.
+      said.catch(() => {});
+      throw new TypeError(`strategy "${strategy.name}": appliesTo gave a promise; legal is true or false`);
     } catch (error) {
       onFault(error);
       return false;

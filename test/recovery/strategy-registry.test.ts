@@ -76,4 +76,17 @@ describe("strategy registry", () => {
     ]);
     expect(faults).toHaveLength(1);
   });
+
+  it("describes a strategy whose appliesTo gives a promise as one that does not apply, whatever comes of it", async () => {
+    const faults: unknown[] = [];
+    const later = aStrategy();
+    Reflect.set(later, "appliesTo", () => Promise.reject(new Error("nobody waits for this")));
+    const described = describeStrategies([later], aFailure(), {
+      isEnabled: () => true,
+      policyOf: () => undefined,
+      onFault: (error) => faults.push(error),
+    });
+    expect(described).toMatchObject([{ applies: false }]);
+    expect(String(faults)).toMatch(/appliesTo gave a promise; legal is true or false/);
+  });
 });
