@@ -3,7 +3,7 @@
  * in its time is ended by the watchdog; its late owner is told so, and what it still says is refused.
  */
 import { describeError } from "../../shared/describe-error.js";
-import { isParamedicError, ParamedicError } from "../../shared/errors.js";
+import { ParamedicError } from "../../shared/errors.js";
 import type { JsonObject } from "../../shared/failure.js";
 import { STUCK_AFTER_MS } from "../../shared/task.js";
 import { MAX_TIMER_MS } from "../../shared/units.js";
@@ -132,7 +132,8 @@ export function createTasks({ ids, store, instance, watch, whenStuck, onFault }:
       try {
         value = await work(task);
       } catch (error) {
-        if (!isParamedicError(error, "TASK_LOST")) {
+        // Of this run: the loss of another one that the work waited for is an error like any.
+        if (!lost.signal.aborted) {
           await end({ taskId, fence, status: "failed", detail: { error: describeError(error).message } });
         }
         throw error;

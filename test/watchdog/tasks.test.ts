@@ -26,6 +26,18 @@ describe("tasks under watch", () => {
     ]);
   });
 
+  it("fail at once when another task that their work waited for was lost", async () => {
+    const { clock, tasks, store } = await createWatchdogHarness();
+    const inner = async (task: Task) => {
+      await clock.advance(2 * MINUTE_MS);
+      await store.endStuckTasks({ name: "inner", status: "failed", reason: "silent", limit: 9 });
+      await task.heartbeat();
+    };
+    const outer = () => tasks.run("inner", inner, { taskId: "inner", stuckAfterMs: MINUTE_MS });
+    await expect(tasks.run("outer", outer, { taskId: "outer" })).rejects.toMatchObject({ code: "TASK_LOST" });
+    expect(await tasks.run("outer", () => "again", { taskId: "outer" })).toBe("again");
+  });
+
   it("run once at a time for each id, and side by side without one", async () => {
     const { tasks } = await createWatchdogHarness();
     const { ended, finish } = pending();
