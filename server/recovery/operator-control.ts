@@ -60,7 +60,17 @@ export function createOperatorControl(
     }
     if (settings.stopped())
       return refused("stopped", "recovery is stopped: no repair begins until an operator clears it");
+    if (queue.paused)
+      return refused("stopped", `instance ${instance} shuts down and begins no repair: ask another one`);
     return undefined;
+  };
+
+  /** Asked when its turn has come: another repair may have taken long, and what held before may hold no more. */
+  const refusalNow = (strategy: RecoveryStrategy, failure: Failure, by: string): ControlOutcome | undefined => {
+    const { permits } = planning.planConfig(failure, clock.now(), by);
+    return mayCarryOut(strategy, permits)
+      ? mayRun(strategy, failure, by)
+      : refused("mode", "the mode decides and records only");
   };
 
   const rowOf = async (actionId: string, fallback: RecoveryAction): Promise<RecoveryAction> =>
@@ -103,9 +113,13 @@ export function createOperatorControl(
         onRow(row);
         return { done: true, action: { ...row, dryRun: true } };
       }
-      const terms = { alone: true, endedBefore: clock.now() + 1 };
-      const done = await queue.alone(service, () => repairs.carryOut(strategy, landed.failure, { terms, by, reason }));
-      return done ? { done: true, action: done.row } : refused("busy", `${service} is being repaired already`);
+      return queue.alone(service, async () => {
+        const late = refusalNow(strategy, landed.failure, by);
+        if (late) return late;
+        const terms = { alone: true, endedBefore: clock.now() + 1 };
+        const done = await repairs.carryOut(strategy, landed.failure, { terms, by, reason });
+        return done ? { done: true, action: done.row } : refused("busy", `${service} is being repaired already`);
+      });
     },
 
     async approve({ actionId, by }) {
@@ -116,20 +130,20 @@ export function createOperatorControl(
       if (strategy === undefined || failure === undefined) {
         return refused("unknown", `this process has no strategy ${row.actionStrategy}, or the failure is gone`);
       }
-      const refusal = mayRun(strategy, failure, by);
+      const refusal = mayRun(strategy, failure, by) ?? refusalNow(strategy, failure, by);
       if (refusal) return refusal;
       const service = failure.affectedService;
-      if (!mayCarryOut(strategy, planning.planConfig(failure, clock.now(), by).permits)) {
-        return refused("mode", "the mode decides and records only");
-      }
-      const terms = { alone: true, endedBefore: clock.now() + 1 };
-      const done = await queue.alone(service, () =>
-        repairs.carryOutApproved(strategy, failure, { actionId, approvedBy: by, terms }),
-      );
-      if ("row" in done) return { done: true, action: done.row };
-      return done.reason === "barred"
-        ? refused("busy", `${service} is being repaired already; it goes on waiting`)
-        : refused("not_pending", "somebody else decided meanwhile");
+      return queue.alone(service, async () => {
+        const late = refusalNow(strategy, failure, by);
+        if (late) return late;
+        if (isOver(row, clock.now())) return refused("not_pending", "it expired: no operator came in time");
+        const terms = { alone: true, endedBefore: clock.now() + 1 };
+        const done = await repairs.carryOutApproved(strategy, failure, { actionId, approvedBy: by, terms });
+        if ("row" in done) return { done: true, action: done.row };
+        return done.reason === "barred"
+          ? refused("busy", `${service} is being repaired already; it goes on waiting`)
+          : refused("not_pending", "somebody else decided meanwhile");
+      });
     },
 
     async cancel({ actionId, by, reason }) {
@@ -142,10 +156,7 @@ export function createOperatorControl(
         onRow(action);
         return { done: true, action };
       }
-      if (repairs.cancel(actionId, message)) {
-        await queue.idle();
-        return { done: true, action: await rowOf(actionId, row) };
-      }
+      if (await repairs.cancel(actionId, message)) return { done: true, action: await rowOf(actionId, row) };
       return row.status === "in_progress" || row.status === "initiated"
         ? refused("elsewhere", `instance ${row.instance} is carrying it out: call it off there`)
         : refused("not_pending", `it is ${row.status}: nothing is left to call off`);
@@ -154,7 +165,7 @@ export function createOperatorControl(
     async expireWaiting() {
       const now = clock.now();
       const { items } = await store.listRecoveries({ status: "pending_approval", limit: MOST_WAITING });
-      const over = items.filter((row) => (expiryOf(row) ?? now) <= now);
+      const over = items.filter((row) => isOver(row, now));
       let expired = 0;
       for (const row of over) {
         const result = { message: "no operator came in time" };
@@ -169,6 +180,10 @@ export function createOperatorControl(
 }
 
 const MESSAGE_LENGTH = 500;
+
+function isOver(waiting: RecoveryAction, now: number): boolean {
+  return (expiryOf(waiting) ?? now) <= now;
+}
 
 const NOTHING_DONE = { scope: "service", repairs: [], stopped: false } as const;
 

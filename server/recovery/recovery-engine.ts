@@ -24,6 +24,7 @@ import { createLanding, type LandedFailure, type Landing } from "./landing.js";
 import { createLocalRecord, type RecoveryRecord } from "./local-record.js";
 import { createOperatorControl, type WaitingRepairs } from "./operator-control.js";
 import { logRecovery } from "./recovery-log.js";
+import { storableFailure } from "./recovery-rows.js";
 import { createRepairs, type Repairs } from "./repair.js";
 import { createRepairPlanning } from "./repair-planning.js";
 import { createRepairQueue, type HandledAction, type RepairQueue } from "./repair-queue.js";
@@ -225,10 +226,12 @@ export class RecoveryEngine {
   /**
    * Does what can be done about a failure, and records it. With the operation that failed, call-scoped strategies rescue it
    * and the rows follow; without one, service-scoped strategies repair the service. Never rejects for what a strategy or the
-   * store does: while the store is away the failure waits in the journal, and nothing is repaired without its lease.
+   * store does: while the store is away the failure waits in the journal, and nothing is repaired without its lease. Message,
+   * stack and context are redacted and bounded first.
    */
-  handleFailure(failure: Failure, operation?: RescueOperation): Promise<HandledFailure> {
-    return operation ? this.#handleCall(failure, operation) : this.#handleService(failure);
+  async handleFailure(failure: Failure, operation?: RescueOperation): Promise<HandledFailure> {
+    const safe = storableFailure(failure);
+    return operation ? this.#handleCall(safe, operation) : this.#handleService(safe);
   }
 
   /** Begins to drain the journal, to repair and to sweep. Starting twice is once. */

@@ -4,7 +4,7 @@ import { type Failure, type FailureCategory, isJsonObject, type JsonObject } fro
 import type { Plan } from "../../shared/plan.js";
 import { NO_STRATEGY, type RecoveryAction, type RecoveryStrategy } from "../../shared/recovery.js";
 import { ENGINE } from "../../shared/recovery-policy.js";
-import { redactJson } from "../../shared/redaction.js";
+import { redactJson, safeText } from "../../shared/redaction.js";
 import type { SpooledRescue } from "./journal.js";
 
 /** The instance that did it, and the stored event that it was done about. */
@@ -179,6 +179,20 @@ function categoryOfService(service: string): FailureCategory {
   if (service.startsWith("redis:") || service.startsWith("cache:")) return "cache";
   return "external_dependency";
 }
+
+/** A failure that a user reports, as it may be kept: what it says is whatever the user's code said. */
+export function storableFailure(failure: Failure): Failure {
+  const { errorMessage, errorStack, context } = failure;
+  return {
+    ...failure,
+    ...(errorMessage !== undefined && { errorMessage: safeText(errorMessage, MESSAGE_LENGTH) }),
+    ...(errorStack !== undefined && { errorStack: safeText(errorStack, STACK_LENGTH) }),
+    ...(context !== undefined && { context: storable(context) }),
+  };
+}
+
+const MESSAGE_LENGTH = 1_000;
+const STACK_LENGTH = 4_000;
 
 /** What a strategy reports is a user's: redacted and bounded before it is kept. */
 export function storable(result: Readonly<Record<string, unknown>>): JsonObject {

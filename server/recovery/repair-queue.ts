@@ -74,6 +74,8 @@ export interface RepairQueue {
   /** Resolves when nothing is under way. */
   idle(): Promise<void>;
   planConfig(failure: Failure): PlanConfig;
+  /** Nothing begins any more. */
+  readonly paused: boolean;
   readonly waiting: number;
   readonly running: number;
 }
@@ -159,9 +161,13 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       (gate === "budget_spent" && planned.level === "human") ||
       (gate === "settling" && registry.get(planned.steps[0] ?? "")?.completes === true);
     if (!goesOn) return { plan: planned, actions };
+    // A step may take long, and meanwhile mode, flags, policies or maintenance may have changed.
+    const isStillPermitted = (step: string) =>
+      planning.planRepair(failure, { rows, stopped: false }, clock.now()).permitted.includes(step);
     for (const step of planned.permitted) {
       const strategy = registry.get(step);
       if (strategy === undefined || !mayBegin()) break;
+      if (!isStillPermitted(step)) continue;
       // What was held back is not mended: somebody is told all the same.
       if (actions.some(({ success }) => success) && strategy.level !== "human") continue;
       if (planned.approvals.includes(step)) {
@@ -231,6 +237,9 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
       while (running.size > 0) await Promise.allSettled(running.values());
     },
     planConfig: (failure) => planning.planConfig(failure, clock.now()),
+    get paused() {
+      return paused;
+    },
     get waiting() {
       return waiting.size;
     },

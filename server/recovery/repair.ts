@@ -55,8 +55,8 @@ export interface Repairs {
     failure: Failure,
     approval: { readonly actionId: string; readonly approvedBy: string; readonly terms: LeaseTerms },
   ): Promise<CarriedOutRepair | Extract<ApprovalOutcome, { approved: false }>>;
-  /** Waits for a repair of this process no longer, and says so in its row. False when there is none of that id. */
-  cancel(actionId: string, why: string): boolean;
+  /** Waits for a repair of this process no longer, and says so in its row by then. False when there is none of that id. */
+  cancel(actionId: string, why: string): Promise<boolean>;
   /** Writes the ends that the store did not take before. Rejects while it is still away. */
   completeLeftOver(): Promise<void>;
 }
@@ -84,7 +84,7 @@ export function createRepairs(
   { repairTimeoutMs, verifyTimeoutMs }: RepairOptions,
 ): Repairs {
   const leaseMs = repairTimeoutMs + 2 * verifyTimeoutMs + LEASE_MARGIN_MS;
-  const underWay = new Map<string, (why: string) => void>();
+  const underWay = new Map<string, (why: string) => Promise<unknown>>();
   let leftOver: { readonly completion: Completion; readonly leaseUntil: number }[] = [];
 
   const perform = async (strategy: RecoveryStrategy, failure: Failure): Promise<Ending> => {
@@ -121,18 +121,27 @@ export function createRepairs(
   };
 
   /** The row is the lease by now: has the effect, and ends the row. */
-  const act = async (
+  const act = (strategy: RecoveryStrategy, failure: Failure, lease: RecoveryAction): Promise<CarriedOutRepair> => {
+    let stop: (ending: Ending) => void;
+    const cancelled = new Promise<Ending>((resolve) => {
+      stop = resolve;
+    });
+    const ended = actUntil(cancelled, strategy, failure, lease);
+    underWay.set(lease.actionId, (why) => {
+      stop({ status: "cancelled", result: cancelledResult(strategy, why), verified: false });
+      return Promise.allSettled([ended]);
+    });
+    return ended;
+  };
+
+  const actUntil = async (
+    cancelled: Promise<Ending>,
     strategy: RecoveryStrategy,
     failure: Failure,
     lease: RecoveryAction,
   ): Promise<CarriedOutRepair> => {
     const startedAt = clock.monotonic();
     const { actionId, leaseUntil = clock.now() } = lease;
-    const cancelled = new Promise<Ending>((resolve) => {
-      underWay.set(actionId, (why) =>
-        resolve({ status: "cancelled", result: cancelledResult(strategy, why), verified: false }),
-      );
-    });
     const performed = callContext.run(repairCall(strategy, clock, repairTimeoutMs), () => perform(strategy, failure));
     const { status, result, verified } = await Promise.race([performed, cancelled]).finally(() =>
       underWay.delete(actionId),
@@ -141,7 +150,7 @@ export function createRepairs(
     const completion: Completion = {
       actionId,
       status,
-      result: storable({ ...result.metadata, message: result.message, verified }),
+      result: { ...storable(result.metadata ?? {}), ...storable({ message: result.message, verified }) },
       durationMs: Math.round(clock.monotonic() - startedAt),
       completedAt: clock.now(),
     };
@@ -180,9 +189,9 @@ export function createRepairs(
       if (clock.monotonic() - startedAt > LEASE_MARGIN_MS) return { approved: false, reason: "barred" };
       return act(strategy, failure, outcome.action);
     },
-    cancel(actionId, why) {
+    async cancel(actionId, why) {
       const stop = underWay.get(actionId);
-      stop?.(why);
+      await stop?.(why);
       return stop !== undefined;
     },
     async completeLeftOver() {

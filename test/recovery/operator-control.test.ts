@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import { createMemoryStore } from "../../server/adapters/memory/memory-store.js";
 import type { RecoveryEngineOptions } from "../../server/recovery/engine-options.js";
 import { RecoveryEngine, type RecoveryEngineDeps } from "../../server/recovery/recovery-engine.js";
+import type { Mode } from "../../shared/mode.js";
 import type { RecoveryStrategy } from "../../shared/recovery.js";
 import { createFakeClock, settle } from "../support/fake-clock.js";
 import { aFailure, aResult, aStrategy } from "./a-failure.js";
@@ -68,6 +69,16 @@ describe("a repair that waits for an operator", () => {
     expect(await rows()).toHaveLength(1);
     expect(strategy.executed).toEqual([]);
     await a.stop();
+  });
+
+  it("does not begin by a yes that comes too late, swept or not", async () => {
+    const strategy = dangerous();
+    const { a, clock, rows, seen } = setUp([strategy], { approvalTimeoutMs: 60_000 });
+    await seen();
+    const actionId = (await rows())[0]?.actionId ?? "";
+    await clock.advance(60_000);
+    expect(await a.control.approve({ actionId, by: "ada" })).toMatchObject({ done: false, reason: "not_pending" });
+    expect(strategy.executed).toEqual([]);
   });
 
   it("is called off by an operator, with the reason", async () => {
@@ -152,6 +163,35 @@ describe("a repair by hand", () => {
     expect(await rows()).toMatchObject([{ status: "skipped", dryRun: true, triggeredBy: "ada" }]);
   });
 
+  it.each(["shadow", "stop", "shutdown"] as const)(
+    "is refused when %s came while it waited for another repair",
+    async (change) => {
+      let changed = false;
+      const settings = {
+        mode: () => (changed && change === "shadow" ? "shadow" : "full") as Mode,
+        stopped: () => changed && change === "stop",
+      };
+      let finish = () => {};
+      const slow = aStrategy({
+        name: "slow",
+        priority: 1,
+        execute: () => new Promise((resolve) => (finish = () => resolve(aResult()))),
+      });
+      const strategy = aStrategy();
+      const { a } = setUp([slow, strategy], {}, { settings });
+      const handling = a.handleFailure(aFailure());
+      await settle();
+      const triggered = a.control.trigger(order);
+      await settle();
+      changed = true;
+      const ended = change === "shutdown" ? a.stop() : undefined;
+      finish();
+      expect(await triggered).toMatchObject({ done: false, reason: change === "shadow" ? "mode" : "stopped" });
+      await Promise.all([handling, ended]);
+      expect(strategy.executed).toEqual([]);
+    },
+  );
+
   it("rests in maintenance only for the engine", async () => {
     const strategy = aStrategy();
     const { a, rows, seen } = setUp([strategy], {}, { inMaintenance: (service) => service === "llm:openai" });
@@ -164,6 +204,17 @@ describe("a repair by hand", () => {
 });
 
 describe("calling off", () => {
+  it("waits for no repair of another service", async () => {
+    const { a, rows } = setUp([aStrategy({ execute: () => new Promise(() => {}) })]);
+    void a.handleFailure(aFailure({ affectedService: "db:main" }));
+    void a.handleFailure(aFailure());
+    await settle();
+    const row = (await rows()).find(({ target }) => target === "llm:openai");
+    const cancelled = a.control.cancel({ actionId: row?.actionId ?? "", by: "ada", reason: "no" });
+    expect(await cancelled).toMatchObject({ done: true, action: { status: "cancelled" } });
+    expect((await rows()).find(({ target }) => target === "db:main")).toMatchObject({ status: "in_progress" });
+  });
+
   it("waits no longer for what is under way here, undoes nothing under its hands, and lets its late end change nothing", async () => {
     let finish = () => {};
     const undone: string[] = [];

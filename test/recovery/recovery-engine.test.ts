@@ -164,6 +164,21 @@ describe("a repair's life", () => {
     ["returns nothing", async () => undefined, /returned no result/],
     ["returns rubbish", async () => ({ success: "yes" }), /returned no result/],
   ];
+  it("ends whatever metadata its strategy gives beside its success, readable or not", async () => {
+    const unreadable = {
+      get rows(): number {
+        throw new Error("gone");
+      },
+    };
+    const strategy = aStrategy({ execute: async () => aResult({ metadata: unreadable }), verify: async () => true });
+    const { engine, rows, faults } = setUp({ strategies: [strategy] });
+    expect(await engine.handleFailure(aFailure())).toMatchObject({ recovered: true });
+    expect(await rows()).toMatchObject([
+      { status: "succeeded", result: { rows: "[unreadable]", message: "reconnected", verified: true } },
+    ]);
+    expect(faults).toEqual([]);
+  });
+
   it.each(rubbish)("says failed, with the reason, when the strategy %s", async (_, execute, message) => {
     const strategy = aStrategy({ execute: execute as RecoveryStrategy["execute"] });
     const { engine, rows, faults } = setUp({ strategies: [strategy] });
@@ -402,6 +417,26 @@ describe("a lost instance", () => {
     expect((await store.listRecoveries({ limit: 9 })).items).toMatchObject([{ status: "in_progress" }]);
     await engine.drainOnce();
     expect((await store.listRecoveries({ limit: 9 })).items).toMatchObject([{ status: "succeeded" }]);
+  });
+});
+
+describe("a failure that a user reports", () => {
+  it("is kept without secrets, bounded and as JSON, whatever its texts and context are", async () => {
+    const { engine, events } = setUp();
+    const failure = aFailure({
+      errorMessage: `postgres://app:hunter2@db failed ${"x".repeat(10_000)}`,
+      errorStack: "at connect (postgres://app:hunter2@db)",
+    });
+    const context: Record<string, unknown> = { password: "hunter2", rows: 10n, retry() {} };
+    context.self = context;
+    await engine.handleFailure(Object.assign({}, failure, { context }));
+    const [event] = await events();
+    expect(event).toMatchObject({
+      errorMessage: expect.stringMatching(/^postgres:\/\/\[redacted\]@db failed x+…$/),
+      errorStack: "at connect (postgres://[redacted]@db)",
+      context: { password: "[redacted]", rows: "10", retry: "[function]", self: "[cycle]" },
+    });
+    expect(event?.errorMessage).toHaveLength(1_000);
   });
 });
 
@@ -738,6 +773,24 @@ describe("a store that is away", () => {
 });
 
 describe("mode and stop", () => {
+  it("lets no further step of a plan begin that the mode does not permit any more", async () => {
+    let mode: Mode = "full";
+    const slow = aStrategy({
+      name: "slow",
+      priority: 1,
+      execute: async () => {
+        mode = "shadow";
+        return aResult({ success: false });
+      },
+    });
+    const next = aStrategy();
+    const { engine } = setUp({ strategies: [slow, next], settings: { mode: () => mode, stopped: () => false } });
+    const { plan, actions } = await engine.handleFailure(aFailure());
+    expect(plan.steps).toEqual(["slow", "reconnect_service"]);
+    expect(actions.map(({ status }) => status)).toEqual(["failed"]);
+    expect(next.executed).toEqual([]);
+  });
+
   it.each(["shadow", "monitor", "limited"] as const)(
     "has no effect in %s, and writes down what it would have done",
     async (mode) => {
