@@ -27,8 +27,17 @@ const MOST = 200;
 
 export function createMaintenance({ clock, ids, store, onFault }: MaintenanceDeps): Maintenance {
   let windows: readonly MaintenanceWindow[] = [];
-  const read = async () => {
-    windows = await store.listMaintenance({ endsAfter: clock.now(), limit: MOST });
+  let changes = 0;
+  const change = (changed: readonly MaintenanceWindow[]) => {
+    windows = changed;
+    changes += 1;
+  };
+  const read = async (): Promise<void> => {
+    const before = changes;
+    const stored = await store.listMaintenance({ endsAfter: clock.now(), limit: MOST });
+    // It may have been asked for before what was announced or ended here since.
+    if (changes !== before) return read();
+    windows = stored;
   };
   const loop = createLoop({ clock, intervalMs: () => READ_EVERY_MS, run: read, onError: onFault });
   return Object.freeze<Maintenance>({
@@ -36,12 +45,12 @@ export function createMaintenance({ clock, ids, store, onFault }: MaintenanceDep
     async announce(given) {
       const window = { windowId: ids(), ...given };
       await store.announceMaintenance(window);
-      windows = [window, ...windows];
+      change([window, ...windows]);
       return window;
     },
     async end(windowId) {
       const ended = await store.endMaintenance({ windowId, at: clock.now() });
-      windows = windows.filter((window) => window.windowId !== windowId);
+      change(windows.filter((window) => window.windowId !== windowId));
       return ended;
     },
     start() {

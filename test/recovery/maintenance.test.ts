@@ -6,7 +6,7 @@ import { createMaintenanceRouter } from "../../server/api/maintenance-router.js"
 import { createProcedures } from "../../server/api/procedures.js";
 import { createMaintenance } from "../../server/recovery/maintenance.js";
 import { RecoveryEngine } from "../../server/recovery/recovery-engine.js";
-import { createFakeClock } from "../support/fake-clock.js";
+import { createFakeClock, settle } from "../support/fake-clock.js";
 import { aFailure, aStrategy } from "./a-failure.js";
 
 const MINUTE = 60_000;
@@ -43,6 +43,30 @@ function setUp() {
 }
 
 describe("maintenance", () => {
+  it("holds from its announcement on, though a reading that was asked for before it is answered after it", async () => {
+    const { clock, store, instanceOf } = setUp();
+    let answer = () => {};
+    const reads: typeof store = {
+      ...store,
+      async listMaintenance(query) {
+        const found = await store.listMaintenance(query);
+        await new Promise<void>((resolve) => {
+          answer = resolve;
+        });
+        return found;
+      },
+    };
+    const { maintenance, operator } = instanceOf("a", reads);
+    await settle();
+    await operator.announce({ services: ["llm:*"], forMs: 10 * MINUTE, reason });
+    answer();
+    await settle();
+    expect(maintenance.covers("llm:openai", clock.now())).toBe(true);
+    answer();
+    await settle();
+    expect(maintenance.covers("llm:openai", clock.now())).toBe(true);
+  });
+
   it("lets the repairs of its services rest, and says why in the row", async () => {
     const { store, instanceOf, rows } = setUp();
     const { operator, fail, strategy } = instanceOf("a");
