@@ -47,11 +47,12 @@ export function incidentFilters(
 
 export function recoveryFilters(
   query: RecoveryQuery,
-  table: Columns<"failureEventId" | "actionStrategy" | "status" | "target" | "timestamp">,
+  table: Columns<"failureEventId" | "actionStrategy" | "status" | "scope" | "target" | "timestamp">,
 ): Conditions {
   return [
     equals(table.failureEventId, query.failureEventId),
     equals(table.actionStrategy, query.actionStrategy),
+    equals(table.scope, query.scope),
     equals(table.status, query.status),
     equals(table.target, query.target),
     ...within(table.timestamp, query.from, query.to),

@@ -20,7 +20,7 @@ import type {
 } from "../../shared/failure.js";
 import type { HeatMap } from "../../shared/heat-map.js";
 import type { Incident, IncidentStatus } from "../../shared/incident.js";
-import type { ActionStatus, RecoveryAction } from "../../shared/recovery.js";
+import type { ActionStatus, RecoveryAction, StrategyScope } from "../../shared/recovery.js";
 import type { LeaseTerms } from "../../shared/repair-lease.js";
 import type { Stretch } from "../../shared/resolutions.js";
 import type { Batch, BatchGap, SeriesDescriptor, SeriesKind, SeriesPoint } from "../../shared/series.js";
@@ -244,6 +244,7 @@ export interface RecoveryQuery {
   readonly failureEventId?: string | undefined;
   readonly actionStrategy?: string | undefined;
   readonly status?: ActionStatus | undefined;
+  readonly scope?: StrategyScope | undefined;
   readonly target?: string | undefined;
   readonly from?: number | undefined;
   readonly to?: number | undefined;

@@ -89,9 +89,9 @@ export class AlertOperatorStrategy implements RecoveryStrategy {
     const { store, alert, clock = systemClock } = this.#deps;
     const startedAt = clock.monotonic();
     const { affectedService: service, eventId, failureType, severity, errorMessage } = failure;
-    const { items } = await store.listRecoveries({ target: service, limit: MOST_TRIED });
+    const { items } = await store.listRecoveries({ target: service, scope: "service", limit: MOST_TRIED });
     const tried = items
-      .filter(({ scope, dryRun, actionStrategy }) => scope === "service" && !dryRun && actionStrategy !== this.name)
+      .filter(({ dryRun, actionStrategy }) => !dryRun && actionStrategy !== this.name)
       .map(({ actionStrategy: strategy, status, lastAt: at, result }) => ({
         strategy,
         status,

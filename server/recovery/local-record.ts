@@ -159,13 +159,14 @@ export function createLocalRecord({ capacity = 1_000 }: { readonly capacity?: nu
       return abandon(now);
     },
     async listRecoveries(query) {
-      const { failureEventId, actionStrategy, status, target, from = 0, to = Number.POSITIVE_INFINITY } = query;
+      const { failureEventId, actionStrategy, status, scope, target, from = 0, to = Number.POSITIVE_INFINITY } = query;
       const items = [...actions.values()]
         .filter(
           (row) =>
             (failureEventId === undefined || row.failureEventId === failureEventId) &&
             (actionStrategy === undefined || row.actionStrategy === actionStrategy) &&
             (status === undefined || row.status === status) &&
+            (scope === undefined || row.scope === scope) &&
             (target === undefined || row.target === target) &&
             row.timestamp >= from &&
             row.timestamp < to,

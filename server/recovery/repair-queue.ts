@@ -65,7 +65,7 @@ export interface RepairQueue {
   repairNow(landed: LandedFailure): Promise<{ readonly plan: Plan; readonly actions: readonly HandledAction[] }>;
   /** Runs `work` on a service while nothing else of this queue does. */
   alone<T>(service: string, work: () => Promise<T>): Promise<T>;
-  /** Rows of a service, and of whatever else its strategies act upon, as far back as they matter. */
+  /** Repairs of a service, and of whatever else its strategies act upon, as far back as they matter. */
   rowsOf(failure: Failure): Promise<readonly RecoveryAction[]>;
   /** Begins what waits and may begin. */
   pump(): void;
@@ -122,7 +122,7 @@ export function createRepairQueue(deps: RepairQueueDeps, options: RepairQueueOpt
     );
     const from = clock.now() - longestMs;
     const pages = await Promise.all(
-      [...targets].map((target) => store.listRecoveries({ target, from, limit: MAX_HISTORY })),
+      [...targets].map((target) => store.listRecoveries({ target, scope: "service", from, limit: MAX_HISTORY })),
     );
     return pages.flatMap(({ items }) => items);
   };

@@ -562,6 +562,8 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(await ids({ failureEventId: "unknown" })).toEqual([]);
         expect(await ids({ actionStrategy: "provider_failover" })).toEqual([failover.actionId]);
         expect(await ids({ status: "failed" })).toEqual([retry.actionId]);
+        expect(await ids({ scope: "call" })).toHaveLength(2);
+        expect(await ids({ scope: "service" })).toEqual([]);
         expect(await ids({ target: "llm:gemini" })).toEqual([failover.actionId]);
         expect(await ids({ from: START + 1 })).toEqual([failover.actionId]);
         expect(await ids({ to: START + 1 })).toEqual([retry.actionId]);

@@ -43,6 +43,45 @@ const failing = (name: string, given: Partial<RecoveryStrategy> = {}) =>
   aStrategy({ name, execute: async () => aResult({ success: false, message: `${name} did not help` }), ...given });
 
 describe("escalation", () => {
+  it("remembers what was tried however many rescues of the service there are beside", async () => {
+    const { clock, store, engine, alerts, failFor } = setUp([failing("reconnect_service")], {
+      maxRepairsPerWindow: 20,
+    });
+    let calls = 0;
+    const rescueMany = async () => {
+      for (let call = 0; call < 120; call += 1) {
+        calls += 1;
+        const failure = aFailure({ timestamp: clock.now(), context: { path: `procedure${calls}` } });
+        await store.recordFailures([
+          { failure, fingerprint: failure.eventId, occurrences: 1, lastSeenAt: clock.now(), instance: "a" },
+        ]);
+        engine.journal.append({ type: "failure.observed", failure, rescued: true });
+        engine.journal.append({
+          type: "rescue.ended",
+          rescue: {
+            failureEventId: failure.eventId,
+            timestamp: clock.now(),
+            actionType: "retry",
+            actionStrategy: "exponential_backoff_retry",
+            status: "succeeded",
+            target: failure.affectedService,
+            durationMs: 1,
+            message: "succeeded on try 1",
+            metadata: undefined,
+            dryRun: false,
+          },
+        });
+      }
+      await engine.drainOnce();
+    };
+    for (let minute = 0; minute < 4; minute += 1) {
+      await failFor(60_000);
+      await rescueMany();
+    }
+    expect(alerts.length).toBeGreaterThan(0);
+    expect(alerts[0]?.tried.map(({ strategy }) => strategy)).toEqual(Array(3).fill("reconnect_service"));
+  });
+
   it("tries the service three times, then the process, then tells a human once, with what was tried", async () => {
     const strategies = [failing("reconnect_service"), failing("restart_process", { actionType: "restart" })];
     const { store, failFor, rows, alerts } = setUp(strategies, { maxRepairsPerWindow: 20 });

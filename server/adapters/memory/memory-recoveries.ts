@@ -152,6 +152,7 @@ export function createMemoryRecoveries(deps: MemoryRecoveriesDeps, capacity: num
             (query.failureEventId === undefined || row.failureEventId === query.failureEventId) &&
             (query.actionStrategy === undefined || row.actionStrategy === query.actionStrategy) &&
             (query.status === undefined || row.status === query.status) &&
+            (query.scope === undefined || row.scope === query.scope) &&
             (query.target === undefined || row.target === query.target) &&
             isWithin(row.timestamp, query.from, query.to),
         );
