@@ -8,7 +8,7 @@ import type { Journal } from "./ports/journal.js";
 import type { Notification, Notifier } from "./ports/notifier.js";
 import type { Settings } from "./ports/settings.js";
 import type { FailureStore } from "./ports/store.js";
-import type { WatchdogAlert } from "./ports/watchdog.js";
+import type { WatchdogAlert, WatchdogAlertStatus } from "./ports/watchdog.js";
 import { WATCHDOG_SERVICE, watchdogFailure, watchdogNotification } from "./watchdog-failure.js";
 
 export interface WatchdogAlertsDeps {
@@ -39,16 +39,32 @@ export function createWatchdogAlerts(deps: WatchdogAlertsDeps) {
     await store.raiseAlert({ alertId: ids(), ...about, incidentId, at: failure.timestamp });
   };
 
-  return (alert: WatchdogAlert, status: "firing" | "resolved"): void => {
-    const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
-    const notification = watchdogNotification(alert, status);
-    if (told) notify(notification).catch(onFault);
-    if (status === "resolved") {
-      store.resolveAlert({ dedupeKey: notification.dedupeKey, at: clock.now() }).catch(onFault);
-      return;
-    }
+  const resolve = ({ dedupeKey }: Notification) => store.resolveAlert({ dedupeKey, at: clock.now() });
+
+  const fire = (alert: WatchdogAlert, told: boolean) => {
     const failure = watchdogFailure(alert, { eventId: ids(), timestamp: clock.now() });
     journal.append({ type: "failure.observed", failure, rescued: false });
-    if (told) raise(notification, failure).catch(onFault);
+    if (told) raise(watchdogNotification(alert, "firing"), failure).catch(onFault);
+  };
+
+  const endLeftOver = async (notification: Notification, told: boolean) => {
+    if ((await resolve(notification)) && told) await notify(notification);
+  };
+
+  return (alert: WatchdogAlert, status: WatchdogAlertStatus): void => {
+    const told = permitsOf(settings.mode(), WATCHDOG_SERVICE).alerts;
+    const over = watchdogNotification(alert, "resolved");
+    switch (status) {
+      case "firing":
+        if (told) notify(watchdogNotification(alert, "firing")).catch(onFault);
+        fire(alert, told);
+        return;
+      case "resolved":
+        if (told) notify(over).catch(onFault);
+        resolve(over).catch(onFault);
+        return;
+      case "calm":
+        endLeftOver(over, told).catch(onFault);
+    }
   };
 }

@@ -10,6 +10,9 @@ export interface WatchdogAlert {
   readonly summary: string;
 }
 
+/** `calm`: at the first look of this life it does not hold; what an earlier life left firing is over. */
+export type WatchdogAlertStatus = "firing" | "resolved" | "calm";
+
 export interface WatchdogState {
   readonly beats: number;
   /** How long ago the last beat ended, and how long it took; undefined before the first one. Milliseconds. */

@@ -20,7 +20,7 @@ import { HOUR_MS, MINUTE_MS, SECOND_MS } from "../../shared/units.js";
 import { createLoop } from "../loop.js";
 import type { Clock, Timer } from "../ports/clock.js";
 import type { Store } from "../ports/store.js";
-import type { WatchdogAlert, WatchdogState } from "../ports/watchdog.js";
+import type { WatchdogAlert, WatchdogAlertStatus, WatchdogState } from "../ports/watchdog.js";
 import { type LiveSettings, WATCHDOG } from "./live-settings.js";
 import type { StuckTasks } from "./stuck-tasks.js";
 import type { TaskRunner } from "./tasks.js";
@@ -37,7 +37,7 @@ export interface WatchdogDeps {
   readonly health: () => HealthReport;
   /** Records a failure and has it repaired, if mode and stop allow it. Never rejects. */
   readonly repair: (failure: Failure) => Promise<unknown>;
-  readonly alert: (alert: WatchdogAlert, status: "firing" | "resolved") => void;
+  readonly alert: (alert: WatchdogAlert, status: WatchdogAlertStatus) => void;
   /** Told of every fault of our own. Must not throw. */
   readonly onFault: (error: unknown) => void;
 }
@@ -87,6 +87,7 @@ export function createWatchdog(deps: WatchdogDeps, options: WatchdogOptions = {}
   const safety: SafetyConfig = { ...SAFETY_DEFAULTS, ...options.safety };
   const createdAt = clock.monotonic();
   const firing = new Map<WatchdogAlert["rule"], WatchdogAlert>();
+  const looked = new Set<WatchdogAlert["rule"]>();
   let startedAt: number | undefined;
   let streaks: CheckStreaks = new Map();
   let clearedAt = 0;
@@ -99,6 +100,9 @@ export function createWatchdog(deps: WatchdogDeps, options: WatchdogOptions = {}
 
   const tell = (alert: WatchdogAlert, holds: boolean) => {
     const known = firing.get(alert.rule);
+    const isFirstLook = !looked.has(alert.rule);
+    looked.add(alert.rule);
+    if (isFirstLook && !holds) deps.alert(alert, "calm");
     if (holds === (known !== undefined)) return;
     if (holds) firing.set(alert.rule, alert);
     else firing.delete(alert.rule);

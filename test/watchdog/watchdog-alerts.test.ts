@@ -50,6 +50,20 @@ describe("an alert of the watchdog", () => {
     expect(faults).toEqual([]);
   });
 
+  it("that an earlier life left firing is over once a later one finds it calm, and somebody is told once", async () => {
+    const { tell, alerts, told, faults } = setUp("full");
+    tell(alert, "calm");
+    expect(told).toEqual([]);
+    tell(alert, "firing");
+    await expect.poll(alerts).toMatchObject([{ status: "firing" }]);
+    tell(alert, "calm");
+    await expect.poll(alerts).toMatchObject([{ status: "resolved" }]);
+    await expect.poll(() => told.map(({ status }) => status)).toEqual(["firing", "resolved"]);
+    tell(alert, "calm");
+    expect(told).toHaveLength(2);
+    expect(faults).toEqual([]);
+  });
+
   it("is told to nobody in shadow, and its failure is there", async () => {
     const { store, engine, tell, alerts, told } = setUp("shadow");
     tell(alert, "firing");

@@ -25,6 +25,7 @@ export async function createWatchdogHarness(
   const faults: unknown[] = [];
   const onFault = (error: unknown) => void faults.push(error);
   const alerts: [WatchdogAlert["rule"], "firing" | "resolved", string][] = [];
+  const calm: WatchdogAlert["rule"][] = [];
   let checks: HealthCheckResult[] = [];
   let id = 0;
   const ids = () => `id-${++id}`;
@@ -56,7 +57,10 @@ export async function createWatchdogHarness(
       tasks,
       health: () => ({ overall: "healthy", checks, timestamp: clock.now() }),
       repair: (failure) => engine.handleFailure(failure),
-      alert: ({ rule, summary }, status) => void alerts.push([rule, status, summary]),
+      alert({ rule, summary }, status) {
+        if (status === "calm") calm.push(rule);
+        else alerts.push([rule, status, summary]);
+      },
       onFault,
     },
     options,
@@ -72,6 +76,7 @@ export async function createWatchdogHarness(
     engine,
     watchdog,
     alerts,
+    calm,
     faults,
     setChecks(given: HealthCheckResult[]) {
       checks = given;

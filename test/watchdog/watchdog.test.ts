@@ -83,6 +83,16 @@ describe("the watchdog's safety mode", () => {
     expect(settings.safety?.()).toBe(true);
   });
 
+  it("says once of what does not hold from its start on that it does not: an earlier life may have told it", async () => {
+    const { clock, watchdog, calm, alerts } = await createWatchdogHarness();
+    await watchdog.beat();
+    await watchdog.beat();
+    expect(calm).toEqual(["own_failure_rate", "emergency_stop"]);
+    await clock.advance(60 * 60_000);
+    await watchdog.beat();
+    expect(alerts.map(([rule]) => rule)).toEqual(["no_activity"]);
+  });
+
   it("above four of five failing tells somebody once, and once that it is over", async () => {
     const { clock, watchdog, repaired, alerts } = await createWatchdogHarness();
     await repaired("succeeded", 2);
