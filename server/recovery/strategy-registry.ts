@@ -129,7 +129,7 @@ function checkRepairTraits({ level, target, cooldownMs, limit }: RecoveryStrateg
     throw invalid(where, `cooldownMs is ${show(cooldownMs)}; legal is [0, ${MAX_TIMER_MS}]`);
   }
   if (limit === undefined) return;
-  if (!isWithin(limit.most, 1, 10_000) || !isWithin(limit.windowMs, 1, MAX_TIMER_MS)) {
+  if (limit === null || !isWithin(limit.most, 1, 10_000) || !isWithin(limit.windowMs, 1, MAX_TIMER_MS)) {
     throw invalid(
       where,
       `limit is out of its range; legal are most in [1, 10000] and windowMs in [1, ${MAX_TIMER_MS}]`,
@@ -146,11 +146,10 @@ function invalid(what: string, problem: string): ParamedicError {
 }
 
 function show(value: unknown): string {
-  return typeof value === "string"
-    ? `"${value.slice(0, 100)}"`
-    : Array.isArray(value)
-      ? "an empty list"
-      : String(value);
+  if (typeof value === "string") return `"${value.slice(0, 100)}"`;
+  if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
+  // Not every object can say what it is.
+  return typeof value === "object" && value !== null ? "an object" : String(value);
 }
 
 function list(values: readonly string[]): string {

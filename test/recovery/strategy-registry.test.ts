@@ -48,6 +48,8 @@ describe("strategy registry", () => {
     ["an unknown action", { ...aStrategy(), actionType: "magic" }, /actionType is "magic"/],
     ["no execute", { ...aStrategy(), execute: undefined }, /execute is missing/],
     ["a verify that is no function", { ...aStrategy(), verify: true }, /verify is true/],
+    ["a name that no text can be made of", { ...aStrategy(), name: Object.create(null) }, /name is an object/],
+    ["a limit that is null", { ...aStrategy(), limit: null }, /limit is out of its range/],
   ];
   it.each(broken)("refuses %s", (_, strategy, message) => {
     const registry = createStrategyRegistry();
