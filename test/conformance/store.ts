@@ -1163,6 +1163,20 @@ export function describeStore(name: string, create: () => Promise<StoreHarness>)
         expect(await all()).toHaveLength(1);
       });
 
+      it("stay closed when a failure that was resolved meanwhile is delivered again and grew", async () => {
+        await store.recordFailures([seen("a")]);
+        await store.recordFailures([sightingOf({ eventId: "b", errorMessage: "a" })]);
+        await store.resolveFailure("a", START + 1_000);
+        const grown = ["a", "b"].map((eventId) => ({
+          ...sightingOf({ eventId, errorMessage: "a" }),
+          occurrences: 3,
+          lastSeenAt: START + 500,
+        }));
+        await second.recordFailures(grown);
+        expect(await store.getFailure("a")).toMatchObject({ occurrences: 6, lastSeenAt: START + 500, resolved: true });
+        expect(await all()).toMatchObject([{ status: "resolved", resolvedAt: START + 1_000 }]);
+      });
+
       it("are deleted after their failures, once they are old", async () => {
         await store.recordFailures([seen("a")]);
         const slice = { kind: "incidents", before: START + 10_000, limit: 10 } as const;

@@ -80,7 +80,8 @@ export function createMemoryFailures(deps: MemoryFailuresDeps, capacity: number)
             const added = receipts.uncounted(eventId, occurrences);
             if (added > 0) {
               put(stored.id, foldSighting(stored.row, sighting, added));
-              incidents.storyOf(sighting, now);
+              // What was seen before it was resolved belongs to a story that is over, and opens none.
+              if (!stored.row.resolved) incidents.storyOf(sighting, now);
             }
           }
           if (storedId !== eventId && !receipt) onFolded(eventId, storedId);

@@ -32,11 +32,13 @@ async function record(db: Db, sighting: FailureSighting, now: number): Promise<s
     const event = await findEvent(db, storedId);
     const added = sighting.occurrences - (receipt?.counted ?? 0);
     if (event && added > 0) {
+      const { occurrences, lastSeenAt, severity } = foldSighting(event, sighting, added);
       await db
         .update(failureEvents)
-        .set(foldSighting(event, sighting, added))
+        .set({ occurrences, lastSeenAt, severity })
         .where(eq(failureEvents.eventId, storedId));
-      await storyOf(db, sighting, now);
+      // What was seen before it was resolved belongs to a story that is over, and opens none.
+      if (!event.resolved) await storyOf(db, sighting, now);
     }
     if (storedId !== eventId && !receipt) {
       await db
@@ -51,9 +53,9 @@ async function record(db: Db, sighting: FailureSighting, now: number): Promise<s
 }
 
 async function findEvent(db: Db, eventId: string) {
-  const { occurrences, lastSeenAt, severity } = failureEvents;
+  const { occurrences, lastSeenAt, severity, resolved } = failureEvents;
   const [event] = await db
-    .select({ occurrences, lastSeenAt, severity })
+    .select({ occurrences, lastSeenAt, severity, resolved })
     .from(failureEvents)
     .where(eq(failureEvents.eventId, eventId));
   return event;

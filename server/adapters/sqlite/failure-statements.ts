@@ -29,6 +29,7 @@ export function createFailureStatements(db: Db): FailureStatements {
     occurrences: failureEvents.occurrences,
     lastSeenAt: failureEvents.lastSeenAt,
     severity: failureEvents.severity,
+    resolved: failureEvents.resolved,
   };
   const findEvent = db
     .select(folded)
@@ -78,7 +79,8 @@ export function createFailureStatements(db: Db): FailureStatements {
       if (event && added > 0) {
         const { occurrences, lastSeenAt, severity } = foldSighting(event, sighting, added);
         updateFolded.run({ eventId: storedId, occurrences, lastSeenAt, severity });
-        incidents.storyOf(sighting, now);
+        // What was seen before it was resolved belongs to a story that is over, and opens none.
+        if (!event.resolved) incidents.storyOf(sighting, now);
       }
       if (storedId !== eventId && !receipt) moveTransitions.run({ eventId, storedId });
     }
