@@ -1,12 +1,12 @@
 import { constants, PerformanceObserver } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
-import { getHeapStatistics, setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
+import { getHeapStatistics } from "node:v8";
 import { collectDefaultMetrics, Registry } from "prom-client";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ProcessVitals, startProcessVitals } from "../../server/instrumentation/process-vitals.js";
 import type { Clock } from "../../server/ports/clock.js";
 import type { MetricFamily } from "../../shared/exposition.js";
+import { collectGarbage } from "../support/collect-garbage.js";
 import { createFakeClock } from "../support/fake-clock.js";
 
 /** Made from functions of Node that are not public, or gauges with a counter's name, which promtool refuses. */
@@ -47,11 +47,6 @@ const KINDS: ReadonlyMap<number, string> = new Map([
   [constants.NODE_PERFORMANCE_GC_MINOR, "minor"],
   [constants.NODE_PERFORMANCE_GC_MAJOR, "major"],
 ]);
-
-function collectGarbage(): void {
-  setFlagsFromString("--expose-gc");
-  runInNewContext("gc()");
-}
 
 describe("process vitals", () => {
   it("have the names that users of prom-client know, and the real limits", () => {

@@ -1,5 +1,3 @@
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import Anthropic from "@anthropic-ai/sdk";
 import OpenAI from "openai";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -15,6 +13,7 @@ import {
   providerReplies,
 } from "../../../server/testing.js";
 import type { ErrorClass } from "../../../shared/error-classes.js";
+import { collectGarbage } from "../../support/collect-garbage.js";
 import { createFakeClock } from "../../support/fake-clock.js";
 import { createGuardsUnderTest, KEY, PATIENT, PROMPT, read } from "./llm-harness.js";
 
@@ -24,12 +23,6 @@ beforeEach(async () => {
   provider = await createFixtureProvider();
 });
 afterEach(() => provider.close());
-
-/** As any program's, now. */
-function collectGarbage(): void {
-  setFlagsFromString("--expose-gc");
-  runInNewContext("gc()");
-}
 
 const SERVICE = "llm:anthropic";
 const MESSAGE = { model: "claude", max_tokens: 10, messages: [{ role: "user" as const, content: PROMPT }] };
