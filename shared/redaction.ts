@@ -1,5 +1,6 @@
 /** Takes secrets and personal data out of text and of JSON before either leaves the process. Pure; linear in what it reads. */
 import type { Json } from "./failure.js";
+import { isPlainObject } from "./plain-object.js";
 
 const REDACTED = "[redacted]";
 
@@ -114,7 +115,8 @@ function redactObject(value: object, walk: Walk): Json {
       if (value.length > length) items.push(`[${value.length - length} more]`);
       return items;
     }
-    if (!isPlain(value)) return `[${tagOf(value)}]`;
+    // Class instances may hold whole connections and requests.
+    if (!isPlainObject(value)) return `[${tagOf(value)}]`;
     const entries: [string, Json][] = [];
     let left: number = LIMITS.entries;
     for (const key in value) {
@@ -142,12 +144,6 @@ function readNode(owner: object, key: string, walk: Walk): Json {
     return "[unreadable]";
   }
   return redactNode(value, walk);
-}
-
-/** Class instances may hold whole connections and requests: only plain objects are read. */
-function isPlain(value: object): boolean {
-  const prototype: unknown = Object.getPrototypeOf(value);
-  return prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
 }
 
 function tagOf(value: object): string {

@@ -1,6 +1,6 @@
 /**
  * The circuits of one process by name: one object per name, bounded, a tree of what is general and what is special, and one
- * place to hear of all their transitions.
+ * place to hear of all their transitions. It is one file because a circuit that comes or leaves changes all of that at once.
  */
 import type { CircuitTransition } from "../../shared/circuit.js";
 import { ParamedicError } from "../../shared/errors.js";

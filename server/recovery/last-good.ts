@@ -5,6 +5,7 @@
 import { createHash } from "node:crypto";
 import { ParamedicError } from "../../shared/errors.js";
 import type { Failure } from "../../shared/failure.js";
+import { isPlainObject } from "../../shared/plain-object.js";
 import { MAX_TIMER_MS, MINUTE_MS } from "../../shared/units.js";
 import type { Clock } from "../ports/clock.js";
 import type { LastGoodStore } from "../ports/store.js";
@@ -204,9 +205,7 @@ function textOf(value: unknown): string | undefined {
 
 function isOpaque(part: unknown): boolean {
   if (typeof part !== "object" || part === null || Array.isArray(part)) return false;
-  const prototype: unknown = Object.getPrototypeOf(part);
-  const isPlain = prototype === null || Object.getPrototypeOf(prototype) === null;
-  return !isPlain && Object.keys(part).length === 0;
+  return !isPlainObject(part) && Object.keys(part).length === 0;
 }
 
 /** It was written as an answer of this very operation. */

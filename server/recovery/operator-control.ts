@@ -65,13 +65,13 @@ export function createOperatorControl(
     return undefined;
   };
 
-  /** Asked when its turn has come: another repair may have taken long, and what held before may hold no more. */
-  const refusalNow = (strategy: RecoveryStrategy, failure: Failure, by: string): ControlOutcome | undefined => {
-    const { permits } = planning.planConfig(failure, clock.now(), by);
-    return mayCarryOut(strategy, permits)
-      ? mayRun(strategy, failure, by)
-      : refused("mode", "the mode decides and records only");
-  };
+  const mayHaveEffect = (strategy: RecoveryStrategy, failure: Failure, by: string): boolean =>
+    mayCarryOut(strategy, planning.planConfig(failure, clock.now(), by).permits);
+
+  /** Asked again when its turn has come: another repair may have taken long, and what held before may hold no more. */
+  const refusalNow = (strategy: RecoveryStrategy, failure: Failure, by: string): ControlOutcome | undefined =>
+    mayRun(strategy, failure, by) ??
+    (mayHaveEffect(strategy, failure, by) ? undefined : refused("mode", "the mode decides and records only"));
 
   const rowOf = async (actionId: string, fallback: RecoveryAction): Promise<RecoveryAction> =>
     (await store.getRecovery(actionId)) ?? fallback;
@@ -100,8 +100,7 @@ export function createOperatorControl(
       const refusal = mayRun(strategy, failure, by);
       if (refusal) return refusal;
       const landed = await landOne(failure);
-      const { permits } = planning.planConfig(failure, clock.now(), by);
-      if (!mayCarryOut(strategy, permits)) {
+      if (!mayHaveEffect(strategy, failure, by)) {
         const planned = plan(landed.failure, NOTHING_DONE, planning.planConfig(landed.failure, clock.now(), by), 0);
         const origin = { actionId: ids(), failureEventId: landed.failure.eventId, instance };
         const row = {
@@ -130,7 +129,7 @@ export function createOperatorControl(
       if (strategy === undefined || failure === undefined) {
         return refused("unknown", `this process has no strategy ${row.actionStrategy}, or the failure is gone`);
       }
-      const refusal = mayRun(strategy, failure, by) ?? refusalNow(strategy, failure, by);
+      const refusal = refusalNow(strategy, failure, by);
       if (refusal) return refusal;
       const service = failure.affectedService;
       return queue.alone(service, async () => {

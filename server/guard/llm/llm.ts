@@ -3,7 +3,7 @@ import type OpenAI from "openai";
 import { readProperty } from "../../../shared/error-facts.js";
 import type { Failure } from "../../../shared/failure.js";
 import { SECOND_MS } from "../../../shared/units.js";
-import type { CallContext, CallInfo } from "../../ports/call-context.js";
+import type { CallContext } from "../../ports/call-context.js";
 import { noCallContext } from "../../ports/call-context.js";
 import type { Clock } from "../../ports/clock.js";
 import type { MetricSink } from "../../ports/metric-sink.js";
@@ -11,7 +11,6 @@ import type { Detailed } from "../guard.js";
 import type { GuardPolicy } from "../guard-policy.js";
 import type { Guards } from "../guards.js";
 import { chunkOf, completionOf, requireCompletion, requireEmbeddings, unreadable } from "./checked-answers.js";
-import type { Patience } from "./key-in-use.js";
 import { linkedController } from "./linked-controller.js";
 import type {
   ChatChunk,
@@ -28,6 +27,7 @@ import { createModelsInUse } from "./models-in-use.js";
 import { createOpenAiClients, type OpenAiSdk } from "./openai-client.js";
 import { invalidLlm, type LlmProvider, requireTimeout, serviceOf, validateProviders } from "./provider.js";
 import { type Asking, askedFor, providerTargets } from "./provider-targets.js";
+import { type RequestBounds, requestBounds } from "./request-bounds.js";
 import type { Fetch } from "./reveal-failures.js";
 import { ChatReader } from "./stream/chat-reader.js";
 import { GuardedStream } from "./stream/guarded-stream.js";
@@ -135,10 +135,10 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
   for (const provider of providers) guards.guard(serviceOf(provider), policyOf(provider, options.policy));
   const models = createModelsInUse({ clock, sink }, providers);
   const deps = { clients: createOpenAiClients(fetch, loadSdk), models, clock };
-  const targetsFor = <T>(request: ChatRequest, { patience }: Bounded, ask: (asking: Asking) => Promise<T>) =>
+  const targetsFor = <T>(request: ChatRequest, { patience }: RequestBounds, ask: (asking: Asking) => Promise<T>) =>
     providerTargets(deps, "chat", askedFor(providers, request.model), patience, ask);
   const boundedBy = ({ signal, timeoutMs: ownMs = timeoutMs }: ChatOptions = {}) =>
-    boundedFrom(clock, callContext.current(), { signal, timeoutMs: ownMs });
+    requestBounds(clock, callContext.current(), { signal, timeoutMs: ownMs });
   const nowS = () => Math.floor(clock.now() / SECOND_MS);
 
   const chatDetailed = async (request: ChatRequest, own?: ChatOptions): Promise<Detailed<ChatCompletion>> => {
@@ -270,29 +270,6 @@ export function createLlm(given: LlmDeps, options: LlmOptions): Llm {
 function policyOf({ policy, timeoutMs }: LlmProvider, forAll: GuardPolicy | undefined): GuardPolicy | undefined {
   if (policy === undefined && timeoutMs === undefined) return forAll;
   return { ...forAll, ...policy, ...(timeoutMs !== undefined && { timeoutMs }) };
-}
-
-interface Bounded {
-  readonly patience: Patience;
-  /** Its options for the guards: what came before them took its part of the time. */
-  left(): Pick<ChatOptions, "timeoutMs" | "signal">;
-}
-
-function boundedFrom(clock: Clock, call: CallInfo | undefined, { timeoutMs, signal }: ChatOptions): Bounded {
-  const startedAt = clock.monotonic();
-  const callsMs = (call?.deadlineAt ?? Number.POSITIVE_INFINITY) - startedAt;
-  return {
-    patience: {
-      timeoutMs: Math.min(timeoutMs ?? Number.POSITIVE_INFINITY, callsMs),
-      signals: [signal, call?.signal],
-    },
-    left() {
-      const passedMs = clock.monotonic() - startedAt;
-      // What is out of its range is the guards' to refuse.
-      const isLegal = timeoutMs !== undefined && timeoutMs >= 1;
-      return { signal, timeoutMs: isLegal ? Math.max(timeoutMs - passedMs, 1) : timeoutMs };
-    },
-  };
 }
 
 const NO_CHUNKS: readonly ChatChunk[] = Object.freeze([]);
